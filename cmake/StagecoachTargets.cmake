@@ -1,0 +1,20 @@
+# Compile options of every target, and stagecoach_library(): one static library per floor.
+
+add_library(stagecoach_options INTERFACE)
+target_compile_options(stagecoach_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
+                       -march=${STAGECOACH_ARCH} -ffp-contract=fast -fno-math-errno)
+target_include_directories(stagecoach_options INTERFACE ${CMAKE_SOURCE_DIR})
+if(STAGECOACH_SANITIZE)
+  target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}
+                         -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_link_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE})
+endif()
+
+# stagecoach_library(NAME [PUBLIC lib...] [PRIVATE lib...]): every .cpp of the folder NAME, but main.cpp.
+function(stagecoach_library name)
+  cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  add_library(stagecoach_${name} STATIC ${sources})
+  target_link_libraries(stagecoach_${name} PUBLIC stagecoach_options ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
+endfunction()

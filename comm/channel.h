@@ -1,0 +1,44 @@
+// Channel: one direction between two neighbouring stages, for one kind of tensor (activations going
+// down the pipeline or gradients coming up). Messages are numbered by micro-batch.
+//
+// Order of calls for one micro-batch m:
+//   producer: wait_released(m - slots) ... writes the tensor ... send(m) ...
+//   consumer: await(m), receive(m) ... reads it ... release(m)
+// All calls return at once; waiting happens on the stream that is passed in. A transport may hand
+// the producer's memory to the consumer (no copy): that is why the consumer says when it is done.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+
+#include "core/stream.h"
+#include "core/tensor.h"
+
+namespace stagecoach {
+
+class Channel {
+ public:
+  virtual ~Channel() = default;
+
+  // True when receive() copies into memory of the consumer's, which its plan must then hold.
+  virtual bool needs_receive_buffer() const = 0;
+
+  // The tensor is final once `stream` has reached this point.
+  virtual void send(std::int64_t micro, const Tensor& tensor, Stream& stream) = 0;
+  // `stream` goes on when message `micro` has arrived. Blocks the calling thread until its sender
+  // has called send(); throws the error of abort().
+  virtual void await(std::int64_t micro, Stream& stream) = 0;
+  // The message, after await(): the sender's memory, or `buffer` filled on `stream`.
+  virtual Tensor receive(std::int64_t micro, const Tensor& buffer, Stream& stream) = 0;
+  // The consumer reads message `micro` no more once `stream` has reached this point.
+  virtual void release(std::int64_t micro, Stream& stream) = 0;
+  // `stream` goes on when message `micro` has been released. Blocks like await().
+  virtual void wait_released(std::int64_t micro, Stream& stream) = 0;
+
+  // Wakes everybody who blocks in a call, now and later, with `error`; the first error wins.
+  virtual void abort(std::exception_ptr error) = 0;
+  // Forgets all messages and the error: between two steps, when no stream is running.
+  virtual void reset() = 0;
+};
+
+}  // namespace stagecoach

@@ -1,0 +1,92 @@
+#include "core/arena.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "core/error.h"
+
+namespace stagecoach {
+namespace {
+
+std::int64_t aligned(std::int64_t bytes) {
+  return (bytes + Buffer::kAlignment - 1) / Buffer::kAlignment * Buffer::kAlignment;
+}
+
+bool overlap_in_time(const Lifetime& a, const Lifetime& b) {
+  return a.first <= b.last && b.first <= a.last;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> place_by_lifetime(std::span<const Lifetime> pieces, std::int64_t& total) {
+  std::vector<std::size_t> order(pieces.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return pieces[a].bytes > pieces[b].bytes; });
+
+  std::vector<std::int64_t> offsets(pieces.size(), 0);
+  std::vector<std::size_t> placed;  // sorted by offset
+  total = 0;
+  for (std::size_t piece : order) {
+    const std::int64_t bytes = aligned(pieces[piece].bytes);
+    std::int64_t offset = 0;
+    for (std::size_t other : placed) {
+      if (!overlap_in_time(pieces[piece], pieces[other])) continue;
+      if (offset + bytes <= offsets[other]) break;
+      offset = std::max(offset, offsets[other] + aligned(pieces[other].bytes));
+    }
+    offsets[piece] = offset;
+    total = std::max(total, offset + bytes);
+    const auto after = std::find_if(placed.begin(), placed.end(),
+                                    [&](std::size_t other) { return offsets[other] > offset; });
+    placed.insert(after, piece);
+  }
+  return offsets;
+}
+
+int ArenaPlan::add(std::string name, std::int64_t bytes, int count) {
+  STAGECOACH_CHECK(bytes >= 0 && count >= 0, "ArenaPlan", "bytes >= 0 and count >= 0",
+                   fmt::format("{} bytes x {} for '{}'", bytes, count, name));
+  regions_.push_back({std::move(name), bytes_, aligned(bytes), count});
+  bytes_ += regions_.back().bytes * count;
+  return static_cast<int>(regions_.size()) - 1;
+}
+
+Arena::Arena(ArenaPlan plan, Device device)
+    : plan_(std::move(plan)), buffer_(plan_.bytes(), device) {
+  for (const Region& region : plan_.regions()) taken_.emplace_back(region.count);
+}
+
+Tensor Arena::view(int region, int slot, std::int64_t offset, const TensorSpec& spec) const {
+  const Region& r = plan_.regions().at(region);
+  STAGECOACH_CHECK(slot >= 0 && slot < r.count && offset >= 0 && offset + spec.bytes() <= r.bytes,
+                   "Arena::view",
+                   fmt::format("a slot below {} and at most {} bytes in region '{}'", r.count,
+                               r.bytes, r.name),
+                   fmt::format("slot {}, offset {}, {}", slot, offset, spec.to_string()));
+  return buffer_.view(spec, r.offset + slot * r.bytes + offset);
+}
+
+std::atomic<bool>& Arena::taken(int region, int slot) {
+  return taken_.at(region).at(static_cast<std::size_t>(slot));
+}
+
+void Arena::take(int region, int slot) {
+  const Region& r = plan_.regions().at(region);
+  STAGECOACH_CHECK(!taken(region, slot).exchange(true), "Arena::take", "a free slot",
+                   fmt::format("slot {} of '{}', which is in use", slot, r.name));
+  const std::int64_t now = in_use_.fetch_add(r.bytes) + r.bytes;
+  std::int64_t peak = peak_.load();
+  while (now > peak && !peak_.compare_exchange_weak(peak, now)) {
+  }
+}
+
+void Arena::give(int region, int slot) {
+  const Region& r = plan_.regions().at(region);
+  STAGECOACH_CHECK(taken(region, slot).exchange(false), "Arena::give", "a slot in use",
+                   fmt::format("slot {} of '{}', which is free", slot, r.name));
+  in_use_.fetch_sub(r.bytes);
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,15 @@
+#include "core/context.h"
+
+#include "core/error.h"
+
+namespace stagecoach {
+
+void* Context::workspace(const char* operation, std::int64_t bytes) const {
+  if (bytes == 0) return nullptr;
+  const std::int64_t available = workspace_.defined() ? workspace_.bytes() : 0;
+  STAGECOACH_CHECK(available >= bytes, operation, fmt::format("a workspace of {} bytes", bytes),
+                   fmt::format("{} bytes", available));
+  return workspace_.data;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,75 @@
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <system_error>
+
+#include "core/error.h"
+
+namespace stagecoach {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+// True when all bytes of `file` have reached the disk.
+bool sync_to_disk(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const bool synced = ::fsync(descriptor) == 0;
+  ::close(descriptor);
+  return synced;
+}
+
+}  // namespace
+
+void check_writable(const char* operation, const fs::path& file) {
+  const fs::path folder = folder_of(file);
+  std::error_code ignored;
+  STAGECOACH_CHECK(fs::is_directory(folder, ignored), operation,
+                   fmt::format("an existing folder for '{}'", file.string()),
+                   fmt::format("no folder '{}'", folder.string()), "create it first");
+  STAGECOACH_CHECK(!fs::is_directory(file, ignored), operation, "the name of a file",
+                   fmt::format("the folder '{}'", file.string()));
+  STAGECOACH_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, operation,
+                   fmt::format("a writable folder for '{}'", file.string()),
+                   std::strerror(errno));
+}
+
+void write_file(const fs::path& file, const std::function<void(std::ostream&)>& write) {
+  check_writable("write_file", file);
+  const fs::path temporary = file.string() + fmt::format(".tmp{}", ::getpid());
+  std::error_code ignored;
+  try {
+    {
+      std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
+      STAGECOACH_CHECK(stream.is_open(), "write_file", fmt::format("to write '{}'", file.string()),
+                       std::strerror(errno));
+      write(stream);
+      stream.flush();
+      STAGECOACH_CHECK(stream.good(), "write_file",
+                       fmt::format("to write all of '{}'", file.string()), std::strerror(errno),
+                       "is the disk full?");
+    }
+    STAGECOACH_CHECK(sync_to_disk(temporary), "write_file",
+                     fmt::format("to flush '{}' to the disk", file.string()),
+                     std::strerror(errno));
+    fs::rename(temporary, file);
+  } catch (const fs::filesystem_error& error) {
+    fs::remove(temporary, ignored);
+    throw Error("write_file", fmt::format("to rename to '{}'", file.string()),
+                error.code().message());
+  } catch (...) {
+    fs::remove(temporary, ignored);
+    throw;
+  }
+}
+
+}  // namespace stagecoach

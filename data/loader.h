@@ -1,0 +1,77 @@
+// Loader: prepares the next batch while the current one trains.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/context.h"
+#include "core/worker.h"
+#include "data/dataset.h"
+#include "kernels/image_transform.h"
+
+namespace stagecoach {
+
+struct Augmentation {
+  bool random_crop = false;  // a crop anywhere in the resized image instead of its centre
+  bool random_flip = false;  // mirrored with probability 1/2
+};
+
+struct LoaderOptions {
+  ImageTransform transform;
+  Augmentation augmentation;
+  std::uint64_t seed = 0;  // of the augmentation: RandomStream{seed, kAugmentation, epoch, sample}
+  int threads = 1;
+};
+
+// A prepared batch: images [B, 3, S, S] fp32 channels_last, labels [B] I32.
+struct Batch {
+  explicit Batch(std::int64_t batch, std::int64_t image_size);
+  OwnedTensor images;
+  OwnedTensor labels;
+  std::int64_t count = 0;  // samples filled, from the front; the rest are zeros with label 0
+};
+
+// Which samples of the data set batch number `i` holds; empty ends the sequence.
+using BatchOrder = std::function<std::vector<std::int64_t>(std::int64_t i)>;
+
+class Loader {
+ public:
+  // `dataset` must outlive the loader. `batch`: samples of a full batch (an order may give fewer).
+  // Starts preparing batch number `first` at once. `epoch_of`: epoch of batch i for augmentation.
+  Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, LoaderOptions options,
+         std::int64_t first = 0,
+         std::function<std::int64_t(std::int64_t)> epoch_of = [](std::int64_t) {
+           return std::int64_t{0};
+         });
+  ~Loader();
+
+  // The next batch, valid until the next call; null at the end. Starts preparing the one after.
+  // Throws what the preparation threw.
+  const Batch* next();
+
+  // Seconds that next() has waited for a batch that was not ready, and batches it had to wait for
+  // (the first one, which nobody could have prepared before, is not counted).
+  double waited_seconds() const { return waited_seconds_; }
+  std::int64_t waits() const { return waits_; }
+  // Bytes of the two batch buffers.
+  std::int64_t bytes() const;
+
+ private:
+  void prepare(std::int64_t number);
+
+  const Dataset& dataset_;
+  BatchOrder order_;
+  LoaderOptions options_;
+  std::function<std::int64_t(std::int64_t)> epoch_of_;
+  OwnedTensor raw_;  // bytes of the images of one batch
+  std::vector<std::unique_ptr<Batch>> batches_;  // two, used in turn
+  std::int64_t next_number_ = 0;
+  bool first_call_ = true;
+  double waited_seconds_ = 0;
+  std::int64_t waits_ = 0;
+  std::vector<Event> ready_;  // of batches_
+  Context context_;
+};
+
+}  // namespace stagecoach

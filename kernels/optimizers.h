@@ -1,0 +1,32 @@
+// Optimizer steps over flat buffers, as torch.optim.SGD and torch.optim.Adam define them.
+#pragma once
+
+#include "core/context.h"
+
+namespace stagecoach {
+
+struct SgdOptions {
+  float learning_rate = 0.01f;
+  float momentum = 0.9f;
+  float weight_decay = 0.0f;
+};
+
+// g = grad + weight_decay * parameter; velocity = momentum * velocity + g;
+// parameter -= learning_rate * velocity. All fp32 [n]; velocity starts as zeros.
+void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
+              const SgdOptions& options);
+
+struct AdamOptions {
+  float learning_rate = 1e-3f;
+  float beta1 = 0.9f;
+  float beta2 = 0.999f;
+  float epsilon = 1e-8f;
+  float weight_decay = 0.0f;  // added to the gradient, as torch.optim.Adam does
+};
+
+// Step number `step` (the first is 1): m and v are the moments (start as zeros);
+// parameter -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon).
+void adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad,
+               const AdamOptions& options, std::int64_t step);
+
+}  // namespace stagecoach

@@ -1,0 +1,14 @@
+// ReLU: y = max(x, 0); NaN stays NaN, as in PyTorch.
+#pragma once
+
+#include "core/context.h"
+
+namespace stagecoach {
+
+// Any fp32 shape. `output` may be `input`.
+void relu_forward(Context& context, Tensor output, Tensor input);
+
+// input_grad = output_grad where output > 0, else 0. `input_grad` may be `output_grad`.
+void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output);
+
+}  // namespace stagecoach

@@ -1,0 +1,18 @@
+// Softmax and cross-entropy (torch.nn.functional.cross_entropy), its gradient, and the number of
+// right answers, in one pass over the logits.
+#pragma once
+
+#include "core/context.h"
+
+namespace stagecoach {
+
+// For logits [N, C] fp32 and labels [N] I32 in [0, C):
+//   losses [N] fp32: -log softmax(logits)[label], computed with the maximum subtracted;
+//   correct [N] I32: 1 where the largest logit (the first of equals) is the label, else 0;
+//   logits_grad [N, C] fp32: (softmax - onehot) * scale. scale = 1 / (size of the global batch)
+//   gives the gradient of the mean. `logits_grad` may be the same tensor as `logits`.
+// A label out of range fails the stream with an Error that names the row.
+void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
+                           Tensor logits, Tensor labels, float scale);
+
+}  // namespace stagecoach

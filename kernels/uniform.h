@@ -1,0 +1,13 @@
+// Fills a tensor with uniform random numbers that depend on nothing but the stream.
+#pragma once
+
+#include "core/context.h"
+#include "core/philox.h"
+
+namespace stagecoach {
+
+// Logical element e (row-major order of the shape, whatever the format) becomes
+// (2 * uniform01(stream.word(e)) - 1) * bound. fp32.
+void fill_uniform(Context& context, Tensor output, float bound, const RandomStream& stream);
+
+}  // namespace stagecoach

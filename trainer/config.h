@@ -1,0 +1,53 @@
+// Config: everything `stagecoach train` can be told.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace stagecoach {
+
+struct TrainConfig {
+  std::string model = "alexnet";
+  std::string data = "auto";  // auto, cifar10, synthetic
+  std::filesystem::path data_dir;
+  std::int64_t image_size = 224;
+  int stages = 2;  // K; 0: the plain loop without a pipeline
+  std::string schedule = "1f1b";
+  std::int64_t micro_batch_size = 8;
+  int micro_batches = 8;
+  std::string partition = "time";  // time, uniform, parameters, or cuts "3,10"
+  std::int64_t steps = 0;          // 0: from epochs
+  std::int64_t epochs = 0;
+  std::int64_t eval_every = 0;  // steps; 0: no evaluation
+  std::string optimizer = "sgd";
+  double learning_rate = 0.01;
+  double momentum = 0.9;
+  double weight_decay = 0.0005;
+  double dropout = 0.5;
+  std::int64_t max_train_samples = 0, max_test_samples = 0;
+  bool random_crop = false, random_flip = false;
+  std::uint64_t seed = 1138;
+  int threads = 0;  // per stage; 0: cores / stages, at least 1
+  std::filesystem::path save, init, metrics, report, trace, svg;
+  bool quiet = false;
+
+  int ranks() const { return stages == 0 ? 1 : stages; }
+  std::int64_t batch() const { return micro_batch_size * micro_batches; }
+  // The number of compute threads of each stage.
+  int threads_per_stage() const;
+};
+
+enum class Command { kTrain, kInfo, kNone };
+
+struct CommandLine {
+  Command command = Command::kNone;  // kNone: help or version was printed, exit with `exit_code`
+  int exit_code = 0;
+  TrainConfig train;
+};
+
+// Parses and validates. Help and version go to stdout (kNone, 0). Throws UsageError for unknown
+// options, bad values and impossible combinations.
+CommandLine parse_command_line(int argc, const char* const* argv);
+
+}  // namespace stagecoach

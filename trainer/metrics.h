@@ -1,0 +1,50 @@
+// Metrics: one line per training step, for people (progress) and for programs (JSON lines).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+namespace stagecoach {
+
+struct StepMetrics {
+  std::int64_t step = 0;  // from 1
+  double loss = 0;
+  double accuracy = 0;  // on the step's training batch, [0, 1]
+  double images_per_second = 0;
+  std::optional<double> test_accuracy;  // when an evaluation followed this step
+};
+
+// Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..} and, where there
+// was one, "test_accuracy". The file is made at once; each line is flushed.
+class MetricsFile {
+ public:
+  explicit MetricsFile(const std::filesystem::path& file);  // empty path: writes nothing
+  void write(const StepMetrics& metrics);
+
+ private:
+  std::filesystem::path file_;
+  std::ofstream stream_;
+};
+
+// The progress line on stderr: rewritten in place on a terminal, plain lines (at most about 20 a
+// run, and the first and last step) otherwise; nothing when quiet. Shows step, loss, accuracy,
+// images/s and the time left.
+class Progress {
+ public:
+  Progress(std::int64_t steps, bool quiet);
+  ~Progress();  // ends the line on a terminal
+  void update(const StepMetrics& metrics);
+  // Before anything else is printed to the terminal.
+  void finish_line();
+
+ private:
+  std::int64_t steps_;
+  bool quiet_, terminal_, open_line_ = false;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace stagecoach

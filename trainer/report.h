@@ -1,0 +1,65 @@
+// Report: what a training run did, for people and as JSON.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace stagecoach {
+
+struct StageReport {
+  int first_layer = 0, last_layer = 0;  // inclusive
+  std::string first_name, last_name;    // "features.0 Conv2d"
+  std::int64_t parameters = 0;
+  // Seconds per training step (medians over the steps, sums over the micro-batches).
+  double forward_seconds = 0, backward_input_seconds = 0, backward_weight_seconds = 0;
+  double wait_seconds = 0, communication_seconds = 0, optimizer_seconds = 0;
+  double busy_seconds() const {
+    return forward_seconds + backward_input_seconds + backward_weight_seconds;
+  }
+};
+
+// Fractions of ranks x makespan.
+struct BubbleReport {
+  double measured = 0;    // 1 - busy / (ranks * makespan), median over the steps
+  double predicted = 0;   // the schedule replayed with the measured costs
+  double formula = 0;     // (K - 1) / (M + K - 1)
+  double imbalance = 0;   // 1 - mean / max of the stages' work
+  double measured_makespan_seconds = 0, predicted_makespan_seconds = 0;  // without the optimizer
+};
+
+struct MemoryReport {
+  std::int64_t planned_bytes = 0, peak_bytes = 0;
+};
+
+struct RunReport {
+  std::string model, schedule, partition, device = "cpu";
+  std::string data;         // "CIFAR-10 from DIR", "synthetic"
+  int stages = 0, micro_batches = 0, threads = 1;
+  std::int64_t micro_batch_size = 0, steps = 0, image_size = 0;
+  std::uint64_t seed = 0;
+  double images_per_second = 0, step_seconds_median = 0, total_seconds = 0;
+  double loss_first = 0, loss_last = 0;
+  std::optional<double> accuracy;  // on the test split; absent when not asked
+  std::int64_t test_samples = 0;
+  double data_wait_seconds = 0;  // steps' waits for a batch that was not ready
+  std::int64_t data_waits = 0;
+  std::int64_t loader_bytes = 0;
+  std::int64_t process_peak_bytes = 0;  // VmHWM of the process
+  std::vector<StageReport> stage;
+  std::optional<BubbleReport> bubble;  // absent for the plain loop
+  std::vector<MemoryReport> memory;    // per stage
+};
+
+// Keys: images_per_second, step_seconds_median, loss_first, loss_last, accuracy (null when not
+// asked), data, bubble.{measured,predicted,formula,imbalance} (null for the plain loop),
+// stages[].{first_layer,last_layer,parameters,forward_seconds,backward_input_seconds,
+// backward_weight_seconds,wait_seconds,...}, memory[].{planned_bytes,peak_bytes}, and the rest.
+nlohmann::json to_json(const RunReport& report);
+
+// The report as people read it on a terminal, at most 100 columns.
+std::string to_text(const RunReport& report);
+
+}  // namespace stagecoach
