@@ -17,15 +17,21 @@ struct BufferCounts {
   std::vector<int> gradient_buffers;  // per stage, >= 1
 };
 
-// slots_of(schedule), and min(2, M) gradient buffers for each stage.
+// slots_of(schedule), and min(2, M) gradient buffers for each stage. In forward-only tables min(2,
+// M) slots where there is a next stage: with one, a stage would wait until the next has read it.
 BufferCounts default_buffers(const Schedule& schedule);
 
 // Throws Error naming rank, position and action for the first of these that does not hold:
 // stages and micro-batches in range; every stage on one rank; every F, B and W exactly once (or
 // only every F: forward-only), every send with its receive (in tables with communication: every
-// neighbour pair has exactly one of each per micro-batch and kind); B after F, W after B, B and W
+// pair of neighbouring stages on two ranks has exactly one of each per micro-batch and kind, and
+// nobody else has any); B after F, W after B, B and W
 // of a stage in micro-batch order; never more slots alive than planned; no cycle: when ranks wait
 // for each other, the message lists the actions of the cycle.
 void check(const Schedule& schedule, const BufferCounts& buffers);
+
+// The first part of check(): everything but the order between different actions of a micro-batch,
+// slots and cycles. What passes can be replayed.
+void check_tables(const Schedule& schedule, const BufferCounts& buffers);
 
 }  // namespace stagecoach

@@ -10,13 +10,13 @@
 namespace stagecoach {
 
 enum class ActionKind : std::uint8_t {
-  kForward,              // F
-  kBackwardInput,        // B: gradient with respect to the input
-  kBackwardWeight,       // W: gradient with respect to the weights
-  kSendActivation,       // to stage + 1
-  kReceiveActivation,    // from stage - 1
-  kSendGradient,         // to stage - 1
-  kReceiveGradient,      // from stage + 1
+  kForward,            // F
+  kBackwardInput,      // B: gradient with respect to the input
+  kBackwardWeight,     // W: gradient with respect to the weights
+  kSendActivation,     // to stage + 1
+  kReceiveActivation,  // from stage - 1
+  kSendGradient,       // to stage - 1
+  kReceiveGradient,    // from stage + 1
 };
 
 // "F", "B", "W", "SEND_F", "RECV_F", "SEND_B", "RECV_B".
@@ -54,8 +54,17 @@ Schedule forward_only_schedule(int stages, int micro_batches);
 Schedule make_schedule(std::string_view name, int stages, int micro_batches);
 std::vector<std::string> schedule_names();
 
-// The table that runs: every F preceded by its receive and followed by its send, likewise B. A
-// table that has sends or receives already is returned as it is.
+// Whether the table has any B or W; otherwise it is forward-only.
+bool is_training(const Schedule& schedule);
+// Whether the table has any send or receive.
+bool has_communication(const Schedule& schedule);
+
+// The rank of each stage at once; -1 for a stage that no rank runs.
+std::vector<int> ranks_of_stages(const Schedule& schedule);
+
+// The table that runs: every F preceded by its receive and followed by its send, likewise B.
+// Neighbouring stages on one rank need neither. A table that has sends or receives already is
+// returned as it is.
 Schedule with_communication(const Schedule& compute);
 
 // How many slots (micro-batches whose saved tensors are alive, from F to W) each stage needs at

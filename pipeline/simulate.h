@@ -1,4 +1,4 @@
-// simulate: replays a schedule with given costs; exact discrete-event simulation, linear in actions.
+// simulate: replays a schedule with given costs: exact, discrete events, linear in actions.
 #pragma once
 
 #include <vector>
