@@ -157,7 +157,8 @@ TEST(Simulate, WaitsForBuffers) {
   EXPECT_EQ(start_of(simulate(forward, equal_costs(2, {3, 0, 0}), {{2, 1}, {1, 1}}), f1), 3);
   EXPECT_EQ(start_of(simulate(forward, equal_costs(2, {3, 0, 0}), {{1, 1}, {1, 1}}), f1), 6);
 
-  // 1F1B, one slot per stage: micro-batch 1 starts when both stages have freed micro-batch 0's.
+  // One micro-batch at a time, one slot: micro-batch 1 starts when both stages have freed
+  // micro-batch 0's.
   const Schedule naive = naive_schedule(2, 2);
   const std::vector<StageCosts> slow_weights{{1, 1, 1}, {1, 1, 7}};
   EXPECT_EQ(start_of(simulate(naive, slow_weights, {{1, 1}, {1, 1}}), f1), 10);
