@@ -1,0 +1,350 @@
+"""Runs the peers and Stagecoach in turn on this machine and compares them.
+
+Each round runs every configuration once, in the same order, so that what else happens on the
+machine hits all alike. A figure is the median over the rounds; a ratio is the median of the ratios to
+the baseline of the same round. Run it with the Python of the environment that setup.sh made.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+# glibc gives large freed blocks back to the kernel, and the page faults on their next use are a
+# fifth of PyTorch's step. These settings keep them.
+MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:"
+                            "glibc.malloc.trim_threshold=17179869184:"
+                            "glibc.malloc.top_pad=67108864"}
+# Would change what the peers choose by themselves.
+CLEARED = ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+           "LD_PRELOAD")
+
+
+@dataclasses.dataclass
+class Configuration:
+    name: str
+    title: str
+    command: list  # a peer's script and its options, or options of `stagecoach train`
+    environment: dict = dataclasses.field(default_factory=dict)
+    baseline: bool = False
+    is_stagecoach: bool = False
+
+    def words(self, arguments):
+        words = [*self.command, "--steps", str(arguments.steps)]
+        return words if self.is_stagecoach else [*words, "--warmup", str(arguments.warmup)]
+
+    def shown_command(self, arguments):
+        program = "stagecoach train " if self.is_stagecoach else "python bench/peers/"
+        settings = "".join(f"{key}={value} " for key, value in self.environment.items())
+        return settings + program + shlex.join(self.words(arguments))
+
+
+def step_suite():
+    def torch(name, title, *options, **more):
+        return Configuration(name, title, ["torch_step.py", "--batch", "32", *options], **more)
+
+    return [
+        torch("torch", "PyTorch as used", baseline=True),
+        torch("torch-channels-last", "PyTorch, channels_last", "--channels-last"),
+        torch("torch-malloc", "PyTorch, malloc", environment=MALLOC),
+        torch("torch-best", "PyTorch, malloc + channels_last + fused SGD", "--channels-last",
+              "--fused", environment=MALLOC),
+        stagecoach("stagecoach", "Stagecoach, plain loop, 2 threads", 0, 32, 1, 2),
+    ]
+
+
+def pipeline_suite():
+    def torch(schedule, cut, where, malloc=False):
+        name = f"torch-{schedule}-cut{cut}" + ("-malloc" if malloc else "")
+        title = f"torch.distributed.pipelining, {schedule}, cut after {where}"
+        command = ["torch_pipeline.py", "--schedule", schedule, "--cut", str(cut)]
+        return Configuration(name, title + (", malloc" if malloc else ""), command,
+                             MALLOC if malloc else {})
+
+    def deepspeed(name, title, partition, **more):
+        return Configuration(name, f"DeepSpeed, {title}",
+                             ["deepspeed_pipeline.py", "--partition", partition], **more)
+
+    one_process = ["torch_step.py", "--batch", "8", "--micro-batches", "8"]
+    conv3, pool2, pool1 = (8, "conv3's ReLU"), (6, "pool2"), (3, "pool1")
+    return [
+        Configuration("torch", "PyTorch as used: one process, gradient accumulation", one_process,
+                      baseline=True),
+        Configuration("torch-malloc", "PyTorch, one process, malloc", one_process, MALLOC),
+        torch("gpipe", *conv3), torch("1f1b", *conv3),
+        torch("gpipe", *conv3, malloc=True), torch("1f1b", *conv3, malloc=True),
+        torch("gpipe", *pool2), torch("1f1b", *pool2),
+        torch("gpipe", *pool2, malloc=True), torch("1f1b", *pool2, malloc=True),
+        torch("gpipe", *pool1),
+        deepspeed("deepspeed-parameters", "default partition (parameters), Adam", "parameters"),
+        deepspeed("deepspeed-uniform", "uniform partition, Adam", "uniform"),
+        deepspeed("deepspeed-uniform-malloc", "uniform partition, Adam, malloc", "uniform",
+                  environment=MALLOC),
+        stagecoach("stagecoach-1f1b", "Stagecoach, 2 stages, 1f1b", 2, 8, 8, 1,
+                   "--schedule", "1f1b"),
+        stagecoach("stagecoach-plain", "Stagecoach, plain loop, 2 threads", 0, 8, 8, 2),
+    ]
+
+
+def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *options):
+    command = ["--stages", str(stages), "--micro-batch-size", str(micro_batch_size),
+               "--micro-batches", str(micro_batches), "--threads", str(threads),
+               "--data", "synthetic", "--quiet", *options]
+    return Configuration(name, title, command, is_stagecoach=True)
+
+
+SUITES = {"step": step_suite, "pipeline": pipeline_suite}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", choices=SUITES, default="step")
+    parser.add_argument("--stagecoach", type=pathlib.Path, metavar="PATH", help="its binary")
+    parser.add_argument("--only", metavar="NAME,...", help="configurations to run (see --list)")
+    parser.add_argument("--list", action="store_true", help="list the suite's configurations")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=10, help="measured steps of each run")
+    parser.add_argument("--warmup", type=int, default=2,
+                        help="steps of each peer that do not count")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
+    parser.add_argument("--output", type=pathlib.Path, metavar="FILE",
+                        help="writes FILE.json and FILE.md")
+    arguments = parser.parse_args()
+    if min(arguments.rounds, arguments.steps) < 1 or arguments.warmup < 0:
+        parser.error("--rounds and --steps must be at least 1, --warmup at least 0")
+    if arguments.stagecoach and not os.access(arguments.stagecoach, os.X_OK):
+        parser.error(f"--stagecoach: {arguments.stagecoach} is not a program")
+    return arguments
+
+
+def choose(arguments):
+    """The suite's configurations that can run, and why the others cannot."""
+    configurations = SUITES[arguments.suite]()
+    if arguments.only:
+        wanted = arguments.only.split(",")
+        unknown = set(wanted) - {c.name for c in configurations}
+        if unknown:
+            sys.exit(f"run_peers: no configuration {', '.join(sorted(unknown))} in this suite; "
+                     f"there are {', '.join(c.name for c in configurations)}")
+        configurations = [c for c in configurations if c.name in wanted]
+    skipped = {}
+    if not arguments.stagecoach:
+        skipped = {c.name: "no --stagecoach PATH given" for c in configurations if c.is_stagecoach}
+    return [c for c in configurations if c.name not in skipped], skipped
+
+
+class RunError(Exception):
+    pass
+
+
+def run(configuration, arguments):
+    """One run; its result as the peers' JSON line has it."""
+    environment = {k: v for k, v in os.environ.items() if k not in CLEARED}
+    environment.update(configuration.environment)
+    if configuration.is_stagecoach:
+        with tempfile.TemporaryDirectory() as folder:
+            report = pathlib.Path(folder) / "report.json"
+            execute([str(arguments.stagecoach.resolve()), "train", *configuration.words(arguments),
+                     "--report", str(report)], environment, arguments.timeout)
+            return from_report(json.loads(report.read_text()))
+    script, *options = configuration.words(arguments)
+    output = execute([sys.executable, str(HERE / script), *options], environment, arguments.timeout)
+    for line in reversed(output.splitlines()):
+        if line.startswith("{"):
+            return json.loads(line)
+    raise RunError("printed no JSON line")
+
+
+def execute(command, environment, timeout):
+    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+        os.killpg(process.pid, 9)  # with the ranks that it started
+        process.communicate()
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise RunError(f"not finished after {timeout:.0f} s") from None
+    if process.returncode != 0:
+        last = (errors or output).strip().splitlines()[-1:] or ["no message"]
+        raise RunError(f"exit status {process.returncode}: {last[0]}")
+    return output
+
+
+def from_report(report):
+    return {
+        "images_per_second": report["images_per_second"],
+        "step_seconds_median": report["step_seconds_median"],
+        "steps": report.get("steps"),
+        "threads": report.get("threads"),
+        "loss": report.get("loss_last"),
+        "peak_rss_mib": [report["process_peak_bytes"] >> 20]
+        if "process_peak_bytes" in report else [],
+    }
+
+
+def run_rounds(configurations, arguments):
+    """Per configuration, the list of its rounds' results; a failed one is {"error": text}."""
+    results = {c.name: [] for c in configurations}
+    for number in range(1, arguments.rounds + 1):
+        for configuration in configurations:
+            load = os.getloadavg()[0]
+            try:
+                result = run(configuration, arguments)
+                shown = f"{result['images_per_second']:.1f} images/s"
+            except (RunError, OSError, ValueError, KeyError) as error:
+                result = {"error": str(error) if isinstance(error, RunError) else repr(error)}
+                shown = result["error"]
+            results[configuration.name].append({**result, "load_before": round(load, 2)})
+            print(f"round {number}/{arguments.rounds} {configuration.name}: {shown}",
+                  file=sys.stderr, flush=True)
+    return results
+
+
+def summarise(configurations, results, arguments):
+    baseline = next((c.name for c in configurations if c.baseline), None)
+    summary = []
+    for configuration in configurations:
+        rounds = results[configuration.name]
+        row = {"name": configuration.name, "title": configuration.title,
+               "command": configuration.shown_command(arguments), "rounds": rounds,
+               "errors": [r["error"] for r in rounds if "error" in r]}
+        good = [r for r in rounds if "error" not in r]
+        if good:
+            rates = [r["images_per_second"] for r in good]
+            row.update(images_per_second=statistics.median(rates), images_per_second_min=min(rates),
+                       images_per_second_max=max(rates),
+                       step_seconds=statistics.median(r["step_seconds_median"] for r in good),
+                       peak_rss_mib=good[-1]["peak_rss_mib"])
+        ratios = [r["images_per_second"] / b["images_per_second"]
+                  for r, b in zip(rounds, results.get(baseline, []))
+                  if "error" not in r and "error" not in b]
+        if ratios:
+            row["ratio"] = statistics.median(ratios)
+        summary.append(row)
+    return summary
+
+
+def git(*command):
+    done = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *command],
+                          capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def own_command():
+    """The command line, with paths inside the repository relative to it."""
+    words = [word.replace(f"{ROOT}/", "") for word in sys.argv[1:]]
+    return shlex.join(["python", "bench/peers/run_peers.py", *words])
+
+
+def processor():
+    facts = {}
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip(), value.strip())
+    flags = facts.get("flags", "").split()
+    vector = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_tile") if f in flags]
+    return facts.get("model name", platform.machine()), vector
+
+
+def describe(arguments):
+    versions = {"python": platform.python_version(), "libc": " ".join(platform.libc_ver())}
+    for package in ("torch", "torchvision", "deepspeed"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    cpu, vector = processor()
+    return {
+        "suite": arguments.suite,
+        "command": own_command(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": git("rev-parse", "--short=12", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "cpu": cpu, "vector_instructions": vector, "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(), "rounds": arguments.rounds, "steps": arguments.steps,
+        "warmup": arguments.warmup, "versions": versions,
+    }
+
+
+def table(summary, skipped):
+    lines = ["| configuration | images/s | lowest - highest round | ratio | s per step | peak MiB |",
+             "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for row in summary:
+        title = row["title"]
+        if row["errors"]:
+            title += f" ({len(row['errors'])} of {len(row['rounds'])} runs failed)"
+        if "images_per_second" not in row:
+            lines.append(f"| {title} | - | - | - | - | - |")
+            continue
+        ratio = f"{row['ratio']:.2f}" if "ratio" in row else "-"
+        peak = " + ".join(str(mib) for mib in row["peak_rss_mib"]) or "-"
+        lines.append(f"| {title} | {row['images_per_second']:.1f} | "
+                     f"{row['images_per_second_min']:.1f} - {row['images_per_second_max']:.1f} | "
+                     f"{ratio} | {row['step_seconds']:.3f} | {peak} |")
+    lines += [f"\nNot run: {name}: {why}." for name, why in skipped.items()]
+    lines += [f"\nFailed: {row['name']}: {error}"
+              for row in summary for error in dict.fromkeys(row["errors"])]
+    return "\n".join(lines)
+
+
+def markdown(record, summary, skipped):
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    changed = " with uncommitted changes" if record["uncommitted_changes"] else ""
+    load = max(r["load_before"] for row in summary for r in row["rounds"])
+    head = [
+        f"# Peers, suite `{record['suite']}`", "",
+        f"    {record['command']}", "",
+        f"- {record['date']}, commit {record['commit']}{changed}",
+        f"- {record['cpu']}, {record['cores']} cores, {' '.join(record['vector_instructions'])}, "
+        f"Linux {record['kernel']}; highest load average before a run {load}",
+        f"- {versions}",
+        f"- rounds: {record['rounds']}, alternating, {record['steps']} steps each; medians; ratio: "
+        "images/s to the first row's of the same round, median over the rounds; peak: resident "
+        "memory of each process",
+        "- malloc: glibc keeps freed memory (`GLIBC_TUNABLES`, below)", "",
+    ]
+    commands = ["", "Commands:", "", "```text", *(row["command"] for row in summary), "```", ""]
+    return "\n".join([*head, table(summary, skipped), *commands])
+
+
+def main():
+    arguments = parse_arguments()
+    configurations, skipped = choose(arguments)
+    if arguments.list:
+        for configuration in SUITES[arguments.suite]():
+            print(f"{configuration.name}: {configuration.shown_command(arguments)}")
+        return 0
+    for name, why in skipped.items():
+        print(f"skipped {name}: {why}", file=sys.stderr)
+    if not configurations:
+        sys.exit("run_peers: nothing to run")
+    record = describe(arguments)
+    summary = summarise(configurations, run_rounds(configurations, arguments), arguments)
+    print(table(summary, skipped))
+    if arguments.output:
+        stem = arguments.output.with_suffix("") if arguments.output.suffix in (
+            ".json", ".md") else arguments.output
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(f"{stem}.json").write_text(
+            json.dumps({**record, "results": summary, "skipped": skipped}, indent=1) + "\n")
+        pathlib.Path(f"{stem}.md").write_text(markdown(record, summary, skipped))
+    return 1 if any(row["errors"] for row in summary) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
