@@ -1,0 +1,119 @@
+#include "kernels/conv2d.h"
+
+#include "core/error.h"
+#include "kernels/cpu/conv2d.h"
+#include "kernels/dispatch.h"
+
+namespace stagecoach {
+namespace {
+
+void check_options(const Conv2dOptions& options) {
+  STAGECOACH_CHECK(options.stride_h >= 1 && options.stride_w >= 1, "conv2d", "strides >= 1",
+                   fmt::format("stride {} x {}", options.stride_h, options.stride_w));
+  STAGECOACH_CHECK(options.padding_h >= 0 && options.padding_w >= 0, "conv2d", "paddings >= 0",
+                   fmt::format("padding {} x {}", options.padding_h, options.padding_w));
+}
+
+void check_operand(const char* name, const TensorSpec& spec) {
+  STAGECOACH_CHECK(spec.shape.rank() == 4 && spec.dtype == DType::kF32 &&
+                       spec.format == MemoryFormat::kChannelsLast && spec.elements() > 0,
+                   "conv2d", fmt::format("{} F32 channels_last of rank 4, not empty", name),
+                   spec.to_string());
+}
+
+// The sizes of a convolution; throws Error for anything that conv2d_output() refuses.
+cpu::Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
+                          const Conv2dOptions& options) {
+  check_options(options);
+  check_operand("input", input);
+  check_operand("weight", weight);
+  STAGECOACH_CHECK(input.shape[1] == weight.shape[1], "conv2d",
+                   fmt::format("weight with {} input channels", input.shape[1]),
+                   weight.to_string());
+  const std::int64_t padded_h = input.shape[2] + 2 * options.padding_h;
+  const std::int64_t padded_w = input.shape[3] + 2 * options.padding_w;
+  STAGECOACH_CHECK(weight.shape[2] <= padded_h && weight.shape[3] <= padded_w, "conv2d",
+                   fmt::format("kernel of at most the padded input, {} x {}", padded_h, padded_w),
+                   fmt::format("kernel {} x {}", weight.shape[2], weight.shape[3]));
+  return {.images = input.shape[0],
+          .in_h = input.shape[2],
+          .in_w = input.shape[3],
+          .channels = input.shape[1],
+          .outputs = weight.shape[0],
+          .kernel_h = weight.shape[2],
+          .kernel_w = weight.shape[3],
+          .out_h = (padded_h - weight.shape[2]) / options.stride_h + 1,
+          .out_w = (padded_w - weight.shape[3]) / options.stride_w + 1,
+          .options = options};
+}
+
+TensorSpec output_of(const cpu::Conv2dShape& shape) {
+  return channels_last(shape.images, shape.outputs, shape.out_h, shape.out_w);
+}
+
+}  // namespace
+
+TensorSpec conv2d_output(const TensorSpec& input, const TensorSpec& weight,
+                         const Conv2dOptions& options) {
+  return output_of(shape_of(input, weight, options));
+}
+
+std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
+                                    const Conv2dOptions& options, int threads) {
+  const cpu::Conv2dShape shape = shape_of(input, weight, options);
+  return cpu::choose_conv2d(shape).workspace_bytes(shape, threads);
+}
+
+void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
+                    const Conv2dOptions& options) {
+  constexpr const char* kName = "conv2d_forward";
+  require_cpu(kName, context);
+  const cpu::Conv2dShape shape = shape_of(input.spec, weight.spec, options);
+  check_tensor(kName, "output", output, output_of(shape));
+  check_tensor(kName, "input", input, input.spec);
+  check_tensor(kName, "weight", weight, weight.spec);
+  check_tensor(kName, "bias", bias, row_major({shape.outputs}));
+  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
+  void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
+  context.stream().enqueue([=, &context, &algorithm] {
+    algorithm.forward(context.pool(), workspace, shape, output.as<float>(), input.as<float>(),
+                      weight.as<float>(), bias.as<float>());
+  });
+}
+
+void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
+                           const Conv2dOptions& options) {
+  constexpr const char* kName = "conv2d_backward_input";
+  require_cpu(kName, context);
+  const cpu::Conv2dShape shape = shape_of(input_grad.spec, weight.spec, options);
+  check_tensor(kName, "output_grad", output_grad, output_of(shape));
+  check_tensor(kName, "input_grad", input_grad, input_grad.spec);
+  check_tensor(kName, "weight", weight, weight.spec);
+  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
+  void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
+  context.stream().enqueue([=, &context, &algorithm] {
+    algorithm.backward_input(context.pool(), workspace, shape, input_grad.as<float>(),
+                             output_grad.as<float>(), weight.as<float>());
+  });
+}
+
+void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                            Tensor output_grad, Tensor input, const Conv2dOptions& options,
+                            GradientMode mode) {
+  constexpr const char* kName = "conv2d_backward_weight";
+  require_cpu(kName, context);
+  const cpu::Conv2dShape shape = shape_of(input.spec, weight_grad.spec, options);
+  check_tensor(kName, "output_grad", output_grad, output_of(shape));
+  check_tensor(kName, "input", input, input.spec);
+  check_tensor(kName, "weight_grad", weight_grad, weight_grad.spec);
+  check_tensor(kName, "bias_grad", bias_grad, row_major({shape.outputs}));
+  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
+  void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
+  context.stream().enqueue([=, &context, &algorithm] {
+    algorithm.backward_weight(context.pool(), workspace, shape, weight_grad.as<float>(),
+                              bias_grad.as<float>(), output_grad.as<float>(), input.as<float>(),
+                              mode);
+  });
+}
+
+}  // namespace stagecoach
