@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 
-# Before the import, when DeepSpeed reads both. What it compiles stays in the throw-away environment.
+# DeepSpeed reads both when imported. What it compiles stays in the throw-away environment.
 os.environ.setdefault("TORCH_EXTENSIONS_DIR", os.path.join(sys.prefix, "torch_extensions"))
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 

@@ -1,8 +1,8 @@
 """Runs the peers and Stagecoach in turn on this machine and compares them.
 
 Each round runs every configuration once, in the same order, so that what else happens on the
-machine hits all alike. A figure is the median over the rounds; a ratio is the median of the ratios to
-the baseline of the same round. Run it with the Python of the environment that setup.sh made.
+machine hits all alike. A figure is the median over the rounds; a ratio is the median of the ratios
+to the baseline of the same round. Run it with the Python of the environment that setup.sh made.
 """
 
 import argparse
@@ -282,7 +282,7 @@ def describe(arguments):
 
 
 def table(summary, skipped):
-    lines = ["| configuration | images/s | lowest - highest round | ratio | s per step | peak MiB |",
+    lines = ["| configuration | images/s | slowest - fastest | ratio | s per step | peak MiB |",
              "| --- | ---: | ---: | ---: | ---: | ---: |"]
     for row in summary:
         title = row["title"]
