@@ -1,0 +1,204 @@
+// A batch of few rows reads far more weights than it multiplies: what counts is that the big matrix
+// streams through once. A GEMM library would copy it into packed blocks first; these loops do not.
+// They take the batch in groups of at most kGroup rows, which share each loaded weight.
+#include "kernels/cpu/linear.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/vector.h"
+
+namespace stagecoach::cpu {
+namespace {
+
+constexpr std::int64_t kGroup = 8;
+// From this many rows on, packing pays.
+constexpr std::int64_t kGemmRows = 48;
+// Cuts of the weight into tasks: rows (outputs), and columns (inputs) whose gradients for one group
+// stay in the L1 cache.
+constexpr std::int64_t kOutputs = 64;
+constexpr std::int64_t kInputs = 512;
+
+// Calls body.template operator()<R>() with the constant R = rows in [1, kGroup].
+template <std::int64_t R = kGroup, typename Body>
+void with_constant_rows(std::int64_t rows, const Body& body) {
+  if constexpr (R > 1) {
+    if (rows < R) return with_constant_rows<R - 1>(rows, body);
+  }
+  body.template operator()<R>();
+}
+
+// output[r][o] = bias[o] + input[r] . weight[o] for R rows and O outputs.
+template <std::int64_t R, std::int64_t O>
+void forward_tile(const LinearShape& s, float* output, const float* input, const float* weight,
+                  const float* bias) {
+  Vector sums[O][R] = {};
+  std::int64_t i = 0;
+  const auto multiply = [&](std::int64_t count) {
+    Vector w[O];
+    for (std::int64_t o = 0; o < O; ++o) w[o] = load(weight + o * s.inputs + i, count);
+    for (std::int64_t r = 0; r < R; ++r) {
+      const Vector x = load(input + r * s.inputs + i, count);
+      for (std::int64_t o = 0; o < O; ++o) sums[o][r] += w[o] * x;
+    }
+  };
+  for (; i + kLanes <= s.inputs; i += kLanes) multiply(kLanes);
+  if (i < s.inputs) multiply(s.inputs - i);
+  for (std::int64_t r = 0; r < R; ++r) {
+    for (std::int64_t o = 0; o < O; ++o) {
+      output[r * s.outputs + o] = bias[o] + sum_of_lanes(sums[o][r]);
+    }
+  }
+}
+
+// input_grad[r][i] (+)= sum over O outputs of output_grad[r][o] weight[o][i] for R rows and the
+// columns [begin, end).
+template <std::int64_t R, std::int64_t O>
+void backward_input_tile(const LinearShape& s, std::int64_t begin, std::int64_t end, bool first,
+                         float* input_grad, const float* output_grad, const float* weight) {
+  const auto multiply = [&](std::int64_t i, std::int64_t count) {
+    Vector w[O];
+    for (std::int64_t o = 0; o < O; ++o) w[o] = load(weight + o * s.inputs + i, count);
+    for (std::int64_t r = 0; r < R; ++r) {
+      float* to = input_grad + r * s.inputs + i;
+      Vector sum = first ? Vector{} : load(to, count);
+      for (std::int64_t o = 0; o < O; ++o) sum += output_grad[r * s.outputs + o] * w[o];
+      store(to, sum, count);
+    }
+  };
+  std::int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) multiply(i, kLanes);
+  if (i < end) multiply(i, end - i);
+}
+
+// weight_grad[o][i] (+)= sum over R rows of output_grad[r][o] input[r][i] for O outputs and the
+// columns [begin, end).
+template <std::int64_t R, std::int64_t O>
+void backward_weight_tile(const LinearShape& s, std::int64_t begin, std::int64_t end,
+                          bool overwrite, float* weight_grad, const float* output_grad,
+                          const float* input) {
+  float dy[R][O];
+  for (std::int64_t r = 0; r < R; ++r) {
+    for (std::int64_t o = 0; o < O; ++o) dy[r][o] = output_grad[r * s.outputs + o];
+  }
+  const auto multiply = [&](std::int64_t i, std::int64_t count) {
+    Vector sums[O];
+    for (std::int64_t o = 0; o < O; ++o) {
+      sums[o] = overwrite ? Vector{} : load(weight_grad + o * s.inputs + i, count);
+    }
+    for (std::int64_t r = 0; r < R; ++r) {
+      const Vector x = load(input + r * s.inputs + i, count);
+      for (std::int64_t o = 0; o < O; ++o) sums[o] += dy[r][o] * x;
+    }
+    for (std::int64_t o = 0; o < O; ++o) store(weight_grad + o * s.inputs + i, sums[o], count);
+  };
+  std::int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) multiply(i, kLanes);
+  if (i < end) multiply(i, end - i);
+}
+
+void forward_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end, float* output,
+                      const float* input, const float* weight, const float* bias) {
+  constexpr std::int64_t kTile = 3;
+  const auto tiles = [&]<std::int64_t O>(std::int64_t o) {
+    for (std::int64_t r = 0; r < s.rows; r += kGroup) {
+      with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
+        forward_tile<R, O>(s, output + r * s.outputs + o, input + r * s.inputs,
+                           weight + o * s.inputs, bias + o);
+      });
+    }
+  };
+  std::int64_t o = begin;
+  for (; o + kTile <= end; o += kTile) tiles.template operator()<kTile>(o);
+  for (; o < end; ++o) tiles.template operator()<1>(o);
+}
+
+void backward_input_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end,
+                             float* input_grad, const float* output_grad, const float* weight) {
+  constexpr std::int64_t kTile = 4;
+  const auto tiles = [&]<std::int64_t O>(std::int64_t o) {
+    for (std::int64_t r = 0; r < s.rows; r += kGroup) {
+      with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
+        backward_input_tile<R, O>(s, begin, end, o == 0, input_grad + r * s.inputs,
+                                  output_grad + r * s.outputs + o, weight + o * s.inputs);
+      });
+    }
+  };
+  std::int64_t o = 0;
+  for (; o + kTile <= s.outputs; o += kTile) tiles.template operator()<kTile>(o);
+  for (; o < s.outputs; ++o) tiles.template operator()<1>(o);
+}
+
+void backward_weight_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end,
+                              float* weight_grad, const float* output_grad, const float* input,
+                              GradientMode mode) {
+  constexpr std::int64_t kTile = 2;
+  const auto tiles = [&]<std::int64_t O>(std::int64_t o, std::int64_t i, std::int64_t last) {
+    for (std::int64_t r = 0; r < s.rows; r += kGroup) {
+      with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
+        backward_weight_tile<R, O>(s, i, last, r == 0 && mode == GradientMode::kOverwrite,
+                                   weight_grad + o * s.inputs, output_grad + r * s.outputs + o,
+                                   input + r * s.inputs);
+      });
+    }
+  };
+  for (std::int64_t i = 0; i < s.inputs; i += kInputs) {
+    const std::int64_t last = std::min(i + kInputs, s.inputs);
+    std::int64_t o = begin;
+    for (; o + kTile <= end; o += kTile) tiles.template operator()<kTile>(o, i, last);
+    for (; o < end; ++o) tiles.template operator()<1>(o, i, last);
+  }
+}
+
+void bias_gradient(const LinearShape& s, std::int64_t begin, std::int64_t end, float* bias_grad,
+                   const float* output_grad, GradientMode mode) {
+  for (std::int64_t o = begin; o < end; ++o) {
+    float sum = mode == GradientMode::kOverwrite ? 0.0f : bias_grad[o];
+    for (std::int64_t r = 0; r < s.rows; ++r) sum += output_grad[r * s.outputs + o];
+    bias_grad[o] = sum;
+  }
+}
+
+}  // namespace
+
+void linear_forward(ThreadPool& pool, const LinearShape& s, float* output, const float* input,
+                    const float* weight, const float* bias) {
+  parallel_ranges(pool, s.outputs, kOutputs, [&](std::int64_t begin, std::int64_t end, int) {
+    if (s.rows < kGemmRows) {
+      return forward_few_rows(s, begin, end, output, input, weight, bias);
+    }
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+      std::copy(bias + begin, bias + end, output + r * s.outputs + begin);
+    }
+    sgemm(Transpose::kNo, Transpose::kYes, s.rows, end - begin, s.inputs, {input, s.inputs},
+          {weight + begin * s.inputs, s.inputs}, 1.0f, {output + begin, s.outputs});
+  });
+}
+
+void linear_backward_input(ThreadPool& pool, const LinearShape& s, float* input_grad,
+                           const float* output_grad, const float* weight) {
+  parallel_ranges(pool, s.inputs, kInputs, [&](std::int64_t begin, std::int64_t end, int) {
+    if (s.rows < kGemmRows) {
+      return backward_input_few_rows(s, begin, end, input_grad, output_grad, weight);
+    }
+    sgemm(Transpose::kNo, Transpose::kNo, s.rows, end - begin, s.outputs, {output_grad, s.outputs},
+          {weight + begin, s.inputs}, 0.0f, {input_grad + begin, s.inputs});
+  });
+}
+
+void linear_backward_weight(ThreadPool& pool, const LinearShape& s, float* weight_grad,
+                            float* bias_grad, const float* output_grad, const float* input,
+                            GradientMode mode) {
+  parallel_ranges(pool, s.outputs, kOutputs, [&](std::int64_t begin, std::int64_t end, int) {
+    bias_gradient(s, begin, end, bias_grad, output_grad, mode);
+    if (s.rows < kGemmRows) {
+      return backward_weight_few_rows(s, begin, end, weight_grad, output_grad, input, mode);
+    }
+    const float beta = mode == GradientMode::kOverwrite ? 0.0f : 1.0f;
+    sgemm(Transpose::kYes, Transpose::kNo, end - begin, s.inputs, s.rows,
+          {output_grad + begin, s.outputs}, {input, s.inputs}, beta,
+          {weight_grad + begin * s.inputs, s.inputs});
+  });
+}
+
+}  // namespace stagecoach::cpu
