@@ -1,6 +1,7 @@
 // A batch of few rows reads far more weights than it multiplies: what counts is that the big matrix
-// streams through once. A GEMM library would copy it into packed blocks first; these loops do not.
-// They take the batch in groups of at most kGroup rows, which share each loaded weight.
+// streams through once. F and B by a GEMM library would first copy it into packed blocks; the loops
+// here do not. They take the batch in groups of at most kGroup rows, which share each loaded
+// weight. W needs no such loops: its big matrix is the result, which a GEMM does not copy.
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
@@ -14,10 +15,16 @@ namespace {
 constexpr std::int64_t kGroup = 8;
 // From this many rows on, packing pays.
 constexpr std::int64_t kGemmRows = 48;
-// Cuts of the weight into tasks: rows (outputs), and columns (inputs) whose gradients for one group
-// stay in the L1 cache.
-constexpr std::int64_t kOutputs = 64;
-constexpr std::int64_t kInputs = 512;
+// Cuts of the weight into tasks: outputs, and inputs.
+constexpr std::int64_t kForwardOutputs = 64;
+constexpr std::int64_t kWeightOutputs = 256;
+constexpr std::int64_t kInputs = 1024;
+// The block of the weight's gradient that W zeroes at once.
+constexpr std::int64_t kZeroOutputs = 32;
+constexpr std::int64_t kZeroInputs = 256;
+// How far ahead of its use a weight is asked for; the hardware alone asks too late. An address
+// behind the last weight is never read: a prefetch is only a hint.
+constexpr std::int64_t kAhead = 256;
 
 // Calls body.template operator()<R>() with the constant R = rows in [1, kGroup].
 template <std::int64_t R = kGroup, typename Body>
@@ -36,7 +43,10 @@ void forward_tile(const LinearShape& s, float* output, const float* input, const
   std::int64_t i = 0;
   const auto multiply = [&](std::int64_t count) {
     Vector w[O];
-    for (std::int64_t o = 0; o < O; ++o) w[o] = load(weight + o * s.inputs + i, count);
+    for (std::int64_t o = 0; o < O; ++o) {
+      w[o] = load(weight + o * s.inputs + i, count);
+      __builtin_prefetch(weight + o * s.inputs + i + kAhead);
+    }
     for (std::int64_t r = 0; r < R; ++r) {
       const Vector x = load(input + r * s.inputs + i, count);
       for (std::int64_t o = 0; o < O; ++o) sums[o][r] += w[o] * x;
@@ -58,39 +68,16 @@ void backward_input_tile(const LinearShape& s, std::int64_t begin, std::int64_t 
                          float* input_grad, const float* output_grad, const float* weight) {
   const auto multiply = [&](std::int64_t i, std::int64_t count) {
     Vector w[O];
-    for (std::int64_t o = 0; o < O; ++o) w[o] = load(weight + o * s.inputs + i, count);
+    for (std::int64_t o = 0; o < O; ++o) {
+      w[o] = load(weight + o * s.inputs + i, count);
+      __builtin_prefetch(weight + (O + o) * s.inputs + i);
+    }
     for (std::int64_t r = 0; r < R; ++r) {
       float* to = input_grad + r * s.inputs + i;
       Vector sum = first ? Vector{} : load(to, count);
       for (std::int64_t o = 0; o < O; ++o) sum += output_grad[r * s.outputs + o] * w[o];
       store(to, sum, count);
     }
-  };
-  std::int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes) multiply(i, kLanes);
-  if (i < end) multiply(i, end - i);
-}
-
-// weight_grad[o][i] (+)= sum over R rows of output_grad[r][o] input[r][i] for O outputs and the
-// columns [begin, end).
-template <std::int64_t R, std::int64_t O>
-void backward_weight_tile(const LinearShape& s, std::int64_t begin, std::int64_t end,
-                          bool overwrite, float* weight_grad, const float* output_grad,
-                          const float* input) {
-  float dy[R][O];
-  for (std::int64_t r = 0; r < R; ++r) {
-    for (std::int64_t o = 0; o < O; ++o) dy[r][o] = output_grad[r * s.outputs + o];
-  }
-  const auto multiply = [&](std::int64_t i, std::int64_t count) {
-    Vector sums[O];
-    for (std::int64_t o = 0; o < O; ++o) {
-      sums[o] = overwrite ? Vector{} : load(weight_grad + o * s.inputs + i, count);
-    }
-    for (std::int64_t r = 0; r < R; ++r) {
-      const Vector x = load(input + r * s.inputs + i, count);
-      for (std::int64_t o = 0; o < O; ++o) sums[o] += dy[r][o] * x;
-    }
-    for (std::int64_t o = 0; o < O; ++o) store(weight_grad + o * s.inputs + i, sums[o], count);
   };
   std::int64_t i = begin;
   for (; i + kLanes <= end; i += kLanes) multiply(i, kLanes);
@@ -115,7 +102,7 @@ void forward_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end
 
 void backward_input_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end,
                              float* input_grad, const float* output_grad, const float* weight) {
-  constexpr std::int64_t kTile = 4;
+  constexpr std::int64_t kTile = 8;
   const auto tiles = [&]<std::int64_t O>(std::int64_t o) {
     for (std::int64_t r = 0; r < s.rows; r += kGroup) {
       with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
@@ -129,24 +116,39 @@ void backward_input_few_rows(const LinearShape& s, std::int64_t begin, std::int6
   for (; o < s.outputs; ++o) tiles.template operator()<1>(o);
 }
 
-void backward_weight_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end,
-                              float* weight_grad, const float* output_grad, const float* input,
-                              GradientMode mode) {
-  constexpr std::int64_t kTile = 2;
-  const auto tiles = [&]<std::int64_t O>(std::int64_t o, std::int64_t i, std::int64_t last) {
-    for (std::int64_t r = 0; r < s.rows; r += kGroup) {
-      with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
-        backward_weight_tile<R, O>(s, i, last, r == 0 && mode == GradientMode::kOverwrite,
-                                   weight_grad + o * s.inputs, output_grad + r * s.outputs + o,
-                                   input + r * s.inputs);
-      });
+// weight_grad[o][i] += sum over rows of output_grad[r][o] input[r][i], in one block.
+void add_products(const LinearShape& s, std::int64_t output_begin, std::int64_t output_end,
+                  std::int64_t input_begin, std::int64_t input_end, float* weight_grad,
+                  const float* output_grad, const float* input) {
+  sgemm(Transpose::kYes, Transpose::kNo, output_end - output_begin, input_end - input_begin, s.rows,
+        {output_grad + output_begin, s.outputs}, {input + input_begin, s.inputs}, 1.0f,
+        {weight_grad + output_begin * s.inputs + input_begin, s.inputs});
+}
+
+// Zeros `count` floats, and asks for the ones `ahead` of them to be written next.
+void zero_and_prefetch(float* to, std::int64_t count, std::int64_t ahead) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(to + i, Vector{});
+    __builtin_prefetch(to + i + ahead, 1);
+    asm volatile("" ::: "memory");  // or the compiler makes one memset and prefetches after it
+  }
+  for (; i < count; ++i) to[i] = 0.0f;
+}
+
+// The same, but instead of what was there: zeros, then the sum while they are in the L1 and L2
+// caches. The library's beta = 0 takes twice the time, since it waits for every line it writes.
+void overwrite_products(const LinearShape& s, std::int64_t begin, std::int64_t end,
+                        float* weight_grad, const float* output_grad, const float* input) {
+  for (std::int64_t o = begin; o < end; o += kZeroOutputs) {
+    const std::int64_t last_o = std::min(o + kZeroOutputs, end);
+    for (std::int64_t i = 0; i < s.inputs; i += kZeroInputs) {
+      const std::int64_t last_i = std::min(i + kZeroInputs, s.inputs);
+      for (std::int64_t row = o; row < last_o; ++row) {
+        zero_and_prefetch(weight_grad + row * s.inputs + i, last_i - i, s.inputs);
+      }
+      add_products(s, o, last_o, i, last_i, weight_grad, output_grad, input);
     }
-  };
-  for (std::int64_t i = 0; i < s.inputs; i += kInputs) {
-    const std::int64_t last = std::min(i + kInputs, s.inputs);
-    std::int64_t o = begin;
-    for (; o + kTile <= end; o += kTile) tiles.template operator()<kTile>(o, i, last);
-    for (; o < end; ++o) tiles.template operator()<1>(o, i, last);
   }
 }
 
@@ -163,7 +165,7 @@ void bias_gradient(const LinearShape& s, std::int64_t begin, std::int64_t end, f
 
 void linear_forward(ThreadPool& pool, const LinearShape& s, float* output, const float* input,
                     const float* weight, const float* bias) {
-  parallel_ranges(pool, s.outputs, kOutputs, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_ranges(pool, s.outputs, kForwardOutputs, [&](std::int64_t begin, std::int64_t end, int) {
     if (s.rows < kGemmRows) {
       return forward_few_rows(s, begin, end, output, input, weight, bias);
     }
@@ -189,15 +191,13 @@ void linear_backward_input(ThreadPool& pool, const LinearShape& s, float* input_
 void linear_backward_weight(ThreadPool& pool, const LinearShape& s, float* weight_grad,
                             float* bias_grad, const float* output_grad, const float* input,
                             GradientMode mode) {
-  parallel_ranges(pool, s.outputs, kOutputs, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_ranges(pool, s.outputs, kWeightOutputs, [&](std::int64_t begin, std::int64_t end, int) {
     bias_gradient(s, begin, end, bias_grad, output_grad, mode);
-    if (s.rows < kGemmRows) {
-      return backward_weight_few_rows(s, begin, end, weight_grad, output_grad, input, mode);
+    if (mode == GradientMode::kAccumulate) {
+      add_products(s, begin, end, 0, s.inputs, weight_grad, output_grad, input);
+    } else {
+      overwrite_products(s, begin, end, weight_grad, output_grad, input);
     }
-    const float beta = mode == GradientMode::kOverwrite ? 0.0f : 1.0f;
-    sgemm(Transpose::kYes, Transpose::kNo, end - begin, s.inputs, s.rows,
-          {output_grad + begin, s.outputs}, {input, s.inputs}, beta,
-          {weight_grad + begin * s.inputs, s.inputs});
   });
 }
 
