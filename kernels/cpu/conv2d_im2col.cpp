@@ -8,14 +8,20 @@
 namespace stagecoach::cpu {
 namespace {
 
-// Rows of one GEMM. More rows share one packing of the weights, fewer stay in the L2 cache
+// Most rows of one GEMM. More rows share one packing of the weights, fewer stay in the L2 cache
 // (384 rows x 1728 taps are 2.6 MB).
 constexpr std::int64_t kForwardRows = 384;
-constexpr std::int64_t kBackwardInputRows = 256;
+constexpr std::int64_t kBackwardInputRows = 400;
+// B: small images share a task as long as this many tasks are left.
+constexpr std::int64_t kBackwardInputTasks = 8;
 // W: a task is a slice of the taps; the pixels are the inner dimension of its GEMMs.
-constexpr std::int64_t kWeightRows = 384;
+constexpr std::int64_t kWeightRows = 192;
 constexpr std::int64_t kWeightSlices = 8;
 constexpr std::int64_t kSmallestSlice = 64;
+// W of a small weight over many pixels: a task is one of this many parts of the pixels, because
+// slices of few taps would read the output gradient many times.
+constexpr std::int64_t kWeightParts = 8;
+constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;  // elements
 // Taps and channels are cut at multiples of the width of a vector.
 constexpr std::int64_t kVector = 16;
 constexpr std::int64_t kBiasChannels = 64;
@@ -32,12 +38,19 @@ std::int64_t block_size(std::int64_t count, std::int64_t largest) {
   return divide_up(count, divide_up(count, largest));
 }
 
+// Two threads get equally many blocks, unless there is only one.
 std::int64_t forward_rows(const Conv2dShape& s) {
-  return block_size(s.rows(), kForwardRows);
+  const std::int64_t blocks = divide_up(s.rows(), kForwardRows);
+  return divide_up(s.rows(), blocks + (blocks > 1 ? blocks % 2 : 0));
+}
+
+std::int64_t backward_input_images(const Conv2dShape& s) {
+  return std::clamp<std::int64_t>(kBackwardInputRows / s.pixels(), 1,
+                                  std::max<std::int64_t>(s.images / kBackwardInputTasks, 1));
 }
 
 std::int64_t backward_input_rows(const Conv2dShape& s) {
-  return block_size(s.pixels(), kBackwardInputRows);
+  return block_size(backward_input_images(s) * s.pixels(), kBackwardInputRows);
 }
 
 std::int64_t weight_rows(const Conv2dShape& s) {
@@ -49,16 +62,22 @@ std::int64_t weight_slice(const Conv2dShape& s) {
   return std::min(std::max(slice, kSmallestSlice), s.taps());
 }
 
+bool weight_by_parts(const Conv2dShape& s) {
+  return s.outputs * s.taps() <= kSmallWeight && s.rows() >= kWeightParts * s.taps();
+}
+
 // Floats of scratch memory for one thread.
 std::int64_t scratch_floats(const Conv2dShape& s) {
   const std::int64_t floats =
       std::max({forward_rows(s) * s.taps(), backward_input_rows(s) * s.taps(),
-                weight_rows(s) * weight_slice(s)});
+                weight_rows(s) * (weight_by_parts(s) ? s.taps() : weight_slice(s))});
   return round_up(floats, kVector);
 }
 
+// The threads' scratch memory, then the sums of the parts.
 std::int64_t workspace_bytes(const Conv2dShape& s, int threads) {
-  return threads * scratch_floats(s) * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t sums = weight_by_parts(s) ? kWeightParts * s.outputs * s.taps() : 0;
+  return (threads * scratch_floats(s) + sums) * static_cast<std::int64_t>(sizeof(float));
 }
 
 void copy(float* to, const float* from, std::int64_t count) {
@@ -124,35 +143,39 @@ void backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s, flo
                     const float* output_grad, const float* weight) {
   const std::int64_t scratch = scratch_floats(s);
   const std::int64_t block = backward_input_rows(s);
-  // A task is an image: the windows of one image overlap, those of two do not.
-  pool.parallel_for(s.images, [&](std::int64_t image, int thread) {
-    float* columns = static_cast<float*>(workspace) + thread * scratch;
-    std::memset(input_grad + image * s.in_elements(), 0,
-                static_cast<std::size_t>(s.in_elements()) * sizeof(float));
-    const std::int64_t last = (image + 1) * s.pixels();
-    for (std::int64_t begin = image * s.pixels(); begin < last; begin += block) {
-      const std::int64_t end = std::min(begin + block, last);
-      sgemm(Transpose::kNo, Transpose::kNo, end - begin, s.taps(), s.outputs,
-            {output_grad + begin * s.outputs, s.outputs}, {weight, s.taps()}, 0.0f,
-            {columns, s.taps()});
-      col2im_add(s, columns, begin, end, input_grad);
-    }
-  });
+  // A task has whole images: the windows of one image overlap, those of two do not.
+  parallel_ranges(
+      pool, s.images, backward_input_images(s),
+      [&](std::int64_t first, std::int64_t last, int thread) {
+        float* columns = static_cast<float*>(workspace) + thread * scratch;
+        std::fill(input_grad + first * s.in_elements(), input_grad + last * s.in_elements(), 0.0f);
+        for (std::int64_t begin = first * s.pixels(); begin < last * s.pixels(); begin += block) {
+          const std::int64_t end = std::min(begin + block, last * s.pixels());
+          sgemm(Transpose::kNo, Transpose::kNo, end - begin, s.taps(), s.outputs,
+                {output_grad + begin * s.outputs, s.outputs}, {weight, s.taps()}, 0.0f,
+                {columns, s.taps()});
+          col2im_add(s, columns, begin, end, input_grad);
+        }
+      });
 }
 
-// weight_grad[:, tap_begin:tap_end], over all images.
-void weight_slice_grad(float* columns, const Conv2dShape& s, std::int64_t tap_begin,
-                       std::int64_t tap_end, float* weight_grad, const float* output_grad,
-                       const float* input, GradientMode mode) {
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+
+// grad [O, taps of the range] (+)= the sum over the rows of the range.
+void sum_weight_grad(float* columns, const Conv2dShape& s, Range rows, Range taps,
+                     Matrix<float> grad, const float* output_grad, const float* input,
+                     GradientMode mode) {
   const std::int64_t block = weight_rows(s);
-  const std::int64_t width = tap_end - tap_begin;
-  for (std::int64_t begin = 0; begin < s.rows(); begin += block) {
-    const std::int64_t end = std::min(begin + block, s.rows());
-    im2col(s, input, begin, end, tap_begin, tap_end, columns);
-    const bool overwrite = begin == 0 && mode == GradientMode::kOverwrite;
-    sgemm(Transpose::kYes, Transpose::kNo, s.outputs, width, end - begin,
-          {output_grad + begin * s.outputs, s.outputs}, {columns, width}, overwrite ? 0.0f : 1.0f,
-          {weight_grad + tap_begin, s.taps()});
+  for (std::int64_t begin = rows.begin; begin < rows.end; begin += block) {
+    const std::int64_t end = std::min(begin + block, rows.end);
+    im2col(s, input, begin, end, taps.begin, taps.end, columns);
+    const bool overwrite = begin == rows.begin && mode == GradientMode::kOverwrite;
+    sgemm(Transpose::kYes, Transpose::kNo, s.outputs, taps.size(), end - begin,
+          {output_grad + begin * s.outputs, s.outputs}, {columns, taps.size()},
+          overwrite ? 0.0f : 1.0f, grad);
   }
 }
 
@@ -175,24 +198,44 @@ void bias_slice_grad(const Conv2dShape& s, std::int64_t begin, std::int64_t end,
   }
 }
 
+// weight_grad (+)= sums[0] + sums[1] + ...
+void add_parts(ThreadPool& pool, std::int64_t elements, float* weight_grad, const float* sums,
+               GradientMode mode) {
+  constexpr std::int64_t kElements = 4096;
+  parallel_ranges(pool, elements, kElements, [&](std::int64_t begin, std::int64_t end, int) {
+    if (mode == GradientMode::kOverwrite) std::fill(weight_grad + begin, weight_grad + end, 0.0f);
+    for (std::int64_t part = 0; part < kWeightParts; ++part) {
+      add(weight_grad + begin, sums + part * elements + begin, end - begin);
+    }
+  });
+}
+
 void backward_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* weight_grad,
                      float* bias_grad, const float* output_grad, const float* input,
                      GradientMode mode) {
   const std::int64_t scratch = scratch_floats(s);
+  float* sums = static_cast<float*>(workspace) + pool.threads() * scratch;
+  const bool by_parts = weight_by_parts(s);
   const std::int64_t width = weight_slice(s);
-  const std::int64_t slices = divide_up(s.taps(), width);
-  const std::int64_t bias_slices = divide_up(s.outputs, kBiasChannels);
-  pool.parallel_for(slices + bias_slices, [&](std::int64_t i, int thread) {
-    if (i < slices) {
-      float* columns = static_cast<float*>(workspace) + thread * scratch;
-      weight_slice_grad(columns, s, i * width, std::min((i + 1) * width, s.taps()), weight_grad,
-                        output_grad, input, mode);
-    } else {
-      const std::int64_t begin = (i - slices) * kBiasChannels;
+  const std::int64_t tasks = by_parts ? kWeightParts : divide_up(s.taps(), width);
+  const std::int64_t bias_tasks = divide_up(s.outputs, kBiasChannels);
+  pool.parallel_for(tasks + bias_tasks, [&](std::int64_t i, int thread) {
+    float* columns = static_cast<float*>(workspace) + thread * scratch;
+    if (i >= tasks) {
+      const std::int64_t begin = (i - tasks) * kBiasChannels;
       bias_slice_grad(s, begin, std::min(begin + kBiasChannels, s.outputs), bias_grad, output_grad,
                       mode);
+    } else if (by_parts) {
+      const Range rows{i * s.rows() / kWeightParts, (i + 1) * s.rows() / kWeightParts};
+      sum_weight_grad(columns, s, rows, {0, s.taps()}, {sums + i * s.outputs * s.taps(), s.taps()},
+                      output_grad, input, GradientMode::kOverwrite);
+    } else {
+      const Range taps{i * width, std::min((i + 1) * width, s.taps())};
+      sum_weight_grad(columns, s, {0, s.rows()}, taps, {weight_grad + taps.begin, s.taps()},
+                      output_grad, input, mode);
     }
   });
+  if (by_parts) add_parts(pool, s.outputs * s.taps(), weight_grad, sums, mode);
 }
 
 }  // namespace

@@ -203,6 +203,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{2, 3, 12, 17, 6, 5, 3, {4, 2, 2, 0}},     // windows with gaps
         Case{2, 2, 3, 3, 3, 5, 5, {1, 1, 2, 2}},       // kernel larger than the input
         Case{1, 1, 4, 4, 2, 2, 2, {4, 4, 2, 2}},       // windows wholly in the padding
+        Case{2, 3, 30, 31, 6, 3, 3, {1, 1, 1, 1}},     // W by parts of the pixels
+        Case{17, 5, 7, 7, 6, 3, 3, {1, 1, 1, 1}},      // several images in a task of B
         Case{1, 70, 6, 5, 130, 3, 3, {1, 1, 0, 0}}));  // several slices of taps and bias
 
 TEST(Conv2dShapeTest, OutputIsThatOfPyTorch) {
@@ -214,9 +216,12 @@ TEST(Conv2dShapeTest, OutputIsThatOfPyTorch) {
 TEST(Conv2dShapeTest, WorkspaceGrowsWithThreads) {
   const TensorSpec input = channels_last(2, 3, 20, 20);
   const TensorSpec weight = channels_last(8, 3, 3, 3);
-  const std::int64_t one = conv2d_workspace_bytes(input, weight, {}, 1);
-  EXPECT_GT(one, 0);
-  EXPECT_EQ(conv2d_workspace_bytes(input, weight, {}, 3), 3 * one);
+  const auto bytes = [&](int threads) {
+    return conv2d_workspace_bytes(input, weight, {}, threads);
+  };
+  EXPECT_GT(bytes(1), 0);
+  EXPECT_GT(bytes(2), bytes(1));
+  EXPECT_EQ(bytes(3) - bytes(2), bytes(2) - bytes(1));
 }
 
 // The message of the error that body() throws.
