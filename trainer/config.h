@@ -21,11 +21,11 @@ struct TrainConfig {
   std::int64_t epochs = 0;
   std::int64_t eval_every = 0;  // steps; 0: no evaluation
   std::string optimizer = "sgd";
-  double learning_rate = 0.01;
-  double momentum = 0.9;
+  double learning_rate = 0.01;  // resolved: what --lr says, else the optimizer's default
+  double momentum = 0.9;        // of sgd
   double weight_decay = 0.0005;
   double dropout = 0.5;
-  std::int64_t max_train_samples = 0, max_test_samples = 0;
+  std::int64_t max_train_samples = 0, max_test_samples = 0;  // 0: all
   bool random_crop = false, random_flip = false;
   std::uint64_t seed = 1138;
   int threads = 0;  // per stage; 0: cores / stages, at least 1
@@ -37,6 +37,10 @@ struct TrainConfig {
   // The number of compute threads of each stage.
   int threads_per_stage() const;
 };
+
+// Throws UsageError, naming the option, for a value out of range, an unknown word, or values that
+// cannot stand together. What depends on the network or the data is checked where these are made.
+void validate(const TrainConfig& config);
 
 enum class Command { kTrain, kInfo, kNone };
 

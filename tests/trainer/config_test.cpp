@@ -1,0 +1,335 @@
+#include "trainer/config.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "core/error.h"
+#include "trainer/suggest.h"
+
+namespace stagecoach {
+namespace {
+
+CommandLine parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "stagecoach");
+  return parse_command_line(static_cast<int>(arguments.size()), arguments.data());
+}
+
+TrainConfig train(std::vector<const char*> options) {
+  options.insert(options.begin(), "train");
+  const CommandLine line = parse(std::move(options));
+  EXPECT_EQ(line.command, Command::kTrain);
+  return line.train;
+}
+
+// The message of the UsageError that `arguments` cause; fails the test when there is none.
+std::string usage_error(const std::vector<const char*>& arguments) {
+  std::string all;
+  for (const char* argument : arguments) all += std::string(argument) + " ";
+  try {
+    parse(arguments);
+  } catch (const UsageError& error) {
+    return error.message();
+  }
+  ADD_FAILURE() << "accepted: " << all;
+  return "";
+}
+
+std::string train_error(std::vector<const char*> options) {
+  options.insert(options.begin(), "train");
+  return usage_error(options);
+}
+
+void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in: " << text;
+}
+
+// What a help or version option prints to stdout.
+std::string printed(const std::vector<const char*>& arguments) {
+  ::testing::internal::CaptureStdout();
+  const CommandLine line = parse(arguments);
+  const std::string text = ::testing::internal::GetCapturedStdout();
+  EXPECT_EQ(line.command, Command::kNone);
+  EXPECT_EQ(line.exit_code, 0);
+  return text;
+}
+
+TEST(CommandLine, DefaultsAreTheReferenceJob) {
+  const TrainConfig config = train({});
+  EXPECT_EQ(config.model, "alexnet");
+  EXPECT_EQ(config.data, "auto");
+  EXPECT_EQ(config.image_size, 224);
+  EXPECT_EQ(config.stages, 2);
+  EXPECT_EQ(config.schedule, "1f1b");
+  EXPECT_EQ(config.batch(), 64);
+  EXPECT_EQ(config.partition, "time");
+  EXPECT_EQ(config.steps, 20);
+  EXPECT_EQ(config.epochs, 0);
+  EXPECT_EQ(config.eval_every, 0);
+  EXPECT_EQ(config.optimizer, "sgd");
+  EXPECT_EQ(config.learning_rate, 0.01);
+  EXPECT_EQ(config.momentum, 0.9);
+  EXPECT_EQ(config.weight_decay, 0.0005);
+  EXPECT_EQ(config.dropout, 0.5);
+  EXPECT_EQ(config.seed, 1138u);
+  EXPECT_FALSE(config.random_crop || config.random_flip || config.quiet);
+  EXPECT_TRUE(config.save.empty() && config.init.empty() && config.metrics.empty());
+  EXPECT_TRUE(config.report.empty() && config.trace.empty() && config.svg.empty());
+  EXPECT_TRUE(config.data_dir.empty());
+}
+
+TEST(CommandLine, EveryOptionArrives) {
+  const TrainConfig config = train({"--model",
+                                    "alexnet",
+                                    "--data",
+                                    "synthetic",
+                                    "--data-dir",
+                                    "/d",
+                                    "--image-size",
+                                    "63",
+                                    "-p",
+                                    "3",
+                                    "--schedule",
+                                    "gpipe",
+                                    "--micro-batch-size",
+                                    "5",
+                                    "--micro-batches",
+                                    "7",
+                                    "--partition",
+                                    "3,10",
+                                    "--epochs",
+                                    "2",
+                                    "--eval-every",
+                                    "9",
+                                    "--optimizer",
+                                    "sgd",
+                                    "--lr",
+                                    "0.25",
+                                    "--momentum",
+                                    "0",
+                                    "--weight-decay",
+                                    "0",
+                                    "--dropout",
+                                    "0",
+                                    "--max-train-samples",
+                                    "100",
+                                    "--max-test-samples",
+                                    "50",
+                                    "--seed",
+                                    "18446744073709551615",
+                                    "--threads",
+                                    "4",
+                                    "--save",
+                                    "a",
+                                    "--init",
+                                    "b",
+                                    "--metrics",
+                                    "c",
+                                    "--report",
+                                    "d",
+                                    "--trace",
+                                    "e",
+                                    "--svg",
+                                    "f",
+                                    "--random-crop",
+                                    "--random-flip",
+                                    "--quiet"});
+  EXPECT_EQ(config.data, "synthetic");
+  EXPECT_EQ(config.data_dir, "/d");
+  EXPECT_EQ(config.image_size, 63);
+  EXPECT_EQ(config.stages, 3);
+  EXPECT_EQ(config.ranks(), 3);
+  EXPECT_EQ(config.schedule, "gpipe");
+  EXPECT_EQ(config.micro_batch_size, 5);
+  EXPECT_EQ(config.micro_batches, 7);
+  EXPECT_EQ(config.partition, "3,10");
+  EXPECT_EQ(config.steps, 0);
+  EXPECT_EQ(config.epochs, 2);
+  EXPECT_EQ(config.eval_every, 9);
+  EXPECT_EQ(config.learning_rate, 0.25);
+  EXPECT_EQ(config.momentum, 0);
+  EXPECT_EQ(config.weight_decay, 0);
+  EXPECT_EQ(config.dropout, 0);
+  EXPECT_EQ(config.max_train_samples, 100);
+  EXPECT_EQ(config.max_test_samples, 50);
+  EXPECT_EQ(config.seed, 18446744073709551615u);
+  EXPECT_EQ(config.threads_per_stage(), 4);
+  EXPECT_EQ(config.save, "a");
+  EXPECT_EQ(config.init, "b");
+  EXPECT_EQ(config.metrics, "c");
+  EXPECT_EQ(config.report, "d");
+  EXPECT_EQ(config.trace, "e");
+  EXPECT_EQ(config.svg, "f");
+  EXPECT_TRUE(config.random_crop && config.random_flip && config.quiet);
+}
+
+TEST(CommandLine, OtherNamesAndForms) {
+  EXPECT_EQ(train({"--pipeline-parallel-size", "4"}).stages, 4);
+  EXPECT_EQ(train({"--stages=4"}).stages, 4);
+  EXPECT_EQ(train({"-p4", "-s", "3"}).stages, 4);
+  EXPECT_EQ(train({"-s", "3"}).steps, 3);
+  EXPECT_EQ(train({"--learning-rate", "2e-3"}).learning_rate, 2e-3);
+  EXPECT_EQ(train({"--stages", "0"}).ranks(), 1);
+}
+
+TEST(CommandLine, LearningRateBelongsToTheOptimizer) {
+  EXPECT_EQ(train({"--optimizer", "adam"}).learning_rate, 1e-4);
+  EXPECT_EQ(train({"--optimizer", "adam", "--lr", "0.01"}).learning_rate, 0.01);
+  EXPECT_EQ(train({"--optimizer", "sgd"}).learning_rate, 0.01);
+}
+
+TEST(CommandLine, ThreadsShareTheCores) {
+  TrainConfig config;
+  config.stages = 100000;
+  EXPECT_EQ(config.threads_per_stage(), 1);
+  config.stages = 0;
+  const int all = config.threads_per_stage();
+  config.stages = 1;
+  EXPECT_EQ(config.threads_per_stage(), all);
+  config.stages = 2;
+  EXPECT_EQ(config.threads_per_stage(), std::max(1, all / 2));
+}
+
+TEST(CommandLine, CommandsHelpAndVersion) {
+  EXPECT_EQ(parse({"info"}).command, Command::kInfo);
+  const std::string help = printed({"--help"});
+  expect_has(help, "train");
+  expect_has(help, "info");
+  expect_has(printed({"info", "--help"}), "info");
+  EXPECT_EQ(printed({"--version"}), "stagecoach " STAGECOACH_VERSION "\n");
+}
+
+TEST(CommandLine, TrainHelpTeaches) {
+  const std::string help = printed({"train", "--help"});
+  for (const char* part :
+       {"Pipeline:", "Training:", "-p,--stages", "--pipeline-parallel-size", "[224]", "[1138]",
+        "sgd: 0.01, adam: 0.0001", "naive, gpipe or 1f1b", "Examples:", "(K-1)/(M+K-1)"}) {
+    expect_has(help, part);
+  }
+  std::size_t begin = 0;
+  while (begin < help.size()) {
+    const std::size_t end = help.find('\n', begin);
+    EXPECT_LE(end - begin, 100u) << help.substr(begin, end - begin);
+    begin = end + 1;
+  }
+}
+
+TEST(CommandLine, CommandsThatAreNone) {
+  expect_has(usage_error({}), "train or info");
+  expect_has(usage_error({"trian"}), "did you mean 'train'?");
+  expect_has(usage_error({"bake"}), "'bake'");
+  expect_has(usage_error({"--steps", "3"}), "behind the word train");
+  expect_has(usage_error({"--verson"}), "did you mean '--version'?");
+  usage_error({"train", "info"});
+  usage_error({"info", "--stages", "2"});
+  usage_error({"train", "5"});
+}
+
+TEST(CommandLine, UnknownOptionsGetASuggestion) {
+  expect_has(train_error({"--stage", "2"}), "did you mean '--stages'?");
+  expect_has(train_error({"--micro-bach-size=4"}), "did you mean '--micro-batch-size'?");
+  expect_has(train_error({"--bogus"}), "stagecoach train --help");
+  expect_has(train_error({"--bogus"}), "'--bogus'");
+}
+
+TEST(CommandLine, ValuesThatAreNone) {
+  expect_has(train_error({"--steps", "many"}), "--steps");
+  expect_has(train_error({"--stages", "2.5"}), "--stages");
+  expect_has(train_error({"--seed", "-1"}), "--seed");
+  expect_has(train_error({"--lr", "fast"}), "--lr");
+  expect_has(train_error({"--steps"}), "--steps");
+  expect_has(train_error({"--steps", "1", "--steps", "2"}), "--steps");
+  expect_has(train_error({"--steps", "99999999999999999999"}), "--steps");
+  expect_has(train_error({"--save", ""}), "--save");
+  expect_has(train_error({"--data-dir", ""}), "--data-dir");
+}
+
+TEST(CommandLine, NumbersOutOfRange) {
+  const std::vector<std::pair<const char*, const char*>> wrong = {{"--stages", "-1"},
+                                                                  {"--micro-batch-size", "0"},
+                                                                  {"--micro-batches", "0"},
+                                                                  {"--image-size", "62"},
+                                                                  {"--image-size", "1000000"},
+                                                                  {"--threads", "-1"},
+                                                                  {"--lr", "0"},
+                                                                  {"--lr", "-0.1"},
+                                                                  {"--lr", "nan"},
+                                                                  {"--lr", "inf"},
+                                                                  {"--momentum", "1"},
+                                                                  {"--momentum", "-0.1"},
+                                                                  {"--momentum", "nan"},
+                                                                  {"--weight-decay", "-1"},
+                                                                  {"--weight-decay", "inf"},
+                                                                  {"--dropout", "1"},
+                                                                  {"--dropout", "-0.5"},
+                                                                  {"--dropout", "nan"},
+                                                                  {"--eval-every", "-1"},
+                                                                  {"--steps", "0"},
+                                                                  {"--steps", "-5"},
+                                                                  {"--epochs", "0"},
+                                                                  {"--epochs", "-1"},
+                                                                  {"--max-train-samples", "-1"},
+                                                                  {"--max-test-samples", "-1"}};
+  for (const auto& [option, value] : wrong) {
+    const std::string message = train_error({option, value});
+    expect_has(message, option);
+    expect_has(message, std::string("got ") + value);
+  }
+}
+
+TEST(CommandLine, StepsOrEpochs) {
+  const std::string message = train_error({"--steps", "3", "--epochs", "1"});
+  expect_has(message, "--steps 3");
+  expect_has(message, "--epochs 1");
+}
+
+TEST(CommandLine, Words) {
+  expect_has(train_error({"--schedule", "1fb1"}), "did you mean '1f1b'?");
+  expect_has(train_error({"--schedule", "zb"}), "naive, gpipe or 1f1b");
+  expect_has(train_error({"--model", "resnet"}), "alexnet");
+  expect_has(train_error({"--optimizer", "adamw"}), "did you mean 'adam'?");
+  expect_has(train_error({"--data", "imagenet"}), "auto, cifar10 or synthetic");
+}
+
+TEST(CommandLine, Partitions) {
+  for (const char* word : {"time", "uniform", "parameters", "7"}) {
+    EXPECT_EQ(train({"--partition", word}).partition, word);
+  }
+  EXPECT_EQ(train({"--partition", "3,10,15", "-p", "4"}).partition, "3,10,15");
+  expect_has(train_error({"--partition", "tiem"}), "'tiem'");
+  expect_has(train_error({"--partition", "params"}), "'params'");
+  expect_has(train_error({"--partition", "-3"}), "'-3'");
+  for (const char* text : {",", "3,", ",3", "3,,4"}) {
+    expect_has(train_error({"--partition", text, "-p", "3"}), text);
+  }
+  train_error({"--partition", ""});
+  expect_has(train_error({"--partition", "3,10"}), "3 stages");
+  expect_has(train_error({"--partition", "3", "-p", "0"}), "plain loop");
+}
+
+TEST(CommandLine, MomentumIsOfSgd) {
+  const std::string message = train_error({"--optimizer", "adam", "--momentum", "0.9"});
+  expect_has(message, "--momentum");
+  expect_has(message, "adam");
+}
+
+TEST(CommandLine, OneFileCannotBeTwoThings) {
+  const std::string message = train_error({"--metrics", "run.json", "--report", "./run.json"});
+  expect_has(message, "--metrics");
+  expect_has(message, "--report");
+  train_error({"--trace", "x/../a", "--svg", "a"});
+  train_error({"--init", "w", "--report", "w"});
+  EXPECT_EQ(train({"--init", "w", "--save", "w"}).save, "w");
+}
+
+TEST(Suggest, NearWordsOnly) {
+  EXPECT_EQ(did_you_mean("gpip", {"naive", "gpipe"}), "did you mean 'gpipe'?");
+  EXPECT_EQ(did_you_mean("kitten", {"naive", "gpipe"}), "");
+  EXPECT_EQ(did_you_mean("x", {}), "");
+  EXPECT_EQ(enumerate({"a"}), "a");
+  EXPECT_EQ(enumerate({"a", "b"}), "a or b");
+  EXPECT_EQ(enumerate({"a", "b", "c"}), "a, b or c");
+}
+
+}  // namespace
+}  // namespace stagecoach

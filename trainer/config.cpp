@@ -1,0 +1,141 @@
+#include "trainer/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "pipeline/schedule.h"
+#include "trainer/suggest.h"
+
+namespace stagecoach {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTrain = "stagecoach train";
+// Far beyond any use; they keep products of sizes within 64 bits.
+constexpr std::int64_t kMany = 65536;
+constexpr std::int64_t kForever = std::int64_t{1} << 40;
+// 63 -> conv1 15 -> pool 7 -> pool 3 -> pool 1; 62 leaves nothing for the last pool.
+constexpr std::int64_t kSmallestAlexNetImage = 63;
+constexpr std::int64_t kLargestImage = 4096;
+
+void check_range(const char* option, std::int64_t value, std::int64_t low, std::int64_t high,
+                 const char* hint = "") {
+  if (value >= low && value <= high) return;
+  throw UsageError(kTrain,
+                   value < low ? fmt::format("{} of at least {}", option, low)
+                               : fmt::format("{} of at most {}", option, high),
+                   fmt::format("{}", value), hint);
+}
+
+void check_below_one(const char* option, double value) {
+  if (value >= 0 && value < 1) return;
+  throw UsageError(kTrain, fmt::format("{} of at least 0 and below 1", option),
+                   fmt::format("{}", value));
+}
+
+void check_word(const char* option, const std::string& word,
+                const std::vector<std::string>& words) {
+  if (std::find(words.begin(), words.end(), word) != words.end()) return;
+  throw UsageError(kTrain, fmt::format("{} {}", option, enumerate(words)),
+                   fmt::format("'{}'", word), did_you_mean(word, words));
+}
+
+// time, uniform, parameters, or numbers between commas. Whether the cuts fit the network is checked
+// by partition_from_text.
+void check_partition(const TrainConfig& config) {
+  const std::string& text = config.partition;
+  const std::vector<std::string> words = {"time", "uniform", "parameters"};
+  if (std::find(words.begin(), words.end(), text) != words.end()) return;
+  const bool cuts = !text.empty() && text.find_first_not_of("0123456789,") == std::string::npos;
+  if (!cuts) {
+    const std::string hint = did_you_mean(text, words);
+    throw UsageError(kTrain, "--partition time, uniform, parameters or cuts like 3,10",
+                     fmt::format("'{}'", text),
+                     hint.empty() ? "a cut is the index of a stage's first layer" : hint);
+  }
+  const auto commas = std::count(text.begin(), text.end(), ',');
+  if (text.front() == ',' || text.back() == ',' || text.find(",,") != std::string::npos) {
+    throw UsageError(kTrain, "--partition with one number between commas, like 3,10",
+                     fmt::format("'{}'", text));
+  }
+  if (commas + 2 != config.stages) {
+    throw UsageError(kTrain,
+                     fmt::format("one cut fewer than --stages {}",
+                                 config.stages == 0 ? "(0: the plain loop has none)"
+                                                    : fmt::format("{}", config.stages)),
+                     fmt::format("--partition {}, which makes {} stages", text, commas + 2));
+  }
+}
+
+void check_optimizer(const TrainConfig& config) {
+  check_word("--optimizer", config.optimizer, {"sgd", "adam"});
+  if (!(config.learning_rate > 0) || !std::isfinite(config.learning_rate)) {
+    throw UsageError(kTrain, "--lr above 0", fmt::format("{}", config.learning_rate));
+  }
+  check_below_one("--momentum", config.momentum);
+  if (!(config.weight_decay >= 0) || !std::isfinite(config.weight_decay)) {
+    throw UsageError(kTrain, "--weight-decay of at least 0",
+                     fmt::format("{}", config.weight_decay));
+  }
+  check_below_one("--dropout", config.dropout);
+}
+
+// One file cannot be two things. --save may replace what --init has read.
+void check_files(const TrainConfig& config) {
+  const std::vector<std::pair<const char*, const fs::path*>> files = {
+      {"--init", &config.init},     {"--save", &config.save},   {"--metrics", &config.metrics},
+      {"--report", &config.report}, {"--trace", &config.trace}, {"--svg", &config.svg}};
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    for (std::size_t j = i + 1; j < files.size(); ++j) {
+      const bool init_and_save = i == 0 && j == 1;
+      if (files[i].second->empty() || files[j].second->empty() || init_and_save) continue;
+      if (fs::absolute(*files[i].second).lexically_normal() ==
+          fs::absolute(*files[j].second).lexically_normal()) {
+        throw UsageError(
+            kTrain, fmt::format("different files for {} and {}", files[i].first, files[j].first),
+            fmt::format("'{}' for both", files[j].second->string()));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int TrainConfig::threads_per_stage() const {
+  if (threads > 0) return threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks());
+}
+
+void validate(const TrainConfig& config) {
+  check_word("--model", config.model, {"alexnet"});
+  check_word("--data", config.data, {"auto", "cifar10", "synthetic"});
+  check_range("--image-size", config.image_size, kSmallestAlexNetImage, kLargestImage,
+              "AlexNet's pools leave nothing of an image below 63 x 63");
+  check_range("--max-train-samples", config.max_train_samples, 0, kForever, "0 takes all");
+  check_range("--max-test-samples", config.max_test_samples, 0, kForever, "0 takes all");
+
+  check_range("--stages", config.stages, 0, kMany, "0 is the plain loop without a pipeline");
+  check_word("--schedule", config.schedule, schedule_names());
+  check_range("--micro-batch-size", config.micro_batch_size, 1, kMany);
+  check_range("--micro-batches", config.micro_batches, 1, kMany);
+  check_partition(config);
+  check_range("--threads", config.threads, 0, 1024, "0 shares the cores among the stages");
+
+  check_range("--steps", config.steps, config.epochs > 0 ? 0 : 1, kForever);
+  check_range("--epochs", config.epochs, 0, kForever);
+  if (config.steps > 0 && config.epochs > 0) {
+    throw UsageError(kTrain, "--steps or --epochs",
+                     fmt::format("--steps {} and --epochs {}", config.steps, config.epochs),
+                     "an epoch is one pass over the training images, in as many steps as it takes");
+  }
+  check_range("--eval-every", config.eval_every, 0, kForever, "0 never evaluates");
+  check_optimizer(config);
+  check_files(config);
+}
+
+}  // namespace stagecoach
