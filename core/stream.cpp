@@ -42,6 +42,11 @@ Clock::time_point Event::time() const {
   return state_->time;
 }
 
+bool Event::reached() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->reached;
+}
+
 void Stream::record(Event& event) {
   enqueue_always([state = event.state_](std::exception_ptr& error) { state->reach(error); });
 }
