@@ -60,21 +60,26 @@ Arena::Arena(ArenaPlan plan, Device device)
 
 Tensor Arena::view(int region, int slot, std::int64_t offset, const TensorSpec& spec) const {
   const Region& r = plan_.regions().at(region);
-  STAGECOACH_CHECK(slot >= 0 && slot < r.count && offset >= 0 && offset + spec.bytes() <= r.bytes,
-                   "Arena::view",
-                   fmt::format("a slot below {} and at most {} bytes in region '{}'", r.count,
-                               r.bytes, r.name),
-                   fmt::format("slot {}, offset {}, {}", slot, offset, spec.to_string()));
+  STAGECOACH_CHECK(
+      slot >= 0 && slot < r.count && offset >= 0 && offset + spec.bytes() <= r.bytes, "Arena::view",
+      fmt::format("a slot below {} and at most {} bytes in region '{}'", r.count, r.bytes, r.name),
+      fmt::format("slot {}, offset {}, {}", slot, offset, spec.to_string()));
   return buffer_.view(spec, r.offset + slot * r.bytes + offset);
 }
 
 std::atomic<bool>& Arena::taken(int region, int slot) {
-  return taken_.at(region).at(static_cast<std::size_t>(slot));
+  const auto regions = static_cast<int>(taken_.size());
+  STAGECOACH_CHECK(region >= 0 && region < regions && slot >= 0 &&
+                       slot < static_cast<int>(taken_[region].size()),
+                   "Arena", "a region and a slot of the plan",
+                   fmt::format("slot {} of region {}", slot, region));
+  return taken_[region][static_cast<std::size_t>(slot)];
 }
 
 void Arena::take(int region, int slot) {
-  const Region& r = plan_.regions().at(region);
-  STAGECOACH_CHECK(!taken(region, slot).exchange(true), "Arena::take", "a free slot",
+  std::atomic<bool>& flag = taken(region, slot);
+  const Region& r = plan_.regions()[region];
+  STAGECOACH_CHECK(!flag.exchange(true), "Arena::take", "a free slot",
                    fmt::format("slot {} of '{}', which is in use", slot, r.name));
   const std::int64_t now = in_use_.fetch_add(r.bytes) + r.bytes;
   std::int64_t peak = peak_.load();
@@ -83,10 +88,13 @@ void Arena::take(int region, int slot) {
 }
 
 void Arena::give(int region, int slot) {
-  const Region& r = plan_.regions().at(region);
-  STAGECOACH_CHECK(taken(region, slot).exchange(false), "Arena::give", "a slot in use",
+  std::atomic<bool>& flag = taken(region, slot);
+  const Region& r = plan_.regions()[region];
+  STAGECOACH_CHECK(flag.load(), "Arena::give", "a slot in use",
                    fmt::format("slot {} of '{}', which is free", slot, r.name));
+  // First the meter, then the slot: who takes it at once must not be counted beside us.
   in_use_.fetch_sub(r.bytes);
+  flag.store(false);
 }
 
 }  // namespace stagecoach

@@ -28,39 +28,52 @@ bool sync_to_disk(const fs::path& file) {
   return synced;
 }
 
+// A pipe or a device, such as /dev/stdout: to be written to, never to be replaced by a file.
+bool is_special(const fs::path& file) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(file, ignored);
+  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
+}
+
+void write_stream(const fs::path& path, const fs::path& file,
+                  const std::function<void(std::ostream&)>& write) {
+  std::ofstream stream(path, std::ios::binary | std::ios::trunc);
+  STAGECOACH_CHECK(stream.is_open(), "write_file", fmt::format("to write '{}'", file.string()),
+                   std::strerror(errno));
+  write(stream);
+  stream.flush();
+  STAGECOACH_CHECK(stream.good(), "write_file", fmt::format("to write all of '{}'", file.string()),
+                   std::strerror(errno), "is the disk full?");
+}
+
 }  // namespace
 
 void check_writable(const char* operation, const fs::path& file) {
   const fs::path folder = folder_of(file);
   std::error_code ignored;
+  if (is_special(file)) {
+    STAGECOACH_CHECK(::access(file.c_str(), W_OK) == 0, operation,
+                     fmt::format("to write '{}'", file.string()), std::strerror(errno));
+    return;
+  }
   STAGECOACH_CHECK(fs::is_directory(folder, ignored), operation,
                    fmt::format("an existing folder for '{}'", file.string()),
                    fmt::format("no folder '{}'", folder.string()), "create it first");
   STAGECOACH_CHECK(!fs::is_directory(file, ignored), operation, "the name of a file",
                    fmt::format("the folder '{}'", file.string()));
   STAGECOACH_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, operation,
-                   fmt::format("a writable folder for '{}'", file.string()),
-                   std::strerror(errno));
+                   fmt::format("a writable folder for '{}'", file.string()), std::strerror(errno));
 }
 
 void write_file(const fs::path& file, const std::function<void(std::ostream&)>& write) {
   check_writable("write_file", file);
+  if (is_special(file)) return write_stream(file, file, write);
   const fs::path temporary = file.string() + fmt::format(".tmp{}", ::getpid());
   std::error_code ignored;
   try {
-    {
-      std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
-      STAGECOACH_CHECK(stream.is_open(), "write_file", fmt::format("to write '{}'", file.string()),
-                       std::strerror(errno));
-      write(stream);
-      stream.flush();
-      STAGECOACH_CHECK(stream.good(), "write_file",
-                       fmt::format("to write all of '{}'", file.string()), std::strerror(errno),
-                       "is the disk full?");
-    }
+    write_stream(temporary, file, write);
     STAGECOACH_CHECK(sync_to_disk(temporary), "write_file",
-                     fmt::format("to flush '{}' to the disk", file.string()),
-                     std::strerror(errno));
+                     fmt::format("to flush '{}' to the disk", file.string()), std::strerror(errno));
     fs::rename(temporary, file);
   } catch (const fs::filesystem_error& error) {
     fs::remove(temporary, ignored);

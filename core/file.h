@@ -9,9 +9,9 @@ namespace stagecoach {
 
 // Calls `write` with a stream to a temporary file beside `file`, flushes it to the disk, then
 // renames it to `file`. When anything fails, the temporary file is removed, a file that was there
-// before stays as it was, and an Error names `file` and the reason.
-void write_file(const std::filesystem::path& file,
-                const std::function<void(std::ostream&)>& write);
+// before stays as it was, and an Error names `file` and the reason. Pipes and devices are written
+// to directly.
+void write_file(const std::filesystem::path& file, const std::function<void(std::ostream&)>& write);
 
 // Throws Error (naming `operation` and `file`) unless a file could be written there: its folder
 // exists and is writable, and it is not a folder itself. For checking before long work.

@@ -1,0 +1,66 @@
+#include "core/tensor.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+
+namespace stagecoach {
+namespace {
+
+TEST(DType, SizesAndNames) {
+  EXPECT_EQ(size_of(DType::kF32), 4);
+  EXPECT_EQ(size_of(DType::kI32), 4);
+  EXPECT_EQ(size_of(DType::kBF16), 2);
+  EXPECT_EQ(size_of(DType::kU8), 1);
+  EXPECT_EQ(name_of(DType::kF32), "F32");
+  EXPECT_EQ(name_of(DType::kBF16), "BF16");
+  EXPECT_EQ(name_of(DType::kU8), "U8");
+  EXPECT_EQ(name_of(DType::kI32), "I32");
+}
+
+TEST(Device, Names) {
+  EXPECT_EQ(Device().to_string(), "cpu");
+  EXPECT_EQ((Device{DeviceType::kCuda, 3}.to_string()), "cuda:3");
+}
+
+TEST(TensorSpec, BytesAndText) {
+  const TensorSpec images = channels_last(8, 3, 224, 224);
+  EXPECT_EQ(images.bytes(), 4 * 8 * 3 * 224 * 224);
+  EXPECT_EQ(images.to_string(), "F32 [8, 3, 224, 224] channels_last");
+  const TensorSpec labels = row_major({8}, DType::kU8);
+  EXPECT_EQ(labels.bytes(), 8);
+  EXPECT_EQ(labels.to_string(), "U8 [8]");
+}
+
+TEST(TensorSpec, TheFormatIsPartOfIt) {
+  EXPECT_NE(channels_last(1, 2, 3, 4), row_major({1, 2, 3, 4}));
+  EXPECT_NE(row_major({4}), row_major({4}, DType::kI32));
+  EXPECT_EQ(channels_last(1, 2, 3, 4), channels_last(1, 2, 3, 4));
+}
+
+TEST(Tensor, GivesItsElementsByTheirTypeOnly) {
+  float values[2] = {1.0f, 2.0f};
+  const Tensor tensor{values, row_major({2}), {}};
+  EXPECT_TRUE(tensor.defined());
+  EXPECT_EQ(tensor.as<float>()[1], 2.0f);
+  EXPECT_THROW(tensor.as<std::int32_t>(), Error);
+  EXPECT_THROW(tensor.as<std::uint8_t>(), Error);
+  EXPECT_FALSE(Tensor().defined());
+}
+
+TEST(CheckTensor, NamesOperationTensorAndBothSpecs) {
+  float values[6] = {};
+  const Tensor tensor{values, row_major({2, 3}), {}};
+  EXPECT_NO_THROW(check_tensor("linear", "input", tensor, row_major({2, 3})));
+  try {
+    check_tensor("linear", "input", tensor, row_major({3, 2}));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "linear: expected input F32 [3, 2], got F32 [2, 3]");
+  }
+  const Tensor missing{nullptr, row_major({2, 3}), {}};
+  EXPECT_THROW(check_tensor("linear", "input", missing, row_major({2, 3})), Error);
+}
+
+}  // namespace
+}  // namespace stagecoach
