@@ -22,6 +22,13 @@ constexpr std::int64_t kInputs = 1024;
 // The block of the weight's gradient that W zeroes at once.
 constexpr std::int64_t kZeroOutputs = 32;
 constexpr std::int64_t kZeroInputs = 256;
+// B sums over so many outputs in registers, for kTileVectors vectors of columns. Up to
+// kMemoryBoundRows rows wait for memory: they ask for the next weights a short time ahead. More
+// rows wait for the multiply-adds.
+constexpr std::int64_t kMemoryBoundRows = 16;
+constexpr std::int64_t kMemoryBoundOutputs = 16;
+constexpr std::int64_t kComputeBoundOutputs = 64;
+constexpr std::int64_t kTileVectors = 2;
 // How far ahead of its use a weight is asked for; the hardware alone asks too late. An address
 // behind the last weight is never read: a prefetch is only a hint.
 constexpr std::int64_t kAhead = 256;
@@ -61,27 +68,35 @@ void forward_tile(const LinearShape& s, float* output, const float* input, const
   }
 }
 
-// input_grad[r][i] (+)= sum over O outputs of output_grad[r][o] weight[o][i] for R rows and the
-// columns [begin, end).
-template <std::int64_t R, std::int64_t O>
-void backward_input_tile(const LinearShape& s, std::int64_t begin, std::int64_t end, bool first,
-                         float* input_grad, const float* output_grad, const float* weight) {
-  const auto multiply = [&](std::int64_t i, std::int64_t count) {
-    Vector w[O];
-    for (std::int64_t o = 0; o < O; ++o) {
-      w[o] = load(weight + o * s.inputs + i, count);
-      __builtin_prefetch(weight + (O + o) * s.inputs + i);
+// input_grad[r][i] (+)= sum over outputs of output_grad[r][o] weight[o][i] for R rows and V vectors
+// of columns, the last with `count` elements.
+template <std::int64_t R, std::int64_t V>
+void backward_input_tile(const LinearShape& s, std::int64_t outputs, bool first, float* input_grad,
+                         const float* output_grad, const float* weight, std::int64_t count) {
+  const auto width = [&](std::int64_t v) { return v + 1 < V ? kLanes : count; };
+  Vector sums[R][V] = {};
+  for (std::int64_t r = 0; !first && r < R; ++r) {
+    for (std::int64_t v = 0; v < V; ++v) {
+      sums[r][v] = load(input_grad + r * s.inputs + v * kLanes, width(v));
+    }
+  }
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    const float* row = weight + o * s.inputs;
+    Vector w[V];
+    for (std::int64_t v = 0; v < V; ++v) {
+      w[v] = load(row + v * kLanes, width(v));
+      __builtin_prefetch(row + outputs * s.inputs + v * kLanes);
     }
     for (std::int64_t r = 0; r < R; ++r) {
-      float* to = input_grad + r * s.inputs + i;
-      Vector sum = first ? Vector{} : load(to, count);
-      for (std::int64_t o = 0; o < O; ++o) sum += output_grad[r * s.outputs + o] * w[o];
-      store(to, sum, count);
+      const Vector dy = output_grad[r * s.outputs + o] - Vector{};  // in every lane
+      for (std::int64_t v = 0; v < V; ++v) sums[r][v] += dy * w[v];
     }
-  };
-  std::int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes) multiply(i, kLanes);
-  if (i < end) multiply(i, end - i);
+  }
+  for (std::int64_t r = 0; r < R; ++r) {
+    for (std::int64_t v = 0; v < V; ++v) {
+      store(input_grad + r * s.inputs + v * kLanes, sums[r][v], width(v));
+    }
+  }
 }
 
 void forward_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end, float* output,
@@ -102,18 +117,25 @@ void forward_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end
 
 void backward_input_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end,
                              float* input_grad, const float* output_grad, const float* weight) {
-  constexpr std::int64_t kTile = 8;
-  const auto tiles = [&]<std::int64_t O>(std::int64_t o) {
-    for (std::int64_t r = 0; r < s.rows; r += kGroup) {
-      with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
-        backward_input_tile<R, O>(s, begin, end, o == 0, input_grad + r * s.inputs,
-                                  output_grad + r * s.outputs + o, weight + o * s.inputs);
-      });
+  const std::int64_t block =
+      s.rows <= kMemoryBoundRows ? kMemoryBoundOutputs : kComputeBoundOutputs;
+  for (std::int64_t o = 0; o < s.outputs; o += block) {
+    const std::int64_t outputs = std::min(block, s.outputs - o);
+    const auto tiles = [&]<std::int64_t V>(std::int64_t i, std::int64_t count) {
+      for (std::int64_t r = 0; r < s.rows; r += kGroup) {
+        with_constant_rows(s.rows - r, [&]<std::int64_t R>() {
+          backward_input_tile<R, V>(s, outputs, o == 0, input_grad + r * s.inputs + i,
+                                    output_grad + r * s.outputs + o, weight + o * s.inputs + i,
+                                    count);
+        });
+      }
+    };
+    std::int64_t i = begin;
+    for (; i + kTileVectors * kLanes <= end; i += kTileVectors * kLanes) {
+      tiles.template operator()<kTileVectors>(i, kLanes);
     }
-  };
-  std::int64_t o = 0;
-  for (; o + kTile <= s.outputs; o += kTile) tiles.template operator()<kTile>(o);
-  for (; o < s.outputs; ++o) tiles.template operator()<1>(o);
+    for (; i < end; i += kLanes) tiles.template operator()<1>(i, std::min(kLanes, end - i));
+  }
 }
 
 // weight_grad[o][i] += sum over rows of output_grad[r][o] input[r][i], in one block.
