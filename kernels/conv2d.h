@@ -1,4 +1,5 @@
-// 2-D convolution as torch.nn.functional.conv2d defines it (cross-correlation), dilation 1, groups 1.
+// 2-D convolution as torch.nn.functional.conv2d defines it (cross-correlation), dilation 1,
+// groups 1.
 #pragma once
 
 #include "core/context.h"

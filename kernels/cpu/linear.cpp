@@ -138,12 +138,12 @@ void backward_input_few_rows(const LinearShape& s, std::int64_t begin, std::int6
   }
 }
 
-// weight_grad[o][i] += sum over rows of output_grad[r][o] input[r][i], in one block.
-void add_products(const LinearShape& s, std::int64_t output_begin, std::int64_t output_end,
-                  std::int64_t input_begin, std::int64_t input_end, float* weight_grad,
-                  const float* output_grad, const float* input) {
+// weight_grad[o][i] = beta weight_grad[o][i] + sum over rows of output_grad[r][o] input[r][i].
+void multiply_weight_grad(const LinearShape& s, std::int64_t output_begin, std::int64_t output_end,
+                          std::int64_t input_begin, std::int64_t input_end, float beta,
+                          float* weight_grad, const float* output_grad, const float* input) {
   sgemm(Transpose::kYes, Transpose::kNo, output_end - output_begin, input_end - input_begin, s.rows,
-        {output_grad + output_begin, s.outputs}, {input + input_begin, s.inputs}, 1.0f,
+        {output_grad + output_begin, s.outputs}, {input + input_begin, s.inputs}, beta,
         {weight_grad + output_begin * s.inputs + input_begin, s.inputs});
 }
 
@@ -158,9 +158,9 @@ void zero_and_prefetch(float* to, std::int64_t count, std::int64_t ahead) {
   for (; i < count; ++i) to[i] = 0.0f;
 }
 
-// The same, but instead of what was there: zeros, then the sum while they are in the L1 and L2
+// The same with beta 0 for few rows: zeros, then the sum while they are in the L1 and L2
 // caches. The library's beta = 0 takes twice the time, since it waits for every line it writes.
-void overwrite_products(const LinearShape& s, std::int64_t begin, std::int64_t end,
+void overwrite_few_rows(const LinearShape& s, std::int64_t begin, std::int64_t end,
                         float* weight_grad, const float* output_grad, const float* input) {
   for (std::int64_t o = begin; o < end; o += kZeroOutputs) {
     const std::int64_t last_o = std::min(o + kZeroOutputs, end);
@@ -169,7 +169,7 @@ void overwrite_products(const LinearShape& s, std::int64_t begin, std::int64_t e
       for (std::int64_t row = o; row < last_o; ++row) {
         zero_and_prefetch(weight_grad + row * s.inputs + i, last_i - i, s.inputs);
       }
-      add_products(s, o, last_o, i, last_i, weight_grad, output_grad, input);
+      multiply_weight_grad(s, o, last_o, i, last_i, 1.0f, weight_grad, output_grad, input);
     }
   }
 }
@@ -215,11 +215,11 @@ void linear_backward_weight(ThreadPool& pool, const LinearShape& s, float* weigh
                             GradientMode mode) {
   parallel_ranges(pool, s.outputs, kWeightOutputs, [&](std::int64_t begin, std::int64_t end, int) {
     bias_gradient(s, begin, end, bias_grad, output_grad, mode);
-    if (mode == GradientMode::kAccumulate) {
-      add_products(s, begin, end, 0, s.inputs, weight_grad, output_grad, input);
-    } else {
-      overwrite_products(s, begin, end, weight_grad, output_grad, input);
+    if (mode == GradientMode::kOverwrite && s.rows < kGemmRows) {
+      return overwrite_few_rows(s, begin, end, weight_grad, output_grad, input);
     }
+    multiply_weight_grad(s, begin, end, 0, s.inputs, mode == GradientMode::kOverwrite ? 0.0f : 1.0f,
+                         weight_grad, output_grad, input);
   });
 }
 
