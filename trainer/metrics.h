@@ -19,7 +19,8 @@ struct StepMetrics {
 };
 
 // Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..} and, where there
-// was one, "test_accuracy". The file is made at once; each line is flushed.
+// was one, "test_accuracy"; NaN and infinity as null. The file is made at once; each line is
+// flushed. Throws Error naming the file when that fails.
 class MetricsFile {
  public:
   explicit MetricsFile(const std::filesystem::path& file);  // empty path: writes nothing
@@ -30,9 +31,12 @@ class MetricsFile {
   std::ofstream stream_;
 };
 
+// The line that Progress shows: every column keeps its width during a run of `steps`.
+std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double seconds_left);
+
 // The progress line on stderr: rewritten in place on a terminal, plain lines (at most about 20 a
 // run, and the first and last step) otherwise; nothing when quiet. Shows step, loss, accuracy,
-// images/s and the time left.
+// images/s and the time left. A step with a test accuracy always gets a line that stays.
 class Progress {
  public:
   Progress(std::int64_t steps, bool quiet);

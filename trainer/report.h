@@ -23,10 +23,10 @@ struct StageReport {
 
 // Fractions of ranks x makespan.
 struct BubbleReport {
-  double measured = 0;    // 1 - busy / (ranks * makespan), median over the steps
-  double predicted = 0;   // the schedule replayed with the measured costs
-  double formula = 0;     // (K - 1) / (M + K - 1)
-  double imbalance = 0;   // 1 - mean / max of the stages' work
+  double measured = 0;   // 1 - busy / (ranks * makespan), median over the steps
+  double predicted = 0;  // the schedule replayed with the measured costs
+  double formula = 0;    // (K - 1) / (M + K - 1)
+  double imbalance = 0;  // 1 - mean / max of the stages' work
   double measured_makespan_seconds = 0, predicted_makespan_seconds = 0;  // without the optimizer
 };
 
@@ -36,7 +36,7 @@ struct MemoryReport {
 
 struct RunReport {
   std::string model, schedule, partition, device = "cpu";
-  std::string data;         // "CIFAR-10 from DIR", "synthetic"
+  std::string data;  // "CIFAR-10 from DIR", "synthetic"
   int stages = 0, micro_batches = 0, threads = 1;
   std::int64_t micro_batch_size = 0, steps = 0, image_size = 0;
   std::uint64_t seed = 0;

@@ -1,0 +1,198 @@
+#include "trainer/report.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <sstream>
+
+namespace stagecoach {
+namespace {
+
+// Two stages, 1F1B, M = 8: stage 0 works 40 ms, stage 1 works 60 ms in each 75 ms.
+RunReport example() {
+  RunReport r;
+  r.model = "alexnet";
+  r.schedule = "1f1b";
+  r.partition = "time (measured)";
+  r.data = "CIFAR-10 from /data/cifar-10-batches-bin";
+  r.stages = 2;
+  r.micro_batches = 8;
+  r.micro_batch_size = 4;
+  r.steps = 20;
+  r.image_size = 224;
+  r.seed = 1138;
+  r.images_per_second = 43.25;
+  r.step_seconds_median = 0.075;
+  r.total_seconds = 31.5;
+  r.loss_first = 2.3026;
+  r.loss_last = 1.75;
+  r.loader_bytes = 3 << 20;
+  r.process_peak_bytes = 900 << 20;
+  r.stage = {{0, 5, "features.0 Conv2d", "features.5 MaxPool2d", 330816, 0.010, 0.018, 0.012, 0.035,
+              0.0001, 0.001},
+             {6, 21, "features.6 Conv2d", "classifier.6 Linear", 56713994, 0.020, 0.015, 0.025,
+              0.015, 0.0001, 0.009}};
+  r.bubble = BubbleReport{0.35, 1.0 / 3, 1.0 / 9, 1.0 / 6, 0.077, 0.075};
+  r.memory = {{100 << 20, 100 << 20}, {300 << 20, 290 << 20}};
+  return r;
+}
+
+void expect_has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in:\n" << text;
+}
+void expect_lacks(const std::string& text, const std::string& part) {
+  EXPECT_EQ(text.find(part), std::string::npos) << "'" << part << "' in:\n" << text;
+}
+void expect_narrow(const std::string& text) {
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    EXPECT_LE(line.size(), 100u) << line;
+    EXPECT_TRUE(line.empty() || line.back() != ' ') << "'" << line << "'";
+  }
+}
+
+TEST(ReportText, SaysWhatRan) {
+  const std::string text = to_text(example());
+  expect_narrow(text);
+  expect_has(text, "alexnet on CIFAR-10 from /data/cifar-10-batches-bin, 224 x 224, on cpu");
+  expect_has(text, "1f1b, K = 2, M = 8, B = 4: 32 images a step, 1 thread a stage");
+  expect_has(text, "43.2 images/s, median step 0.075 s, 20 steps in 31.5 s, seed 1138");
+  expect_has(text, "loss 2.3026 -> 1.7500");
+  expect_lacks(text, "accuracy");
+}
+
+TEST(ReportText, HasALineForEachStage) {
+  const std::string text = to_text(example());
+  expect_has(text,
+             "    0  features.0 - features.5        330,816    10.0    18.0    12.0    35.0   0.1"
+             "    40.0  40.0 %\n");
+  expect_has(text,
+             "    1  features.6 - classifier.6   56,713,994    20.0    15.0    25.0    15.0   0.1"
+             "    60.0  60.0 %\n");
+  expect_has(text, "57,044,810 parameters");
+  expect_has(text, "optimizer: 9.0 ms");
+}
+
+TEST(ReportText, TakesTheBubbleApart) {
+  // T = 75, max = 60, mean = 50: schedule 15/75, imbalance 10/75, and 35 % - 33.3 % is left.
+  const std::string text = to_text(example());
+  expect_has(text, "bubble: measured 35.0 %, predicted 33.3 %, formula (K-1)/(M+K-1) = 11.1 %");
+  expect_has(text, "  20.0 %  schedule");
+  expect_has(text, "  13.3 %  imbalance");
+  expect_has(text, "   1.7 %  the rest: shared cores");
+  expect_has(text, "1 - mean/max is 16.7 %");
+  expect_has(text, "makespan 75.0 ms, measured 77.0 ms");
+}
+
+TEST(ReportText, BubblePartsOfOtherRuns) {
+  RunReport faster = example();
+  faster.bubble->measured = 0.30;
+  expect_has(to_text(faster), "  -3.3 %  the rest: the run was faster than predicted");
+
+  RunReport naive = example();
+  naive.schedule = "naive";
+  naive.bubble = BubbleReport{0.5, 0.5, 0.5, 0, 1, 1};
+  expect_has(to_text(naive), "formula 1 - 1/K = 50.0 %");
+  expect_has(to_text(naive), "  50.0 %  schedule: one stage works at a time");
+  expect_has(to_text(naive), "   0.0 %  imbalance");
+
+  RunReport one = example();
+  one.bubble = BubbleReport{};
+  expect_lacks(to_text(one), "nan");
+  expect_lacks(to_text(one), "-0.0 %");
+
+  RunReport idle = example();  // all stages but one did nothing
+  idle.bubble->imbalance = 1;
+  expect_lacks(to_text(idle), "nan");
+  expect_lacks(to_text(idle), "inf");
+}
+
+TEST(ReportText, MemoryAndData) {
+  RunReport r = example();
+  std::string text = to_text(r);
+  expect_has(text, "memory of stage 0: planned 100.0 MiB, measured peak 100.0 MiB: equal\n");
+  expect_has(text, "memory of stage 1: planned 300.0 MiB, measured peak 290.0 MiB\n");
+  expect_has(text, "loader 3.0 MiB, peak of the whole process 900.0 MiB");
+  expect_has(text, "every batch was ready");
+  r.data_waits = 3;
+  r.data_wait_seconds = 0.123;
+  expect_has(to_text(r), "3 steps waited 0.12 s");
+}
+
+TEST(ReportText, AccuracyWhenAsked) {
+  RunReport r = example();
+  r.accuracy = 0.4567;
+  r.test_samples = 10000;
+  expect_has(to_text(r), "accuracy 45.7 % on 10000 test images");
+}
+
+TEST(ReportText, ThePlainLoopHasNoBubble) {
+  RunReport r = example();
+  r.stages = 0;
+  r.bubble.reset();
+  r.stage.resize(1);
+  r.memory.resize(1);
+  const std::string text = to_text(r);
+  expect_narrow(text);
+  expect_has(text, "plain loop without a pipeline, M = 8, B = 4: 32 images a step");
+  expect_lacks(text, "bubble");
+  expect_lacks(text, "K = ");
+}
+
+TEST(ReportText, LongNamesAndLargeNumbersStayNarrow) {
+  RunReport r = example();
+  r.data = "CIFAR-10 from /" + std::string(300, 'd') + "/end";
+  r.partition = std::string(200, '1');
+  r.stage[0].first_name = "a_layer_with_a_very_long_name Conv2d";
+  r.stage[0].forward_seconds = 123.4567;
+  r.stage[1].first_name = " Flatten";
+  const std::string text = to_text(r);
+  expect_narrow(text);
+  expect_has(text, "ddd/end, 224 x 224, on cpu");
+  expect_has(text, "123456.7");
+  expect_has(text, "Flatten - classifier.6");
+  RunReport empty;
+  expect_narrow(to_text(empty));
+}
+
+TEST(ReportJson, HasTheDocumentedKeys) {
+  RunReport r = example();
+  const nlohmann::json json = to_json(r);
+  EXPECT_EQ(json["images_per_second"], 43.25);
+  EXPECT_EQ(json["step_seconds_median"], 0.075);
+  EXPECT_EQ(json["loss_first"], 2.3026);
+  EXPECT_EQ(json["loss_last"], 1.75);
+  EXPECT_EQ(json["data"], "CIFAR-10 from /data/cifar-10-batches-bin");
+  EXPECT_TRUE(json["accuracy"].is_null());
+  EXPECT_EQ(json["bubble"]["measured"], 0.35);
+  EXPECT_EQ(json["bubble"]["predicted"], 1.0 / 3);
+  EXPECT_EQ(json["bubble"]["formula"], 1.0 / 9);
+  EXPECT_EQ(json["bubble"]["imbalance"], 1.0 / 6);
+  ASSERT_EQ(json["stages"].size(), 2u);
+  EXPECT_EQ(json["stages"][1]["first_layer"], 6);
+  EXPECT_EQ(json["stages"][1]["last_layer"], 21);
+  EXPECT_EQ(json["stages"][1]["parameters"], 56713994);
+  EXPECT_EQ(json["stages"][1]["forward_seconds"], 0.020);
+  EXPECT_EQ(json["stages"][1]["backward_input_seconds"], 0.015);
+  EXPECT_EQ(json["stages"][1]["backward_weight_seconds"], 0.025);
+  EXPECT_EQ(json["stages"][1]["wait_seconds"], 0.015);
+  ASSERT_EQ(json["memory"].size(), 2u);
+  EXPECT_EQ(json["memory"][1]["planned_bytes"], 300 << 20);
+  EXPECT_EQ(json["memory"][1]["peak_bytes"], 290 << 20);
+  EXPECT_EQ(json["pipeline_stages"], 2);
+  EXPECT_EQ(json["seed"], 1138);
+}
+
+TEST(ReportJson, NullWhereThereIsNothing) {
+  RunReport r = example();
+  r.accuracy = 0.5;
+  EXPECT_EQ(to_json(r)["accuracy"], 0.5);
+  r.bubble.reset();
+  r.loss_last = std::nan("");
+  const auto parsed = nlohmann::json::parse(to_json(r).dump());
+  EXPECT_TRUE(parsed["bubble"].is_null());
+  EXPECT_TRUE(parsed["loss_last"].is_null());
+}
+
+}  // namespace
+}  // namespace stagecoach

@@ -1,0 +1,69 @@
+#include "trainer/report.h"
+
+namespace stagecoach {
+namespace {
+
+nlohmann::json json_of(const StageReport& stage) {
+  return {{"first_layer", stage.first_layer},
+          {"last_layer", stage.last_layer},
+          {"first_name", stage.first_name},
+          {"last_name", stage.last_name},
+          {"parameters", stage.parameters},
+          {"forward_seconds", stage.forward_seconds},
+          {"backward_input_seconds", stage.backward_input_seconds},
+          {"backward_weight_seconds", stage.backward_weight_seconds},
+          {"busy_seconds", stage.busy_seconds()},
+          {"wait_seconds", stage.wait_seconds},
+          {"communication_seconds", stage.communication_seconds},
+          {"optimizer_seconds", stage.optimizer_seconds}};
+}
+
+nlohmann::json json_of(const BubbleReport& bubble) {
+  return {{"measured", bubble.measured},
+          {"predicted", bubble.predicted},
+          {"formula", bubble.formula},
+          {"imbalance", bubble.imbalance},
+          {"measured_makespan_seconds", bubble.measured_makespan_seconds},
+          {"predicted_makespan_seconds", bubble.predicted_makespan_seconds}};
+}
+
+}  // namespace
+
+nlohmann::json to_json(const RunReport& report) {
+  nlohmann::json json = {{"model", report.model},
+                         {"data", report.data},
+                         {"device", report.device},
+                         {"schedule", report.schedule},
+                         {"partition", report.partition},
+                         {"pipeline_stages", report.stages},
+                         {"micro_batches", report.micro_batches},
+                         {"micro_batch_size", report.micro_batch_size},
+                         {"image_size", report.image_size},
+                         {"threads", report.threads},
+                         {"steps", report.steps},
+                         {"seed", report.seed},
+                         {"images_per_second", report.images_per_second},
+                         {"step_seconds_median", report.step_seconds_median},
+                         {"total_seconds", report.total_seconds},
+                         {"loss_first", report.loss_first},
+                         {"loss_last", report.loss_last},
+                         {"accuracy", nullptr},
+                         {"test_samples", report.test_samples},
+                         {"data_wait_seconds", report.data_wait_seconds},
+                         {"data_waits", report.data_waits},
+                         {"loader_bytes", report.loader_bytes},
+                         {"process_peak_bytes", report.process_peak_bytes},
+                         {"bubble", nullptr},
+                         {"stages", nlohmann::json::array()},
+                         {"memory", nlohmann::json::array()}};
+  if (report.accuracy) json["accuracy"] = *report.accuracy;
+  if (report.bubble) json["bubble"] = json_of(*report.bubble);
+  for (const StageReport& stage : report.stage) json["stages"].push_back(json_of(stage));
+  for (const MemoryReport& memory : report.memory) {
+    json["memory"].push_back(
+        {{"planned_bytes", memory.planned_bytes}, {"peak_bytes", memory.peak_bytes}});
+  }
+  return json;
+}
+
+}  // namespace stagecoach

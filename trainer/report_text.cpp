@@ -1,0 +1,174 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "trainer/report.h"
+
+namespace stagecoach {
+namespace {
+
+constexpr std::size_t kColumns = 100;
+
+// At most `width` bytes, its beginning cut where it is longer: the end of a path says more. Only
+// whole UTF-8 characters are cut.
+std::string cut(std::string text, std::size_t width) {
+  if (text.size() <= width) return text;
+  std::size_t begin = text.size() - width + 3;
+  while (begin < text.size() && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) ++begin;
+  return "..." + text.substr(begin);
+}
+
+std::string plural(std::int64_t count, const char* thing) {
+  return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
+}
+
+// 57044810 as "57,044,810".
+std::string grouped(std::int64_t number) {
+  std::string text = fmt::format("{}", number);
+  for (auto i = static_cast<std::int64_t>(text.size()) - 3; i > 0; i -= 3) {
+    text.insert(static_cast<std::size_t>(i), ",");
+  }
+  return text;
+}
+
+std::string percent(double fraction) {
+  return fmt::format("{:.1f} %", 100 * fraction);
+}
+
+std::string mebibytes(std::int64_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+std::string milliseconds(double seconds) {
+  return fmt::format("{:.1f}", 1e3 * seconds);
+}
+
+std::string header(const RunReport& r) {
+  const std::string job = fmt::format(", {0} x {0}, on {1}", r.image_size, r.device);
+  std::string text = fmt::format("{} on ", r.model);
+  text += cut(r.data, kColumns - std::min(kColumns - 10, text.size() + job.size())) + job + "\n";
+  const std::string threads = plural(r.threads, "thread");
+  const std::string batches = fmt::format("M = {}, B = {}: {} images a step", r.micro_batches,
+                                          r.micro_batch_size, r.micro_batches * r.micro_batch_size);
+  if (r.stages == 0) {
+    text += fmt::format("plain loop without a pipeline, {}, {}\n", batches, threads);
+  } else {
+    text += fmt::format("{}, K = {}, {}, {} a stage\n", r.schedule, r.stages, batches, threads);
+  }
+  return text;
+}
+
+std::string results(const RunReport& r) {
+  std::string text = fmt::format("{:.1f} images/s, median step {:.3f} s, {} in {:.1f} s, seed {}\n",
+                                 r.images_per_second, r.step_seconds_median,
+                                 plural(r.steps, "step"), r.total_seconds, r.seed);
+  text += fmt::format("loss {:.4f} -> {:.4f} (first -> last step)\n", r.loss_first, r.loss_last);
+  if (r.accuracy) {
+    text += fmt::format("accuracy {} on {}\n", percent(*r.accuracy),
+                        plural(r.test_samples, "test image"));
+  }
+  return text;
+}
+
+// "features.0 Conv2d" to "features.0"; a layer without a name keeps its kind.
+std::string short_name(const std::string& name) {
+  const std::size_t blank = name.find(' ');
+  return blank == 0 ? name.substr(1) : name.substr(0, blank);
+}
+
+std::string layers_of(const StageReport& stage) {
+  const std::string first = short_name(stage.first_name), last = short_name(stage.last_name);
+  return cut(stage.first_layer == stage.last_layer ? first : first + " - " + last, 27);
+}
+
+std::string stage_table(const RunReport& r) {
+  constexpr const char* kRow = "{:>5}  {:<27}{:>11}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}{:>8}\n";
+  std::string text =
+      "\nMilliseconds per step: F forward, B gradient of the input, W gradient of the weights\n";
+  if (r.stages > 0) text += fmt::format("Stages split by: {}\n", cut(r.partition, kColumns - 20));
+  text += fmt::format(kRow, "stage", "layers", "parameters", "F", "B", "W", "wait", "comm", "busy",
+                      "work");
+  double work = 0, optimizer = 0;
+  std::int64_t parameters = 0;
+  for (const StageReport& stage : r.stage) work += stage.busy_seconds();
+  for (std::size_t i = 0; i < r.stage.size(); ++i) {
+    const StageReport& s = r.stage[i];
+    text += fmt::format(kRow, i, layers_of(s), grouped(s.parameters),
+                        milliseconds(s.forward_seconds), milliseconds(s.backward_input_seconds),
+                        milliseconds(s.backward_weight_seconds), milliseconds(s.wait_seconds),
+                        milliseconds(s.communication_seconds), milliseconds(s.busy_seconds()),
+                        work > 0 ? percent(s.busy_seconds() / work) : "-");
+    optimizer = std::max(optimizer, s.optimizer_seconds);
+    parameters += s.parameters;
+  }
+  text += fmt::format("{} parameters; busy = F + B + W; after them the optimizer: {} ms\n",
+                      grouped(parameters), milliseconds(optimizer));
+  return text;
+}
+
+// Where the predicted idle time comes from. With mean and max of the stages' work and the predicted
+// makespan T: 1 - mean / T = (T - max) / T + (max - mean) / T, schedule and imbalance.
+struct IdleParts {
+  double schedule = 0, imbalance = 0;
+};
+
+IdleParts parts_of(const BubbleReport& bubble) {
+  if (bubble.imbalance >= 1) return {0, bubble.predicted};
+  const double slowest = (1 - bubble.predicted) / (1 - bubble.imbalance);  // max / T
+  return {std::max(0.0, 1 - slowest), bubble.imbalance * slowest};
+}
+
+std::string bubble_block(const RunReport& r, const BubbleReport& b) {
+  const IdleParts parts = parts_of(b);
+  const double rest = b.measured - b.predicted;
+  const auto line = [](double part, const std::string& why) {
+    return fmt::format("{:>8}  {}\n", percent(part == 0 ? 0 : part), why);
+  };
+  const bool naive = r.schedule == "naive";
+  std::string text =
+      fmt::format("\nbubble: measured {}, predicted {}, formula {} = {}\n", percent(b.measured),
+                  percent(b.predicted), naive ? "1 - 1/K" : "(K-1)/(M+K-1)", percent(b.formula));
+  text += fmt::format("Of the time of all stages in a step, {} was idle:\n", percent(b.measured));
+  text +=
+      line(parts.schedule, naive ? "schedule: one stage works at a time, the others wait"
+                                 : "schedule: the pipeline fills and drains; more micro-batches "
+                                   "make it less");
+  text += line(parts.imbalance,
+               "imbalance: the faster stages wait for the slowest; only another split helps");
+  text += line(rest, rest < 0 ? "the rest: the run was faster than predicted, within its noise"
+                              : "the rest: shared cores and memory, threads waking up, late data");
+  text += fmt::format(
+      "predicted: the schedule replayed with the times above; makespan {} ms, measured {} ms\n",
+      milliseconds(b.predicted_makespan_seconds), milliseconds(b.measured_makespan_seconds));
+  text += fmt::format("formula: for stages that all take the same time; here 1 - mean/max is {}\n",
+                      percent(b.imbalance));
+  return text;
+}
+
+std::string memory_block(const RunReport& r) {
+  std::string text = "\n";
+  for (std::size_t i = 0; i < r.memory.size(); ++i) {
+    const MemoryReport& m = r.memory[i];
+    text += fmt::format("memory of stage {}: planned {}, measured peak {}{}\n", i,
+                        mebibytes(m.planned_bytes), mebibytes(m.peak_bytes),
+                        m.planned_bytes == m.peak_bytes ? ": equal" : "");
+  }
+  text += fmt::format("batches of the loader {}, peak of the whole process {}\n",
+                      mebibytes(r.loader_bytes), mebibytes(r.process_peak_bytes));
+  text += r.data_waits == 0
+              ? "data: every batch was ready in time\n"
+              : fmt::format("data: {} waited {:.2f} s for a batch that was not ready\n",
+                            plural(r.data_waits, "step"), r.data_wait_seconds);
+  return text;
+}
+
+}  // namespace
+
+std::string to_text(const RunReport& report) {
+  std::string text = header(report) + results(report);
+  if (!report.stage.empty()) text += stage_table(report);
+  if (report.bubble) text += bubble_block(report, *report.bubble);
+  return text + memory_block(report);
+}
+
+}  // namespace stagecoach
