@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "trainer/report.h"
 
@@ -26,7 +27,7 @@ std::string plural(std::int64_t count, const char* thing) {
 std::string grouped(std::int64_t number) {
   std::string text = fmt::format("{}", number);
   for (auto i = static_cast<std::int64_t>(text.size()) - 3; i > 0; i -= 3) {
-    text.insert(static_cast<std::size_t>(i), ",");
+    text.insert(text.begin() + i, ',');
   }
   return text;
 }
@@ -122,7 +123,7 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
   const IdleParts parts = parts_of(b);
   const double rest = b.measured - b.predicted;
   const auto line = [](double part, const std::string& why) {
-    return fmt::format("{:>8}  {}\n", percent(part == 0 ? 0 : part), why);
+    return fmt::format("{:>8}  {}\n", percent(part), why);
   };
   const bool naive = r.schedule == "naive";
   std::string text =
@@ -135,7 +136,7 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
                                    "make it less");
   text += line(parts.imbalance,
                "imbalance: the faster stages wait for the slowest; only another split helps");
-  text += line(rest, rest < 0 ? "the rest: the run was faster than predicted, within its noise"
+  text += line(rest, rest < 0 ? "the rest: the run was faster than predicted"
                               : "the rest: shared cores and memory, threads waking up, late data");
   text += fmt::format(
       "predicted: the schedule replayed with the times above; makespan {} ms, measured {} ms\n",

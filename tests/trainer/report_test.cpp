@@ -89,6 +89,11 @@ TEST(ReportText, BubblePartsOfOtherRuns) {
   faster.bubble->measured = 0.30;
   expect_has(to_text(faster), "  -3.3 %  the rest: the run was faster than predicted");
 
+  RunReport exact = example();
+  exact.bubble->measured = exact.bubble->predicted - 1e-6;
+  expect_has(to_text(exact), "   0.0 %  the rest");
+  expect_lacks(to_text(exact), "-0.0 %");
+
   RunReport naive = example();
   naive.schedule = "naive";
   naive.bubble = BubbleReport{0.5, 0.5, 0.5, 0, 1, 1};
