@@ -33,6 +33,7 @@ std::string grouped(std::int64_t number) {
 }
 
 std::string percent(double fraction) {
+  if (std::abs(fraction) < 0.0005) fraction = 0;  // no "-0.0 %"
   return fmt::format("{:.1f} %", 100 * fraction);
 }
 
