@@ -39,11 +39,12 @@ class Loader {
  public:
   // `dataset` must outlive the loader. `batch`: samples of a full batch (an order may give fewer).
   // Starts preparing batch number `first` at once. `epoch_of`: epoch of batch i for augmentation.
-  Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, LoaderOptions options,
-         std::int64_t first = 0,
-         std::function<std::int64_t(std::int64_t)> epoch_of = [](std::int64_t) {
-           return std::int64_t{0};
-         });
+  Loader(
+      const Dataset& dataset, std::int64_t batch, BatchOrder order, LoaderOptions options,
+      std::int64_t first = 0,
+      std::function<std::int64_t(std::int64_t)> epoch_of = [](std::int64_t) {
+        return std::int64_t{0};
+      });
   ~Loader();
 
   // The next batch, valid until the next call; null at the end. Starts preparing the one after.
@@ -59,14 +60,16 @@ class Loader {
 
  private:
   void prepare(std::int64_t number);
+  void fill(std::int64_t number, Batch& batch);
+  ImageCrop crop_of(std::int64_t epoch, std::int64_t sample) const;
 
   const Dataset& dataset_;
   BatchOrder order_;
   LoaderOptions options_;
   std::function<std::int64_t(std::int64_t)> epoch_of_;
-  OwnedTensor raw_;  // bytes of the images of one batch
+  OwnedTensor raw_;                              // bytes of the images of one batch
   std::vector<std::unique_ptr<Batch>> batches_;  // two, used in turn
-  std::int64_t next_number_ = 0;
+  std::int64_t next_number_ = 0;                 // of the batch that next() hands out
   bool first_call_ = true;
   double waited_seconds_ = 0;
   std::int64_t waits_ = 0;

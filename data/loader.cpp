@@ -1,0 +1,154 @@
+#include "data/loader.h"
+
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+#include "core/philox.h"
+
+namespace stagecoach {
+namespace {
+
+void check_dataset(const Dataset& dataset) {
+  STAGECOACH_CHECK(
+      dataset.channels == 3 && dataset.height == dataset.width, "Loader",
+      "square images of 3 channels",
+      fmt::format("{} channels of {}x{}", dataset.channels, dataset.height, dataset.width));
+  const auto bytes = static_cast<std::int64_t>(dataset.pixels.size());
+  STAGECOACH_CHECK(bytes == dataset.size() * dataset.image_bytes(), "Loader",
+                   fmt::format("{} bytes of pixels for {} labels",
+                               dataset.size() * dataset.image_bytes(), dataset.size()),
+                   fmt::format("{} bytes", bytes));
+}
+
+// In [0, bound]; bounds are tiny, so the bias of multiply-shift is too.
+std::int64_t up_to(std::int64_t bound, std::uint32_t word) {
+  return static_cast<std::int64_t>(
+      static_cast<std::uint64_t>(word) * static_cast<std::uint64_t>(bound + 1) >> 32);
+}
+
+// The first `count` items of a tensor whose first dimension is outermost.
+Tensor first_items(Tensor tensor, std::int64_t count) {
+  const Shape& shape = tensor.spec.shape;
+  tensor.spec.shape = {count, shape[1], shape[2], shape[3]};
+  return tensor;
+}
+
+}  // namespace
+
+Batch::Batch(std::int64_t batch, std::int64_t image_size)
+    : images(channels_last(batch, 3, image_size, image_size)), labels({DType::kI32, {batch}}) {}
+
+Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, LoaderOptions options,
+               std::int64_t first, std::function<std::int64_t(std::int64_t)> epoch_of)
+    : dataset_(dataset),
+      order_(std::move(order)),
+      options_(std::move(options)),
+      epoch_of_(std::move(epoch_of)),
+      raw_({DType::kU8, {batch, dataset.channels, dataset.height, dataset.width}}),
+      next_number_(first),
+      ready_(2),
+      context_(options_.threads) {
+  check_dataset(dataset);
+  STAGECOACH_CHECK(batch > 0, "Loader", "a batch of at least one sample", fmt::format("{}", batch));
+  STAGECOACH_CHECK(first >= 0, "Loader", "a first batch >= 0", fmt::format("{}", first));
+  for (int i = 0; i < 2; ++i) {
+    batches_.push_back(std::make_unique<Batch>(batch, options_.transform.crop));
+  }
+  prepare(next_number_);
+}
+
+Loader::~Loader() {
+  context_.stream().reset();  // waits; what is being prepared uses the members
+}
+
+const Batch* Loader::next() {
+  const Batch& batch = *batches_[next_number_ % 2];
+  const Event& ready = ready_[next_number_ % 2];
+  const bool counted = !first_call_ && !ready.reached();
+  first_call_ = false;
+  const Clock::time_point start = Clock::now();
+  ready.synchronize();
+  if (counted) {
+    ++waits_;
+    waited_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  }
+  if (batch.count == 0) return nullptr;
+  prepare(++next_number_);
+  return &batch;
+}
+
+std::int64_t Loader::bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& batch : batches_) {
+    bytes += batch->images.buffer.bytes() + batch->labels.buffer.bytes();
+  }
+  return bytes;
+}
+
+// Starts filling the buffer that next() does not hand out now.
+void Loader::prepare(std::int64_t number) {
+  Event ready;
+  ready_[number % 2] = ready;
+  Batch& batch = *batches_[number % 2];
+  Stream& stream = context_.stream();
+  stream.enqueue([this, number, ready, &batch, &stream]() mutable {
+    // The transform is enqueued behind this task, so only then can its end be marked.
+    try {
+      fill(number, batch);
+    } catch (...) {
+      stream.record(ready);
+      throw;
+    }
+    stream.record(ready);
+  });
+}
+
+// Runs on the stream's thread and leaves the transform to its next task.
+void Loader::fill(std::int64_t number, Batch& batch) {
+  const std::vector<std::int64_t> samples = order_(number);
+  const auto count = static_cast<std::int64_t>(samples.size());
+  const std::int64_t capacity = batch.labels.tensor.elements();
+  STAGECOACH_CHECK(count <= capacity, "Loader",
+                   fmt::format("at most {} samples in batch {}", capacity, number),
+                   fmt::format("{}", count));
+  std::memset(batch.labels.tensor.data, 0, batch.labels.tensor.bytes());
+  batch.count = count;
+  if (count == 0) return;
+
+  const std::int64_t epoch = epoch_of_(number);
+  auto* raw = raw_.tensor.as<std::uint8_t>();
+  auto* labels = batch.labels.tensor.as<std::int32_t>();
+  std::vector<ImageCrop> crops;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t sample = samples[i];
+    STAGECOACH_CHECK(sample >= 0 && sample < dataset_.size(), "Loader",
+                     fmt::format("samples of batch {} in [0, {})", number, dataset_.size()),
+                     fmt::format("{}", sample));
+    std::memcpy(raw + i * dataset_.image_bytes(), dataset_.image(sample), dataset_.image_bytes());
+    labels[i] = dataset_.labels[sample];
+    crops.push_back(crop_of(epoch, sample));
+  }
+  const Tensor images = first_items(batch.images.tensor, count);
+  std::memset(static_cast<char*>(images.data) + images.bytes(), 0,
+              batch.images.tensor.bytes() - images.bytes());
+  transform_images(context_, images, first_items(raw_.tensor, count), crops, options_.transform);
+}
+
+ImageCrop Loader::crop_of(std::int64_t epoch, std::int64_t sample) const {
+  const ImageTransform& transform = options_.transform;
+  const PhiloxBlock words = RandomStream{.seed = options_.seed,
+                                         .use = RandomUse::kAugmentation,
+                                         .step = static_cast<std::uint32_t>(epoch),
+                                         .sample = static_cast<std::uint32_t>(sample)}
+                                .block(0);
+  ImageCrop crop = center_crop(transform);
+  if (options_.augmentation.random_crop) {
+    crop.top = up_to(transform.resize - transform.crop, words[0]);
+    crop.left = up_to(transform.resize - transform.crop, words[1]);
+  }
+  if (options_.augmentation.random_flip) crop.flip = words[2] >> 31 == 1;
+  return crop;
+}
+
+}  // namespace stagecoach
