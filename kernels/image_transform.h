@@ -25,7 +25,8 @@ struct ImageCrop {
   bool flip = false;  // mirrored left to right after the crop
 };
 
-// torchvision's CenterCrop: round((resize - crop) / 2) on both sides, halves to even as Python does.
+// torchvision's CenterCrop: round((resize - crop) / 2) on both sides, halves to even as Python
+// does.
 ImageCrop center_crop(const ImageTransform& transform);
 
 // output [N, 3, crop, crop] fp32 channels_last from images [N, 3, H, H] U8 row-major (the planes of

@@ -18,8 +18,8 @@ void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
 
 struct AdamOptions {
   float learning_rate = 1e-3f;
-  float beta1 = 0.9f;
-  float beta2 = 0.999f;
+  double beta1 = 0.9;  // double: 1 - 0.999f is 1.3e-5 off
+  double beta2 = 0.999;
   float epsilon = 1e-8f;
   float weight_decay = 0.0f;  // added to the gradient, as torch.optim.Adam does
 };

@@ -1,0 +1,44 @@
+#include "kernels/cpu/dropout.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/philox_words.h"
+
+namespace stagecoach::cpu {
+namespace {
+
+// Elements of a row that one task works on: wide rows are shared when there are few of them.
+constexpr std::int64_t kPiece = 128 * kPhiloxWords;
+
+}  // namespace
+
+void dropout(ThreadPool& pool, std::int64_t rows, std::int64_t columns, float* output,
+             const float* input, const DropoutMask& mask) {
+  const float p = mask.p;
+  const float scale = 1.0f / (1.0f - p);
+  const std::int64_t pieces = (columns + kPiece - 1) / kPiece;
+  pool.parallel_for(rows * pieces, [&](std::int64_t task, int) {
+    const std::int64_t row = task / pieces;
+    const RandomStream stream{.seed = mask.seed,
+                              .use = RandomUse::kDropout,
+                              .layer = mask.layer,
+                              .step = mask.step,
+                              .sample = mask.first_sample + static_cast<std::uint32_t>(row)};
+    const std::int64_t begin = task % pieces * kPiece;
+    const std::int64_t end = std::min(begin + kPiece, columns);
+    for (std::int64_t e = begin; e < end; e += kPhiloxWords) {
+      std::uint32_t words[kPhiloxWords];
+      philox_words(stream, static_cast<std::uint32_t>(e / 4), words);
+      const float* from = input + row * columns + e;
+      float* to = output + row * columns + e;
+      const std::int64_t count = std::min(kPhiloxWords, end - e);
+#pragma GCC ivdep  // `to` and `from` are the same or apart
+      for (std::int64_t i = 0; i < count; ++i) {
+        const float x = from[i] * scale;
+        to[i] = uniform01(words[i]) < p ? 0.0f : x;
+      }
+    }
+  });
+}
+
+}  // namespace stagecoach::cpu

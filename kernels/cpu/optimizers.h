@@ -1,0 +1,14 @@
+// Optimizer steps on the CPU: one sweep over the memory for each.
+#pragma once
+
+#include "core/thread_pool.h"
+#include "kernels/optimizers.h"
+
+namespace stagecoach::cpu {
+
+void sgd_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* velocity,
+              const float* grad, const SgdOptions& options);
+void adam_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* m, float* v,
+               const float* grad, const AdamOptions& options, std::int64_t step);
+
+}  // namespace stagecoach::cpu

@@ -1,0 +1,36 @@
+#include "kernels/cpu/philox_words.h"
+
+namespace stagecoach::cpu {
+
+void philox_words(const RandomStream& stream, std::uint32_t first_block, std::uint32_t* words) {
+  // Words of the counters, each in 64 bits: its product with a 32-bit constant is one instruction.
+  std::uint64_t c0[kPhiloxBlocks], c1[kPhiloxBlocks], c2[kPhiloxBlocks], c3[kPhiloxBlocks];
+  for (std::int64_t i = 0; i < kPhiloxBlocks; ++i) {
+    c0[i] = first_block + static_cast<std::uint32_t>(i);
+    c1[i] = stream.sample;
+    c2[i] = stream.step;
+    c3[i] = static_cast<std::uint32_t>(stream.use) << 16 | (stream.layer & 0xFFFF);
+  }
+  auto key0 = static_cast<std::uint32_t>(stream.seed);
+  auto key1 = static_cast<std::uint32_t>(stream.seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (std::int64_t i = 0; i < kPhiloxBlocks; ++i) {
+      const std::uint64_t product0 = std::uint64_t{0xD2511F53} * (c0[i] & 0xFFFFFFFF);
+      const std::uint64_t product1 = std::uint64_t{0xCD9E8D57} * (c2[i] & 0xFFFFFFFF);
+      c0[i] = product1 >> 32 ^ c1[i] ^ key0;
+      c1[i] = product1 & 0xFFFFFFFF;
+      c2[i] = product0 >> 32 ^ c3[i] ^ key1;
+      c3[i] = product0 & 0xFFFFFFFF;
+    }
+    key0 += 0x9E3779B9;
+    key1 += 0xBB67AE85;
+  }
+  for (std::int64_t i = 0; i < kPhiloxBlocks; ++i) {
+    words[4 * i] = static_cast<std::uint32_t>(c0[i]);
+    words[4 * i + 1] = static_cast<std::uint32_t>(c1[i]);
+    words[4 * i + 2] = static_cast<std::uint32_t>(c2[i]);
+    words[4 * i + 3] = static_cast<std::uint32_t>(c3[i]);
+  }
+}
+
+}  // namespace stagecoach::cpu
