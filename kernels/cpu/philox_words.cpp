@@ -3,7 +3,7 @@
 namespace stagecoach::cpu {
 
 void philox_words(const RandomStream& stream, std::uint32_t first_block, std::uint32_t* words) {
-  // Words of the counters, each in 64 bits: its product with a 32-bit constant is one instruction.
+  // Words of the counters, each in the 64 bits that its products need: lanes never change width.
   std::uint64_t c0[kPhiloxBlocks], c1[kPhiloxBlocks], c2[kPhiloxBlocks], c3[kPhiloxBlocks];
   for (std::int64_t i = 0; i < kPhiloxBlocks; ++i) {
     c0[i] = first_block + static_cast<std::uint32_t>(i);

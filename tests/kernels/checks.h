@@ -1,0 +1,38 @@
+// Checks that the tests of several kernels share.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace stagecoach::testing {
+
+// The message of the Error that body() throws must hold all `parts`.
+template <typename Body>
+void expect_error(const Body& body, std::initializer_list<const char*> parts) {
+  try {
+    body();
+  } catch (const Error& error) {
+    for (const char* part : parts) {
+      EXPECT_NE(error.message().find(part), std::string::npos)
+          << "no \"" << part << "\" in: " << error.message();
+    }
+    return;
+  }
+  ADD_FAILURE() << "no Error; expected one with \"" << *parts.begin() << "\"";
+}
+
+// run(threads) returns the bytes of a result: the same for 1 to 4 threads.
+template <typename Run>
+void expect_same_bytes_for_any_threads(const Run& run) {
+  const std::vector<std::uint8_t> expected = run(1);
+  ASSERT_FALSE(expected.empty());
+  for (int threads = 2; threads <= 4; ++threads) EXPECT_EQ(run(threads), expected) << threads;
+}
+
+}  // namespace stagecoach::testing
