@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "tests/kernels/checks.h"
@@ -80,6 +81,25 @@ TEST(Dropout, CopiesWhenNothingIsDropped) {
   run_on_context(
       1, [&](Context& context) { dropout_forward(context, output.tensor, input.tensor, mask); });
   EXPECT_EQ(bytes_of(output.tensor), bytes_of(input.tensor));
+}
+
+TEST(Dropout, ADroppedElementIsZeroWhateverItWas) {
+  for (const float value : {NAN, INFINITY, -2.0f}) {
+    const OwnedTensor x = filled_tensor(row_major({1, 200}), value);
+    run_on_context(1,
+                   [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, kMask); });
+    const std::vector<std::uint8_t> kept = mask_bytes(1, 200, kMask);
+    std::int64_t dropped = 0;
+    for (std::int64_t e = 0; e < 200; ++e) {
+      float reference = 0.0f;
+      std::memcpy(&reference, kept.data() + e * 4, 4);
+      if (reference != 0.0f) continue;
+      ++dropped;
+      ASSERT_EQ(at(x.tensor, 0, e), 0.0f) << e;
+      ASSERT_FALSE(std::signbit(at(x.tensor, 0, e))) << e;
+    }
+    EXPECT_GT(dropped, 0);
+  }
 }
 
 TEST(Dropout, DropsItsShareIndependentlyOfTheNeighbours) {
