@@ -42,9 +42,9 @@ class NumericError : public Error {
 
 // Throws Error unless `condition`. The last arguments are evaluated only on failure.
 // STAGECOACH_CHECK(x.rank() == 4, "conv2d", "input of rank 4", fmt::format("rank {}", x.rank()));
-#define STAGECOACH_CHECK(condition, ...)       \
-  do {                                         \
-    if (!(condition)) [[unlikely]] {           \
-      throw ::stagecoach::Error(__VA_ARGS__);  \
-    }                                          \
+#define STAGECOACH_CHECK(condition, ...)      \
+  do {                                        \
+    if (!(condition)) [[unlikely]] {          \
+      throw ::stagecoach::Error(__VA_ARGS__); \
+    }                                         \
   } while (false)

@@ -28,8 +28,8 @@ class LevelFlag : public spdlog::custom_flag_formatter {
 }  // namespace
 
 void initialize_log(bool quiet) {
-  auto logger =
-      std::make_shared<spdlog::logger>("stagecoach", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>("stagecoach",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<LevelFlag>('*').set_pattern("stagecoach: %*%v");
   logger->set_formatter(std::move(formatter));

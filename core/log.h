@@ -5,8 +5,8 @@
 
 namespace stagecoach {
 
-// Sends the default logger to stderr as "stagecoach: text", warnings as "stagecoach: warning: text".
-// `quiet` keeps warnings and errors only.
+// Sends the default logger to stderr as "stagecoach: text", warnings as "stagecoach: warning:
+// text". `quiet` keeps warnings and errors only.
 void initialize_log(bool quiet);
 
 }  // namespace stagecoach

@@ -14,7 +14,9 @@ TensorSpec channels_last(std::int64_t n, std::int64_t c, std::int64_t h, std::in
   return {dtype, {n, c, h, w}, MemoryFormat::kChannelsLast};
 }
 
-TensorSpec row_major(Shape shape, DType dtype) { return {dtype, shape, MemoryFormat::kRowMajor}; }
+TensorSpec row_major(Shape shape, DType dtype) {
+  return {dtype, shape, MemoryFormat::kRowMajor};
+}
 
 void Tensor::check_dtype(DType wanted) const {
   STAGECOACH_CHECK(spec.dtype == wanted, "Tensor::as", std::string(name_of(wanted)),
@@ -23,8 +25,8 @@ void Tensor::check_dtype(DType wanted) const {
 
 void check_tensor(const char* operation, const char* name, const Tensor& tensor,
                   const TensorSpec& expected) {
-  STAGECOACH_CHECK(tensor.defined(), operation,
-                   fmt::format("{} {}", name, expected.to_string()), "no memory");
+  STAGECOACH_CHECK(tensor.defined(), operation, fmt::format("{} {}", name, expected.to_string()),
+                   "no memory");
   STAGECOACH_CHECK(tensor.spec == expected, operation,
                    fmt::format("{} {}", name, expected.to_string()), tensor.spec.to_string());
 }

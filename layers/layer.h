@@ -24,11 +24,11 @@ struct LayerPlan {
   TensorSpec input;
   TensorSpec output;
   std::vector<ParameterSpec> parameters;
-  std::vector<TensorSpec> saved;      // made by forward, kept until B and W have run
-  std::int64_t workspace_bytes = 0;   // the most that forward, B or W use
-  bool in_place = false;              // output may be the input's memory, and likewise the gradients
-  bool input_needed_by_weight = false;   // W reads the input
-  bool output_needed_by_input = false;   // B reads the output
+  std::vector<TensorSpec> saved;     // made by forward, kept until B and W have run
+  std::int64_t workspace_bytes = 0;  // the most that forward, B or W use
+  bool in_place = false;             // output may be the input's memory, and likewise the gradients
+  bool input_needed_by_weight = false;  // W reads the input
+  bool output_needed_by_input = false;  // B reads the output
 };
 
 // Which micro-batch runs: all that dropout may depend on.
