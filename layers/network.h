@@ -23,7 +23,7 @@ struct NamedParameter {
 
 class Network {
  public:
-  // Throws Error when `layers` is empty or two layers with parameters share a name.
+  // Throws Error when `layers` is empty or two share a name that is not empty.
   Network(std::string name, std::vector<NamedLayer> layers);
 
   const std::string& name() const { return name_; }
@@ -40,7 +40,8 @@ class Network {
 };
 
 // All parameters in order, with full names. Parameter i of the network is initialised from
-// RandomStream{seed, kInitialWeights, layer = i}, whatever stage it is on.
+// RandomStream{seed, kInitialWeights, layer = i}, whatever stage it is on. Throws Error when a
+// layer with parameters has no name, or when there is not one plan for each layer.
 std::vector<NamedParameter> parameters_of(const Network& network,
                                           const std::vector<LayerPlan>& plans);
 
