@@ -23,6 +23,15 @@ std::int64_t Shape::operator[](int i) const {
   return dims_[i];
 }
 
+Shape Shape::with(int i, std::int64_t size) const {
+  STAGECOACH_CHECK(i >= 0 && i < rank_ && size >= 0, "Shape",
+                   fmt::format("an index below the rank {} and a size >= 0", rank_),
+                   fmt::format("index {}, size {}", i, size));
+  Shape result = *this;
+  result.dims_[i] = size;
+  return result;
+}
+
 std::int64_t Shape::elements() const {
   std::int64_t product = 1;
   for (int i = 0; i < rank_; ++i) product *= dims_[i];

@@ -19,6 +19,8 @@ class Shape {
   int rank() const { return rank_; }
   // Dimension i; throws Error when i is not in [0, rank).
   std::int64_t operator[](int i) const;
+  // The same shape with dimension i set to `size` >= 0; throws Error like operator[].
+  Shape with(int i, std::int64_t size) const;
   // Product of the dimensions; 1 for rank 0.
   std::int64_t elements() const;
   std::string to_string() const;  // "[8, 3, 224, 224]"

@@ -23,6 +23,17 @@ void Tensor::check_dtype(DType wanted) const {
                    spec.to_string());
 }
 
+Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
+  STAGECOACH_CHECK(tensor.defined() && tensor.shape().rank() >= 1 && first >= 0 && count >= 1 &&
+                       first + count <= tensor.shape()[0],
+                   "rows_of", fmt::format("a tensor with rows [{}, {})", first, first + count),
+                   tensor.defined() ? tensor.spec.to_string() : "no memory");
+  Tensor rows = tensor;
+  rows.data = static_cast<char*>(tensor.data) + tensor.bytes() / tensor.shape()[0] * first;
+  rows.spec.shape = tensor.shape().with(0, count);
+  return rows;
+}
+
 void check_tensor(const char* operation, const char* name, const Tensor& tensor,
                   const TensorSpec& expected) {
   STAGECOACH_CHECK(tensor.defined(), operation, fmt::format("{} {}", name, expected.to_string()),

@@ -57,6 +57,10 @@ struct Tensor {
   void check_dtype(DType wanted) const;
 };
 
+// The rows [first, first + count) of `tensor` along its first dimension; throws Error when it has
+// fewer.
+Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count);
+
 // Throws Error "OPERATION: expected NAME SPEC, got ..." unless `tensor` has memory and this spec.
 void check_tensor(const char* operation, const char* name, const Tensor& tensor,
                   const TensorSpec& expected);

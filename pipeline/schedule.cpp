@@ -24,6 +24,25 @@ bool any_action(const Schedule& schedule, Predicate predicate) {
   });
 }
 
+// Per stage, the most micro-batches whose `start` has begun and whose W has not ended.
+std::vector<int> alive_at_most(const Schedule& schedule, ActionKind start) {
+  std::vector<int> slots(static_cast<std::size_t>(std::max(schedule.stages, 0)), 1);
+  if (!is_training(schedule)) return slots;
+  // W(m) come in ascending order, so after n of them the micro-batches 0 .. n - 1 are free, and
+  // m does not meet an older one in slot m % slots when slots > m - n.
+  std::vector<int> released(slots.size(), 0);
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      if (action.stage < 0 || action.stage >= schedule.stages) continue;
+      int& freed = released[action.stage];
+      int& needed = slots[action.stage];
+      if (action.kind == ActionKind::kBackwardWeight) ++freed;
+      if (action.kind == start) needed = std::max(needed, action.micro_batch - freed + 1);
+    }
+  }
+  return slots;
+}
+
 }  // namespace
 
 std::string_view name_of(ActionKind kind) {
@@ -136,23 +155,11 @@ Schedule with_communication(const Schedule& compute) {
 }
 
 std::vector<int> slots_of(const Schedule& schedule) {
-  std::vector<int> slots(static_cast<std::size_t>(std::max(schedule.stages, 0)), 1);
-  if (!is_training(schedule)) return slots;
-  // W(m) come in ascending order, so after n of them the micro-batches 0 .. n - 1 are free, and
-  // F(m) does not meet an older one in slot m % slots when slots > m - n.
-  std::vector<int> released(slots.size(), 0);
-  for (const auto& actions : schedule.ranks) {
-    for (const Action& action : actions) {
-      if (action.stage < 0 || action.stage >= schedule.stages) continue;
-      int& freed = released[action.stage];
-      int& needed = slots[action.stage];
-      if (action.kind == ActionKind::kBackwardWeight) ++freed;
-      if (action.kind == ActionKind::kForward) {
-        needed = std::max(needed, action.micro_batch - freed + 1);
-      }
-    }
-  }
-  return slots;
+  return alive_at_most(schedule, ActionKind::kForward);
+}
+
+std::vector<int> gradient_slots_of(const Schedule& schedule) {
+  return alive_at_most(schedule, ActionKind::kBackwardInput);
 }
 
 }  // namespace stagecoach

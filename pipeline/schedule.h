@@ -72,4 +72,8 @@ Schedule with_communication(const Schedule& compute);
 // without W a slot is alive during its F only: 1.
 std::vector<int> slots_of(const Schedule& schedule);
 
+// How many micro-batches are between the start of B and the end of W at most, on each stage: those
+// whose gradients are alive. Micro-batch m uses gradient slot m % count. At least 1.
+std::vector<int> gradient_slots_of(const Schedule& schedule);
+
 }  // namespace stagecoach

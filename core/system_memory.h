@@ -1,0 +1,20 @@
+// What this machine lets the process have of its memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace stagecoach {
+
+// Bytes that can be allocated without swapping: MemAvailable, or what is left to the process's
+// control group (cgroup v2 and v1) where that is less. The largest number when unknown.
+std::int64_t available_memory_bytes();
+
+// The most bytes of memory that this process has held so far (VmHWM); 0 when unknown.
+std::int64_t process_peak_bytes();
+
+// Throws Error "memory: expected at most AVAILABLE for WHAT, got NEEDED" when `bytes` are more than
+// are available.
+void check_memory(const std::string& what, std::int64_t bytes);
+
+}  // namespace stagecoach

@@ -1,0 +1,201 @@
+#include "pipeline/memory_plan.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace stagecoach {
+namespace {
+
+// Tensors of one micro-batch; those of a group share their memory.
+class Packer {
+ public:
+  // Returns the tensor's number. `with`: number of a tensor whose memory it takes over, or -1.
+  int add(const TensorSpec& spec, int first, int last, int with = -1) {
+    if (with < 0) {
+      group_.push_back(static_cast<int>(lifetimes_.size()));
+      lifetimes_.push_back({spec.bytes(), first, last});
+    } else {
+      group_.push_back(group_[with]);
+      Lifetime& shared = lifetimes_[group_[with]];
+      shared.first = std::min(shared.first, first);
+      shared.last = std::max(shared.last, last);
+    }
+    specs_.push_back(spec);
+    return static_cast<int>(specs_.size()) - 1;
+  }
+
+  // Adds the region; then place() holds.
+  int pack(ArenaPlan& arena, std::string name, int count) {
+    std::int64_t bytes = 0;
+    offsets_ = place_by_lifetime(lifetimes_, bytes);
+    return region_ = arena.add(std::move(name), bytes, count);
+  }
+
+  Place place(int number) const { return {region_, offsets_[group_[number]], specs_[number]}; }
+
+ private:
+  std::vector<Lifetime> lifetimes_;  // per group
+  std::vector<int> group_;           // per tensor
+  std::vector<TensorSpec> specs_;
+  std::vector<std::int64_t> offsets_;
+  int region_ = -1;
+};
+
+class Planner {
+ public:
+  Planner(std::span<const LayerPlan> layers, const StageMemory& stage)
+      : layers_(layers), stage_(stage), n_(static_cast<int>(layers.size())) {}
+
+  MemoryPlan plan() {
+    plan_parameters();
+    plan_slots();
+    plan_gradients();
+    std::int64_t workspace = 0;
+    for (const LayerPlan& layer : layers_) workspace = std::max(workspace, layer.workspace_bytes);
+    plan_.workspace = plan_.arena.add("workspace", workspace);
+    if (!stage_.has_next) {
+      const TensorSpec losses = row_major({stage_.loss_rows});
+      const int region = plan_.arena.add("losses", 2 * losses.bytes());
+      plan_.losses = Place{region, 0, losses};
+      plan_.correct = Place{region, losses.bytes(), row_major({stage_.loss_rows}, DType::kI32)};
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  // The order within a micro-batch: F of all layers, the loss, B of all from the last, W likewise.
+  int forward_time(int layer) const { return layer; }
+  int loss_time() const { return n_; }
+  int backward_time(int layer) const { return 2 * n_ - layer; }
+  int weight_time(int layer) const { return 3 * n_ - layer; }
+  // When B and W have run.
+  int backward_end(int layer) const {
+    return layers_[layer].parameters.empty() ? backward_time(layer) : weight_time(layer);
+  }
+
+  // Whether the layer may write its output over its input.
+  bool forward_in_place(int layer) const {
+    return layer > 0 && layers_[layer].in_place && !layers_[layer].input_needed_by_weight &&
+           !layers_[layer - 1].output_needed_by_input;
+  }
+  // Whether the layer may write its input gradient over its output gradient.
+  bool backward_in_place(int layer) const {
+    return layer + 1 < n_ && layers_[layer].in_place && layers_[layer].parameters.empty();
+  }
+
+  void plan_parameters() {
+    std::int64_t bytes = 0;
+    std::vector<std::vector<Place>> places(layers_.size());
+    for (int i = 0; i < n_; ++i) {
+      for (const ParameterSpec& parameter : layers_[i].parameters) {
+        places[i].push_back({0, bytes, parameter.spec});
+        const std::int64_t unit = Buffer::kAlignment;
+        bytes += (parameter.spec.bytes() + unit - 1) / unit * unit;
+      }
+    }
+    plan_.flat = row_major({bytes / size_of(DType::kF32)});
+    plan_.parameters = plan_.arena.add("parameters", bytes);
+    plan_.gradients = plan_.arena.add("gradients of parameters", bytes);
+    for (int i = 0; i < stage_.optimizer_states; ++i) {
+      plan_.optimizer_states.push_back(plan_.arena.add("optimizer state", bytes));
+    }
+    for (auto& of_layer : places) {
+      for (Place& place : of_layer) place.region = plan_.parameters;
+    }
+    plan_.parameter = std::move(places);
+  }
+
+  // Until when the output of a layer is read.
+  int last_use(int layer) const {
+    int last = loss_time();
+    if (layer + 1 < n_) {
+      last = forward_time(layer + 1);
+      if (layers_[layer + 1].input_needed_by_weight) last = weight_time(layer + 1);
+    } else if (stage_.has_next) {
+      last = weight_time(0);  // the next stage says when
+    }
+    if (layers_[layer].output_needed_by_input) last = std::max(last, backward_time(layer));
+    return last;
+  }
+
+  void plan_slots() {
+    Packer packer;
+    std::vector<int> outputs(layers_.size());
+    std::vector<std::vector<int>> saved(layers_.size());
+    for (int i = 0; i < n_; ++i) {
+      const int with = forward_in_place(i) ? outputs[i - 1] : -1;
+      outputs[i] = packer.add(layers_[i].output, forward_time(i), last_use(i), with);
+      for (const TensorSpec& spec : layers_[i].saved) {
+        saved[i].push_back(packer.add(spec, forward_time(i), backward_end(i)));
+      }
+    }
+    int logits_grad = -1;
+    if (!stage_.has_next) {
+      logits_grad = packer.add(layers_[n_ - 1].output, loss_time(), weight_time(n_ - 1));
+    }
+    plan_.slots = packer.pack(plan_.arena, "slots", stage_.slots);
+    for (int i = 0; i < n_; ++i) {
+      plan_.output.push_back(packer.place(outputs[i]));
+      plan_.saved.emplace_back();
+      for (int number : saved[i]) plan_.saved[i].push_back(packer.place(number));
+    }
+    if (logits_grad >= 0) plan_.logits_grad = packer.place(logits_grad);
+  }
+
+  void plan_gradients() {
+    plan_.first_backward = 0;
+    if (!stage_.has_previous) {
+      const auto first = std::ranges::find_if(
+          layers_, [](const LayerPlan& layer) { return !layer.parameters.empty(); });
+      plan_.first_backward = std::min(n_, static_cast<int>(first - layers_.begin()) + 1);
+    }
+    Packer packer;
+    std::vector<int> grads(layers_.size(), -1);
+    for (int i = n_ - 2; i >= plan_.first_backward - 1 && i >= 0; --i) {
+      const int with = backward_in_place(i + 1) ? grads[i + 1] : -1;
+      grads[i] = packer.add(layers_[i].output, backward_time(i + 1), backward_end(i), with);
+    }
+    plan_.gradient_slots =
+        packer.pack(plan_.arena, "gradient slots", stage_.gradient_slots);
+    for (int number : grads) {
+      plan_.output_grad.push_back(
+          number < 0 ? std::nullopt : std::optional<Place>(packer.place(number)));
+    }
+    if (stage_.has_previous) {
+      const TensorSpec& spec = layers_[0].input;
+      plan_.input_gradients = plan_.arena.add("gradients for the stage before", spec.bytes(),
+                                              stage_.gradient_buffers);
+      plan_.input_grad = Place{plan_.input_gradients, 0, spec};
+    }
+  }
+
+  std::span<const LayerPlan> layers_;
+  const StageMemory stage_;
+  const int n_;
+  MemoryPlan plan_;
+};
+
+}  // namespace
+
+MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
+  STAGECOACH_CHECK(!layers.empty() && stage.slots >= 1 && stage.gradient_slots >= 1 &&
+                       stage.gradient_buffers >= 1 && stage.optimizer_states >= 0,
+                   "plan_memory", "layers, and at least one slot and buffer of each kind",
+                   fmt::format("{} layers, {} slots, {} gradient slots, {} gradient buffers",
+                               layers.size(), stage.slots, stage.gradient_slots,
+                               stage.gradient_buffers));
+  return Planner(layers, stage).plan();
+}
+
+std::string describe(const MemoryPlan& plan) {
+  std::string text;
+  for (const Region& region : plan.arena.regions()) {
+    if (region.bytes == 0) continue;
+    text += fmt::format("  {:<32} {:>3} x {:>9.1f} MiB\n", region.name, region.count,
+                        static_cast<double>(region.bytes) / (1 << 20));
+  }
+  return text;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,65 @@
+// Memory plan: the place of every byte of a stage, from specs alone, before anything is allocated.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/arena.h"
+#include "layers/layer.h"
+
+namespace stagecoach {
+
+// What the memory of a stage depends on, beside its layers.
+struct StageMemory {
+  int slots = 1;             // micro-batches whose saved tensors are alive: BufferCounts
+  int gradient_buffers = 1;  // input gradients that the stage before may still read: BufferCounts
+  int gradient_slots = 1;    // micro-batches between B and W: gradient_slots_of()
+  bool has_previous = false, has_next = false;
+  std::int64_t loss_rows = 0;  // samples in a step: losses kept by the last stage
+  int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
+};
+
+// Where a tensor lies: `region` of the arena, bytes into (one slot of) it.
+struct Place {
+  int region = -1;
+  std::int64_t offset = 0;
+  TensorSpec spec;
+};
+
+// The plan of one stage. Layers are counted from the stage's first one.
+//
+// A slot holds one micro-batch from F to W: outputs and saved tensors, and at the end of the
+// network the gradient of the logits. Inside it, tensors that are never needed at the same time
+// share bytes. A gradient slot does the same for the gradients of a micro-batch from B to W. A
+// layer works in place when it can, and when its input (or output gradient) belongs to this stage
+// and nobody needs it later.
+struct MemoryPlan {
+  ArenaPlan arena;
+  // Regions of one slot: tensors of the optimizer's steps, flat, each like all parameters together.
+  int parameters = -1, gradients = -1, workspace = -1;
+  std::vector<int> optimizer_states;
+  // Regions with several: slots, gradient slots, and the input gradients for the stage before.
+  int slots = -1, gradient_slots = -1, input_gradients = -1;
+
+  TensorSpec flat;  // of parameters and of what is like them; F32 [elements with padding]
+  std::vector<std::vector<Place>> parameter;       // [layer][parameter], same place in `gradients`
+  std::vector<Place> output;                       // [layer]
+  std::vector<std::vector<Place>> saved;           // [layer][saved tensor]
+  // Gradient of the output of a layer, in `gradient_slots`; none where the last layer gets it from
+  // the next stage, or where B does not go (before the first parameter of the network).
+  std::vector<std::optional<Place>> output_grad;
+  std::optional<Place> input_grad;   // in input_gradients; when there is a stage before
+  std::optional<Place> logits_grad;  // in a slot; last stage
+  std::optional<Place> losses, correct;  // F32 and I32 [loss_rows]; last stage
+  // B runs for the layers [first_backward, layers): none below needs a gradient.
+  int first_backward = 0;
+};
+
+// `layers`: the plans of the stage's layers, in order, at least one.
+MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage);
+
+// For people, a line per region: name, count, bytes.
+std::string describe(const MemoryPlan& plan);
+
+}  // namespace stagecoach

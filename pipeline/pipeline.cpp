@@ -1,0 +1,142 @@
+#include "pipeline/pipeline.h"
+
+#include <mutex>
+
+#include "comm/local_channel.h"
+#include "core/error.h"
+#include "core/system_memory.h"
+
+namespace stagecoach {
+namespace {
+
+// The error that came first, of all ranks.
+class FirstError {
+ public:
+  void set(std::exception_ptr error) {
+    std::lock_guard lock(mutex_);
+    if (!error_) error_ = std::move(error);
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+std::vector<StageOptions> stage_options(const PipelineOptions& options,
+                                        const BufferCounts& buffers) {
+  const std::vector<int> gradient_slots = gradient_slots_of(options.schedule);
+  std::vector<StageOptions> stages;
+  const int count = options.partition.stages();
+  for (int s = 0; s < count; ++s) {
+    StageOptions stage;
+    stage.first = options.partition.first[s];
+    stage.end = options.partition.end(s);
+    stage.memory = {.slots = buffers.slots[s],
+                    .gradient_buffers = buffers.gradient_buffers[s],
+                    .gradient_slots = gradient_slots[s],
+                    .has_previous = s > 0,
+                    .has_next = s + 1 < count,
+                    .loss_rows = options.loss_rows,
+                    .optimizer_states = options.optimizer.states()};
+    stages.push_back(stage);
+  }
+  return stages;
+}
+
+void check_partition(const Network& network, const PipelineOptions& options) {
+  const Partition& partition = options.partition;
+  STAGECOACH_CHECK(partition.layers == network.size() && partition.stages() == options.schedule.stages,
+                   "Pipeline",
+                   fmt::format("a partition of {} layers into {} stages", network.size(),
+                               options.schedule.stages),
+                   fmt::format("{} layers into {}", partition.layers, partition.stages()));
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
+                   PipelineOptions options)
+    : training_(with_communication(options.schedule)),
+      evaluation_(with_communication(
+          forward_only_schedule(options.schedule.stages, options.schedule.micro_batches))),
+      buffers_(default_buffers(training_)),
+      rank_of_(ranks_of_stages(training_)) {
+  check_partition(network, options);
+  check(training_, buffers_);
+  check(evaluation_, buffers_);
+  for (std::size_t rank = 0; rank < training_.ranks.size(); ++rank) {
+    contexts_.push_back(std::make_unique<Context>(options.threads));
+  }
+  make_stages(network, plans, options);
+  make_executors();
+}
+
+Pipeline::~Pipeline() = default;
+
+void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
+                           const PipelineOptions& options) {
+  const std::vector<StageOptions> stages = stage_options(options, buffers_);
+  std::int64_t bytes = options.other_bytes;
+  for (const StageOptions& stage : stages) {
+    const std::span all(plans);
+    const auto own = all.subspan(static_cast<std::size_t>(stage.first),
+                                 static_cast<std::size_t>(stage.end - stage.first));
+    bytes += plan_memory(own, stage.memory).arena.bytes();
+  }
+  check_memory("the plan", bytes);
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    Context& context = *contexts_[static_cast<std::size_t>(rank_of_[s])];
+    stages_.push_back(std::make_unique<Stage>(network, plans, stages[s], context));
+  }
+}
+
+void Pipeline::make_executors() {
+  const std::size_t ranks = training_.ranks.size();
+  std::vector<std::map<int, LinkedStage>> linked(ranks);
+  const auto stage = [&](std::size_t s) -> LinkedStage& {
+    return linked[static_cast<std::size_t>(rank_of_[s])][static_cast<int>(s)];
+  };
+  for (std::size_t s = 0; s < stages_.size(); ++s) {
+    stage(s).stage = stages_[s].get();
+    if (s == 0 || rank_of_[s] == rank_of_[s - 1]) continue;
+    channels_.push_back(make_local_channel());
+    stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
+    channels_.push_back(make_local_channel());
+    stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
+  }
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank]));
+    threads_.push_back(std::make_unique<Worker>());
+  }
+}
+
+void Pipeline::run(const StepInput& input) {
+  for (const auto& channel : channels_) channel->reset();
+  const Schedule& schedule = input.micro.training ? training_ : evaluation_;
+  FirstError first_error;
+  for (std::size_t rank = 0; rank < threads_.size(); ++rank) {
+    threads_[rank]->enqueue([&, rank] {
+      try {
+        executors_[rank]->run(schedule, buffers_, input);
+      } catch (...) {
+        first_error.set(std::current_exception());
+      }
+    });
+  }
+  for (const auto& thread : threads_) thread->drain();
+  first_error.rethrow();
+}
+
+std::vector<TraceEvent> Pipeline::trace(Clock::time_point origin, std::int64_t step) const {
+  std::vector<TraceEvent> events;
+  for (const auto& executor : executors_) {
+    const std::vector<TraceEvent> own = executor->trace(origin, step);
+    events.insert(events.end(), own.begin(), own.end());
+  }
+  return events;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,83 @@
+// Pipeline: all ranks of a training job in one process, a thread and a stream for each.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/worker.h"
+#include "pipeline/executor.h"
+
+namespace stagecoach {
+
+// Runs training steps and evaluations over a network that is split into stages, or is not.
+class TrainingLoop {
+ public:
+  virtual ~TrainingLoop() = default;
+  // One step; blocks. Afterwards the losses and right answers of its samples are in the last
+  // stage's tensors. Throws the first error of any stage; weights are then as before the step when
+  // it was a NumericError, and the loop must not be used again for any other.
+  virtual void run(const StepInput& input) = 0;
+  // What the last step did, in seconds since `origin`.
+  virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
+  virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
+};
+
+struct PipelineOptions {
+  Partition partition;
+  Schedule schedule;  // of training, compute-only; stages as in the partition
+  int threads = 1;    // compute threads of each rank
+  Optimizer optimizer;
+  std::int64_t loss_rows = 0;     // samples in a step
+  std::int64_t other_bytes = 0;   // that the process will need beside the stages
+};
+
+class Pipeline : public TrainingLoop {
+ public:
+  // `plans`: of all layers, for one micro-batch. Checks the schedule, plans the memory of all
+  // stages and refuses what the machine cannot hold, before it allocates. Throws Error.
+  Pipeline(const Network& network, const std::vector<LayerPlan>& plans, PipelineOptions options);
+  ~Pipeline() override;
+
+  void run(const StepInput& input) override;
+  std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
+  const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
+  const Schedule& schedule() const { return training_; }  // with communication
+  const BufferCounts& buffers() const { return buffers_; }
+
+ private:
+  void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
+                   const PipelineOptions& options);
+  void make_executors();
+
+  Schedule training_, evaluation_;
+  BufferCounts buffers_;
+  std::vector<int> rank_of_;                         // per stage
+  std::vector<std::unique_ptr<Context>> contexts_;   // per rank
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::vector<std::unique_ptr<Executor>> executors_;  // per rank
+  std::vector<std::unique_ptr<Worker>> threads_;      // per rank; last: they use the members above
+};
+
+// The whole network as one stage, one micro-batch after another: no schedule, no channels, no
+// other threads. What a pipeline is compared with.
+class PlainLoop : public TrainingLoop {
+ public:
+  // Of `options`: threads, optimizer, loss_rows, other_bytes; and the schedule's micro_batches.
+  PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
+            const PipelineOptions& options);
+
+  void run(const StepInput& input) override;
+  std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override {
+    return spans_.events(origin, step);
+  }
+  const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
+
+ private:
+  int micro_batches_;
+  Context context_;
+  std::vector<std::unique_ptr<Stage>> stages_;  // one
+  SpanRecorder spans_{0};
+};
+
+}  // namespace stagecoach

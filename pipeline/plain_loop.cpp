@@ -1,0 +1,53 @@
+#include "core/system_memory.h"
+#include "pipeline/pipeline.h"
+
+namespace stagecoach {
+namespace {
+
+StageOptions whole_network(const Network& network, const PipelineOptions& options) {
+  StageOptions stage;
+  stage.end = network.size();
+  stage.memory.loss_rows = options.loss_rows;
+  stage.memory.optimizer_states = options.optimizer.states();
+  return stage;
+}
+
+}  // namespace
+
+PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
+                     const PipelineOptions& options)
+    : micro_batches_(options.schedule.micro_batches), context_(options.threads) {
+  const StageOptions stage = whole_network(network, options);
+  check_memory("the plan", plan_memory(plans, stage.memory).arena.bytes() + options.other_bytes);
+  stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
+}
+
+void PlainLoop::run(const StepInput& input) {
+  Stage& stage = *stages_[0];
+  Stream& stream = context_.stream();
+  const std::int64_t rows = input.labels.elements() / micro_batches_;
+  spans_.begin(stream);
+  for (int m = 0; m < micro_batches_; ++m) {
+    const MicroBatch micro = micro_batch_of(input, m, rows);
+    stage.forward(rows_of(input.images, micro.first_sample, rows),
+                  rows_of(input.labels, micro.first_sample, rows), input.labels.elements(), micro);
+    spans_.end_span(stream, TraceKind::kForward, 0, m);
+    if (!micro.training) continue;
+    stage.backward_input({}, micro);
+    spans_.end_span(stream, TraceKind::kBackwardInput, 0, m);
+    stage.backward_weight(micro);
+    spans_.end_span(stream, TraceKind::kBackwardWeight, 0, m);
+  }
+  if (input.optimizer != nullptr) {
+    stage.optimizer_step(*input.optimizer, input.micro.step);
+    spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
+  }
+  try {
+    stream.synchronize();
+  } catch (...) {
+    stream.reset();
+    throw;
+  }
+}
+
+}  // namespace stagecoach

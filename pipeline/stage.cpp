@@ -1,0 +1,214 @@
+#include "pipeline/stage.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "kernels/softmax_cross_entropy.h"
+#include "kernels/uniform.h"
+
+namespace stagecoach {
+namespace {
+
+// Fails the stream when a loss is not finite.
+void check_losses(Stream& stream, const Tensor& losses, const MicroBatch& micro) {
+  stream.enqueue([losses, micro] {
+    const auto* loss = losses.as<float>();
+    for (std::int64_t row = 0; row < losses.elements(); ++row) {
+      if (std::isfinite(loss[row])) continue;
+      throw NumericError(fmt::format("training step {}", micro.step + 1), "a finite loss",
+                         fmt::format("{} for sample {} of micro-batch {}", loss[row], row,
+                                     micro.index));
+    }
+  });
+}
+
+bool all_finite(const Tensor& tensor) {
+  if (tensor.spec.dtype != DType::kF32) return true;
+  const auto* data = tensor.as<float>();
+  return std::all_of(data, data + tensor.elements(), [](float x) { return std::isfinite(x); });
+}
+
+}  // namespace
+
+Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
+             const StageOptions& options, Context& context)
+    : network_(network),
+      options_(options),
+      layer_plans_(plans.begin() + options.first, plans.begin() + options.end),
+      plan_(plan_memory(layer_plans_, options.memory)),
+      arena_(plan_.arena),
+      inputs_(static_cast<std::size_t>(options.memory.slots)),
+      output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
+      context_(context) {
+  // What is not taken and given with the micro-batches is in use as long as the stage lives; its
+  // input gradients too, as the stage before holds their addresses.
+  const auto regions = static_cast<int>(plan_.arena.regions().size());
+  for (int region = 0; region < regions; ++region) {
+    if (region == plan_.slots || region == plan_.gradient_slots) continue;
+    for (int i = 0; i < plan_.arena.regions()[region].count; ++i) arena_.take(region, i);
+  }
+  values_.resize(plan_.parameter.size());
+  grads_.resize(plan_.parameter.size());
+  const std::vector<NamedParameter> named = parameters_of(network, plans);
+  for (std::size_t i = 0; i < named.size(); ++i) {
+    if (named[i].layer < options.first || named[i].layer >= options.end) continue;
+    const int layer = named[i].layer - options.first;
+    const Place& place = plan_.parameter[layer][values_[layer].size()];
+    values_[layer].push_back(arena_.view(plan_.parameters, 0, place.offset, place.spec));
+    grads_[layer].push_back(arena_.view(plan_.gradients, 0, place.offset, place.spec));
+    parameters_.push_back({named[i].name, values_[layer].back(), grads_[layer].back()});
+    parameter_index_.push_back(static_cast<int>(i));
+  }
+}
+
+// What is still enqueued uses this stage's memory.
+Stage::~Stage() { context_.stream().reset(); }
+
+// Another stage of the rank may have set its own.
+void Stage::use_workspace() const {
+  const std::int64_t bytes = plan_.arena.regions()[plan_.workspace].bytes;
+  context_.set_workspace(arena_.view(plan_.workspace, 0, 0, row_major({bytes}, DType::kU8)));
+}
+
+std::int64_t Stage::parameter_count() const {
+  std::int64_t count = 0;
+  for (const Parameter& parameter : parameters_) count += parameter.value.elements();
+  return count;
+}
+
+Tensor Stage::view(const Place& place, std::int64_t micro) const {
+  const int count = plan_.arena.regions()[place.region].count;
+  return arena_.view(place.region, static_cast<int>(micro % count), place.offset, place.spec);
+}
+
+Tensor Stage::view(const std::optional<Place>& place, std::int64_t micro) const {
+  return place ? view(*place, micro) : Tensor{};
+}
+
+Tensor Stage::output(std::int64_t micro) const { return view(plan_.output.back(), micro); }
+
+Tensor Stage::input_grad(std::int64_t micro) const { return view(plan_.input_grad, micro); }
+
+Tensor Stage::input_of(int layer, std::int64_t micro) const {
+  if (layer > 0) return view(plan_.output[layer - 1], micro);
+  return inputs_[static_cast<std::size_t>(micro) % inputs_.size()];
+}
+
+Tensor Stage::output_grad_of(int layer, std::int64_t micro) const {
+  if (layer + 1 < size()) return view(plan_.output_grad[layer], micro);
+  if (is_last()) return view(plan_.logits_grad, micro);
+  return output_grads_[static_cast<std::size_t>(micro) % output_grads_.size()];
+}
+
+Tensor Stage::input_grad_of(int layer, std::int64_t micro) const {
+  return layer > 0 ? view(plan_.output_grad[layer - 1], micro) : input_grad(micro);
+}
+
+std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
+  std::vector<Tensor> tensors;
+  for (const Place& place : plan_.saved[layer]) tensors.push_back(view(place, micro));
+  return tensors;
+}
+
+void Stage::forward_layer(int i, const MicroBatch& micro) {
+  const std::vector<Tensor> saved = saved_of(i, micro.index);
+  layer(i).forward(context_,
+                   {view(plan_.output[i], micro.index), input_of(i, micro.index), values_[i], saved},
+                   micro, static_cast<std::uint32_t>(options_.first + i));
+}
+
+void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
+                    const MicroBatch& micro) {
+  const int slot = static_cast<int>(micro.index % options_.memory.slots);
+  check_tensor("Stage::forward", "input", input, layer_plan(0).input);
+  arena_.take(plan_.slots, slot);
+  use_workspace();
+  inputs_[static_cast<std::size_t>(slot)] = input;
+  for (int i = 0; i < size(); ++i) forward_layer(i, micro);
+  if (is_last()) compute_loss(labels, batch, micro);
+  if (!micro.training) arena_.give(plan_.slots, slot);
+}
+
+void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro) {
+  const std::int64_t rows = labels.elements();
+  const Tensor losses = rows_of(this->losses(), micro.first_sample, rows);
+  const Tensor correct = rows_of(this->correct(), micro.first_sample, rows);
+  softmax_cross_entropy(context_, losses, correct, view(plan_.logits_grad, micro.index),
+                        output(micro.index), labels, 1.0f / static_cast<float>(batch));
+  if (micro.training) check_losses(context_.stream(), losses, micro);
+}
+
+void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro) {
+  const int slot = static_cast<int>(micro.index % options_.memory.gradient_slots);
+  if (!is_last()) {
+    check_tensor("Stage::backward_input", "output_grad", output_grad, layer_plans_.back().output);
+  }
+  arena_.take(plan_.gradient_slots, slot);
+  use_workspace();
+  output_grads_[static_cast<std::size_t>(slot)] = output_grad;
+  for (int i = size() - 1; i >= plan_.first_backward; --i) {
+    const std::vector<Tensor> saved = saved_of(i, micro.index);
+    const Tensor output =
+        layer_plan(i).output_needed_by_input ? view(plan_.output[i], micro.index) : Tensor{};
+    layer(i).backward_input(context_,
+                            {input_grad_of(i, micro.index), output_grad_of(i, micro.index), output,
+                             values_[i], saved},
+                            micro, static_cast<std::uint32_t>(options_.first + i));
+  }
+}
+
+void Stage::backward_weight(const MicroBatch& micro) {
+  const auto mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+  use_workspace();
+  for (int i = size() - 1; i >= 0; --i) {
+    if (values_[i].empty()) continue;
+    const Tensor input =
+        layer_plan(i).input_needed_by_weight ? input_of(i, micro.index) : Tensor{};
+    layer(i).backward_weight(context_, {grads_[i], output_grad_of(i, micro.index), input, mode});
+  }
+  arena_.give(plan_.gradient_slots, static_cast<int>(micro.index % options_.memory.gradient_slots));
+  arena_.give(plan_.slots, static_cast<int>(micro.index % options_.memory.slots));
+}
+
+void Stage::optimizer_step(const Optimizer& optimizer, std::int64_t step) {
+  if (parameters_.empty()) return;
+  STAGECOACH_CHECK(optimizer.states() == options_.memory.optimizer_states, "optimizer_step",
+                   fmt::format("{} planned optimizer states", optimizer.states()),
+                   fmt::format("{}", options_.memory.optimizer_states));
+  const auto flat = [this](int region) { return arena_.view(region, 0, 0, plan_.flat); };
+  const Tensor parameters = flat(plan_.parameters), grads = flat(plan_.gradients);
+  const Tensor state = flat(plan_.optimizer_states[0]);
+  if (optimizer.kind == Optimizer::Kind::kSgd) {
+    sgd_step(context_, parameters, state, grads, optimizer.sgd);
+  } else {
+    adam_step(context_, parameters, state, flat(plan_.optimizer_states[1]), grads, optimizer.adam,
+              step + 1);
+  }
+}
+
+void Stage::initialize(std::uint64_t seed) {
+  std::size_t next = 0;
+  for (int i = 0; i < size(); ++i) {
+    for (std::size_t p = 0; p < values_[i].size(); ++p, ++next) {
+      const RandomStream stream{.seed = seed,
+                                .use = RandomUse::kInitialWeights,
+                                .layer = static_cast<std::uint32_t>(parameter_index_[next])};
+      fill_uniform(context_, values_[i][p], layer_plan(i).parameters[p].init_bound, stream);
+    }
+  }
+}
+
+int Stage::first_nonfinite_layer(const Tensor& input, const MicroBatch& micro) {
+  const int slot = static_cast<int>(micro.index % options_.memory.slots);
+  inputs_[static_cast<std::size_t>(slot)] = input;
+  use_workspace();
+  for (int i = 0; i < size(); ++i) {
+    forward_layer(i, micro);
+    context_.stream().synchronize();
+    if (!all_finite(view(plan_.output[i], micro.index))) return options_.first + i;
+  }
+  return -1;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,114 @@
+// Stage: a contiguous run of a network's layers, their memory, and F, B and W of one micro-batch.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/context.h"
+#include "kernels/optimizers.h"
+#include "layers/network.h"
+#include "pipeline/memory_plan.h"
+#include "pipeline/partition.h"
+
+namespace stagecoach {
+
+// SGD or Adam; the same for all parameters.
+struct Optimizer {
+  enum class Kind { kSgd, kAdam };
+  Kind kind = Kind::kSgd;
+  SgdOptions sgd;
+  AdamOptions adam;
+  int states() const { return kind == Kind::kSgd ? 1 : 2; }
+};
+
+struct StageOptions {
+  int first = 0, end = 0;  // layers [first, end) of the network
+  StageMemory memory;
+};
+
+// Every method that computes enqueues on the context's stream and returns. Stages of one rank share
+// its context. The order of calls for
+// micro-batch m: forward, backward_input, backward_weight. Slots are m % count; calls that would
+// use a slot that is still in use throw.
+class Stage {
+ public:
+  // `plans`: of all layers of the network, for one micro-batch. Network and context must outlive
+  // the stage. Throws Error when there is no memory for it.
+  Stage(const Network& network, const std::vector<LayerPlan>& plans, const StageOptions& options,
+        Context& context);
+  ~Stage();
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  int first() const { return options_.first; }
+  int end() const { return options_.end; }
+  bool is_first() const { return options_.first == 0; }
+  bool is_last() const { return options_.end == network_.size(); }
+  std::int64_t parameter_count() const;
+  Context& context() const { return context_; }
+  const MemoryPlan& memory_plan() const { return plan_; }
+  const Arena& arena() const { return arena_; }
+
+  // F. `input`: the micro-batch; it must stay until W has run. `labels` (I32 [rows]; last stage):
+  // gives losses and right answers in rows [micro.first_sample, + rows) of losses() and correct(),
+  // and the gradient of their mean over `batch` samples. A loss that is not finite fails the stream
+  // with a NumericError: no stage then updates its weights. When not training, the slot is given
+  // back at once.
+  void forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
+               const MicroBatch& micro);
+  // B. `output_grad`: from the stage after (undefined on the last); must stay until W has run.
+  // Writes input_grad(micro).
+  void backward_input(const Tensor& output_grad, const MicroBatch& micro);
+  // W. The first micro-batch of a step overwrites the gradients of the parameters, later ones add.
+  void backward_weight(const MicroBatch& micro);
+  // One step for all parameters; `step` counts from 0.
+  void optimizer_step(const Optimizer& optimizer, std::int64_t step);
+
+  // The output that F of a micro-batch writes; the input gradient that its B writes (undefined on
+  // the first stage).
+  Tensor output(std::int64_t micro) const;
+  Tensor input_grad(std::int64_t micro) const;
+  Tensor losses() const { return view(plan_.losses, 0); }    // last stage, else undefined
+  Tensor correct() const { return view(plan_.correct, 0); }  // last stage, else undefined
+
+  // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer = i}.
+  void initialize(std::uint64_t seed);
+  struct Parameter {
+    std::string name;  // "features.0.weight"
+    Tensor value, grad;
+  };
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+
+  // Runs F layer by layer and returns the index (in the network) of the first layer whose output
+  // has an element that is not finite, or -1. Blocks. The slot is free afterwards.
+  int first_nonfinite_layer(const Tensor& input, const MicroBatch& micro);
+
+ private:
+  const LayerPlan& layer_plan(int i) const { return layer_plans_[static_cast<std::size_t>(i)]; }
+  const Layer& layer(int i) const { return *network_[options_.first + i].layer; }
+  int size() const { return options_.end - options_.first; }
+  Tensor view(const Place& place, std::int64_t micro) const;
+  Tensor view(const std::optional<Place>& place, std::int64_t micro) const;
+  Tensor input_of(int layer, std::int64_t micro) const;
+  Tensor output_grad_of(int layer, std::int64_t micro) const;
+  Tensor input_grad_of(int layer, std::int64_t micro) const;
+  std::vector<Tensor> saved_of(int layer, std::int64_t micro) const;
+  void use_workspace() const;
+  void forward_layer(int layer, const MicroBatch& micro);
+  void compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro);
+
+  const Network& network_;
+  StageOptions options_;
+  std::vector<LayerPlan> layer_plans_;
+  MemoryPlan plan_;
+  Arena arena_;
+  std::vector<Parameter> parameters_;
+  std::vector<int> parameter_index_;  // in the network
+  // [layer][parameter]
+  std::vector<std::vector<Tensor>> values_, grads_;
+  std::vector<Tensor> inputs_;        // per slot: of the micro-batch in it
+  std::vector<Tensor> output_grads_;  // per gradient slot
+  Context& context_;
+};
+
+}  // namespace stagecoach

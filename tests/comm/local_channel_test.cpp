@@ -1,0 +1,138 @@
+#include "comm/local_channel.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/buffer.h"
+
+namespace stagecoach {
+namespace {
+
+template <typename Call>
+std::string thrown(const Call& call) {
+  try {
+    call();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(LocalChannel, HandsOverTheSendersMemory) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  OwnedTensor message(row_major({4}));
+  EXPECT_FALSE(channel->needs_receive_buffer());
+  channel->send(0, message.tensor, *stream);
+  channel->await(0, *stream);
+  const Tensor received = channel->receive(0, {}, *stream);
+  EXPECT_EQ(received.data, message.tensor.data);
+  EXPECT_EQ(received.spec, message.tensor.spec);
+}
+
+// Producer and consumer on streams of their own, one buffer between them: without the waits, the
+// consumer would see values of other messages (and ThreadSanitizer a race).
+TEST(LocalChannel, OrdersWritesAndReadsOfOneBuffer) {
+  constexpr int kMessages = 200;
+  const auto channel = make_local_channel();
+  OwnedTensor buffer(row_major({1}));
+  auto* value = buffer.tensor.as<float>();
+  std::vector<float> seen;
+
+  std::thread producer([&] {
+    const auto stream = Stream::create();
+    for (int m = 0; m < kMessages; ++m) {
+      if (m > 0) channel->wait_released(m - 1, *stream);
+      stream->enqueue([value, m] { *value = static_cast<float>(m); });
+      channel->send(m, buffer.tensor, *stream);
+    }
+    stream->synchronize();
+  });
+  const auto stream = Stream::create();
+  for (int m = 0; m < kMessages; ++m) {
+    channel->await(m, *stream);
+    const auto* received = channel->receive(m, {}, *stream).as<float>();
+    stream->enqueue([received, &seen] { seen.push_back(*received); });
+    channel->release(m, *stream);
+  }
+  stream->synchronize();
+  producer.join();
+  ASSERT_EQ(seen.size(), static_cast<std::size_t>(kMessages));
+  for (int m = 0; m < kMessages; ++m) EXPECT_EQ(seen[m], static_cast<float>(m));
+}
+
+TEST(LocalChannel, MessagesMayBeAwaitedInAnyOrder) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  OwnedTensor first(row_major({1})), second(row_major({1}));
+  channel->send(1, second.tensor, *stream);
+  channel->send(0, first.tensor, *stream);
+  channel->await(0, *stream);
+  EXPECT_EQ(channel->receive(0, {}, *stream).data, first.tensor.data);
+  channel->await(1, *stream);
+  EXPECT_EQ(channel->receive(1, {}, *stream).data, second.tensor.data);
+}
+
+TEST(LocalChannel, AFailedSenderFailsTheReceiver) {
+  const auto channel = make_local_channel();
+  const auto producer = Stream::create(), consumer = Stream::create();
+  OwnedTensor message(row_major({1}));
+  producer->enqueue([] { throw std::runtime_error("no activation"); });
+  channel->send(0, message.tensor, *producer);
+  channel->await(0, *consumer);
+  bool ran = false;
+  consumer->enqueue([&ran] { ran = true; });
+  EXPECT_EQ(thrown([&] { consumer->synchronize(); }), "no activation");
+  EXPECT_FALSE(ran);
+  EXPECT_EQ(thrown([&] { producer->synchronize(); }), "no activation");
+}
+
+TEST(LocalChannel, AbortWakesWhoWaitsWithTheFirstError) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  std::string await_error, release_error;
+  std::thread receiver([&] {
+    const auto own = Stream::create();
+    await_error = thrown([&] { channel->await(3, *own); });
+  });
+  std::thread sender([&] {
+    const auto own = Stream::create();
+    release_error = thrown([&] { channel->wait_released(0, *own); });
+  });
+  channel->abort(std::make_exception_ptr(std::runtime_error("first")));
+  channel->abort(std::make_exception_ptr(std::runtime_error("second")));
+  receiver.join();
+  sender.join();
+  EXPECT_EQ(await_error, "first");
+  EXPECT_EQ(release_error, "first");
+  EXPECT_EQ(thrown([&] { channel->await(0, *stream); }), "first");  // later calls too
+}
+
+TEST(LocalChannel, ResetForgetsMessagesAndError) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  OwnedTensor old_message(row_major({1})), new_message(row_major({1}));
+  channel->send(0, old_message.tensor, *stream);
+  channel->abort(std::make_exception_ptr(std::runtime_error("gone")));
+  channel->reset();
+  std::atomic<bool> sent{false};
+  std::thread producer([&] {
+    const auto own = Stream::create();
+    sent = true;
+    channel->send(0, new_message.tensor, *own);
+    own->synchronize();
+  });
+  channel->await(0, *stream);
+  EXPECT_TRUE(sent);
+  EXPECT_EQ(channel->receive(0, {}, *stream).data, new_message.tensor.data);
+  stream->synchronize();
+  producer.join();
+}
+
+}  // namespace
+}  // namespace stagecoach
