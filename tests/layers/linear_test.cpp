@@ -1,0 +1,58 @@
+#include <gtest/gtest.h>
+
+#include "layers/layers.h"
+#include "tests/kernels/checks.h"
+#include "tests/layers/layer_run.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::expect_error;
+
+TEST(LinearLayer, Plans) {
+  const LayerPlan plan = linear_layer(9216, 4096)->plan(row_major({8, 9216}), 2);
+  EXPECT_EQ(plan.input, row_major({8, 9216}));
+  EXPECT_EQ(plan.output, row_major({8, 4096}));
+  ASSERT_EQ(plan.parameters.size(), 2u);
+  EXPECT_EQ(plan.parameters[0].name, "weight");
+  EXPECT_EQ(plan.parameters[0].spec, row_major({4096, 9216}));
+  EXPECT_EQ(plan.parameters[1].name, "bias");
+  EXPECT_EQ(plan.parameters[1].spec, row_major({4096}));
+  for (const ParameterSpec& parameter : plan.parameters) {
+    EXPECT_EQ(parameter.init_bound, 1.0f / 96);  // 96 * 96 = 9216
+  }
+  EXPECT_TRUE(plan.saved.empty());
+  EXPECT_EQ(plan.workspace_bytes, 0);
+  EXPECT_FALSE(plan.in_place);
+  EXPECT_TRUE(plan.input_needed_by_weight);
+  EXPECT_FALSE(plan.output_needed_by_input);
+}
+
+TEST(LinearLayer, MultipliesAndAdds) {
+  testing::LayerRun run(linear_layer(2, 3), row_major({1, 2}));
+  const float x[] = {2, -1}, weight[] = {1, 0, 0, 1, 10, 100}, bias[] = {7, 8, 9};
+  std::copy(std::begin(x), std::end(x), run.x.tensor.as<float>());
+  std::copy(std::begin(weight), std::end(weight), run.parameters[0].tensor.as<float>());
+  std::copy(std::begin(bias), std::end(bias), run.parameters[1].tensor.as<float>());
+  run.forward();
+  const float expected[] = {9, 7, -71};
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(run.y.tensor.as<float>()[i], expected[i]) << i;
+}
+
+TEST(LinearLayer, DescribesItself) {
+  EXPECT_EQ(linear_layer(4096, 10)->describe(), "Linear(4096, 10)");
+}
+
+TEST(LinearLayer, RefusesWhatDoesNotFit) {
+  const auto layer = linear_layer(12, 5);
+  const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
+  expect_error(plan(row_major({3, 13})), {"Linear: expected input F32 [N, 12]", "[3, 13]"});
+  expect_error(plan(channels_last(3, 12, 1, 1)), {"Linear", "[3, 12, 1, 1]"});
+  expect_error(plan(row_major({3, 12}, DType::kI32)), {"Linear", "got I32 [3, 12]"});
+  expect_error(plan(row_major({0, 12})), {"Linear", "[0, 12]"});
+  expect_error([] { linear_layer(0, 5); }, {"linear_layer", ">= 1", "Linear(0, 5)"});
+  expect_error([] { linear_layer(5, 0); }, {"linear_layer", ">= 1", "Linear(5, 0)"});
+}
+
+}  // namespace
+}  // namespace stagecoach

@@ -1,0 +1,87 @@
+#include "layers/network.h"
+
+#include <gtest/gtest.h>
+
+#include "layers/layers.h"
+#include "tests/kernels/checks.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::expect_error;
+
+Network small_network() {
+  return {"small",
+          {{"first", conv2d_layer(3, 4, 3)},
+           {"", relu_layer()},
+           {"pool", max_pool2d_layer({2, 2, 2, 2, 0, 0})},
+           {"", flatten_layer()},
+           {"last", linear_layer(16, 5)}}};
+}
+
+TEST(Network, FeedsEachLayerTheOutputOfTheOneBefore) {
+  const Network network = small_network();
+  EXPECT_EQ(network.name(), "small");
+  ASSERT_EQ(network.size(), 5);
+  EXPECT_EQ(network[2].name, "pool");
+  const std::vector<LayerPlan> plans = network.plan(channels_last(2, 3, 6, 6), 1);
+  ASSERT_EQ(plans.size(), 5u);
+  EXPECT_EQ(plans[0].input, channels_last(2, 3, 6, 6));
+  for (std::size_t i = 1; i < plans.size(); ++i) EXPECT_EQ(plans[i].input, plans[i - 1].output);
+  EXPECT_EQ(plans[4].output, row_major({2, 5}));
+}
+
+TEST(Network, PlansForItsThreads) {
+  const Network network = small_network();
+  const TensorSpec input = channels_last(2, 3, 6, 6);
+  for (const int threads : {1, 4}) {
+    EXPECT_EQ(network.plan(input, threads)[0].workspace_bytes,
+              network[0].layer->plan(input, threads).workspace_bytes);
+  }
+}
+
+TEST(Network, NamesTheLayerThatDoesNotFit) {
+  const Network network = small_network();
+  expect_error([&] { network.plan(channels_last(2, 3, 3, 3), 1); },
+               {"pool (MaxPool2d(kernel 2x2, stride 2)): expected an input that fits",
+                "got F32 [2, 4, 1, 1] channels_last", "padded input, 1 x 1"});
+  expect_error([&] { network.plan(channels_last(2, 3, 8, 6), 1); },
+               {"last (Linear(16, 5))", "got F32 [2, 24]", "[N, 16]"});
+  expect_error([&] { network.plan(row_major({2, 3}), 1); }, {"first (Conv2d(3, 4", "[2, 3]"});
+  const Network unnamed("unnamed", {{"", relu_layer()}, {"", flatten_layer()}});
+  expect_error([&] { unnamed.plan(row_major({2, 3}), 1); }, {"layer 1 (Flatten())", "[2, 3]"});
+}
+
+TEST(Network, ListsItsParametersInOrder) {
+  const Network network = small_network();
+  const auto parameters = parameters_of(network, network.plan(channels_last(2, 3, 6, 6), 1));
+  ASSERT_EQ(parameters.size(), 4u);
+  EXPECT_EQ(parameters[0].name, "first.weight");
+  EXPECT_EQ(parameters[1].name, "first.bias");
+  EXPECT_EQ(parameters[2].name, "last.weight");
+  EXPECT_EQ(parameters[3].name, "last.bias");
+  EXPECT_EQ(parameters[0].layer, 0);
+  EXPECT_EQ(parameters[3].layer, 4);
+  EXPECT_EQ(parameters[2].spec.spec, row_major({5, 16}));
+  EXPECT_EQ(parameters[2].spec.init_bound, 0.25f);
+}
+
+TEST(Network, RefusesListsThatAreNoNetwork) {
+  expect_error([] { Network("none", {}); }, {"Network", "at least one layer"});
+  expect_error([] { Network("null", {{"a", nullptr}}); }, {"Network", "a layer", "\"a\""});
+  expect_error(
+      [] {
+        Network("twice", {{"a", relu_layer()}, {"a", relu_layer()}});
+      },
+      {"Network", "two layers named \"a\""});
+}
+
+TEST(Network, RefusesParametersWithoutAName) {
+  const Network network("unnamed", {{"", relu_layer()}, {"", linear_layer(3, 2)}});
+  const std::vector<LayerPlan> plans = network.plan(row_major({1, 3}), 1);
+  expect_error([&] { parameters_of(network, plans); }, {"layer 1 (Linear(3, 2))", "a name"});
+  expect_error([&] { parameters_of(network, {plans[0]}); }, {"parameters_of", "2 plans", "got 1"});
+}
+
+}  // namespace
+}  // namespace stagecoach
