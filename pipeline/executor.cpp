@@ -62,13 +62,9 @@ struct Executor::Step {
 };
 
 Executor::Executor(int rank, std::map<int, LinkedStage> stages)
-    : rank_(rank),
-      stages_(std::move(stages)),
-      stream_(stream_of(rank, stages_)),
-      spans_(rank) {}
+    : rank_(rank), stages_(std::move(stages)), stream_(stream_of(rank, stages_)), spans_(rank) {}
 
-void Executor::run(const Schedule& schedule, const BufferCounts& buffers,
-                   const StepInput& input) {
+void Executor::run(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input) {
   try {
     walk({schedule, buffers, input});
   } catch (...) {
@@ -157,8 +153,7 @@ void Executor::backward_input(const Step& step, const Action& action, const Link
   end_span(TraceKind::kBackwardInput, action);
 }
 
-void Executor::backward_weight(const Step& step, const Action& action,
-                               const LinkedStage& linked) {
+void Executor::backward_weight(const Step& step, const Action& action, const LinkedStage& linked) {
   linked.stage->backward_weight(step.micro(action));
   for (Channel* channel : {linked.activations_in, linked.gradients_in}) {
     if (channel != nullptr) channel->release(action.micro_batch, stream_);

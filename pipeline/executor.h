@@ -16,8 +16,8 @@ namespace stagecoach {
 
 // What all stages compute in one step.
 struct StepInput {
-  Tensor images;  // [M * B, ...]: the first stage takes the micro-batches from it
-  Tensor labels;  // I32 [M * B]: the last stage's
+  Tensor images;     // [M * B, ...]: the first stage takes the micro-batches from it
+  Tensor labels;     // I32 [M * B]: the last stage's
   MicroBatch micro;  // seed, step and training; the rest is set for each micro-batch
   // Of a training step; null: none, gradients stay where they are.
   const Optimizer* optimizer = nullptr;

@@ -156,16 +156,15 @@ class Planner {
       const int with = backward_in_place(i + 1) ? grads[i + 1] : -1;
       grads[i] = packer.add(layers_[i].output, backward_time(i + 1), backward_end(i), with);
     }
-    plan_.gradient_slots =
-        packer.pack(plan_.arena, "gradient slots", stage_.gradient_slots);
+    plan_.gradient_slots = packer.pack(plan_.arena, "gradient slots", stage_.gradient_slots);
     for (int number : grads) {
-      plan_.output_grad.push_back(
-          number < 0 ? std::nullopt : std::optional<Place>(packer.place(number)));
+      plan_.output_grad.push_back(number < 0 ? std::nullopt
+                                             : std::optional<Place>(packer.place(number)));
     }
     if (stage_.has_previous) {
       const TensorSpec& spec = layers_[0].input;
-      plan_.input_gradients = plan_.arena.add("gradients for the stage before", spec.bytes(),
-                                              stage_.gradient_buffers);
+      plan_.input_gradients =
+          plan_.arena.add("gradients for the stage before", spec.bytes(), stage_.gradient_buffers);
       plan_.input_grad = Place{plan_.input_gradients, 0, spec};
     }
   }
@@ -179,12 +178,12 @@ class Planner {
 }  // namespace
 
 MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
-  STAGECOACH_CHECK(!layers.empty() && stage.slots >= 1 && stage.gradient_slots >= 1 &&
-                       stage.gradient_buffers >= 1 && stage.optimizer_states >= 0,
-                   "plan_memory", "layers, and at least one slot and buffer of each kind",
-                   fmt::format("{} layers, {} slots, {} gradient slots, {} gradient buffers",
-                               layers.size(), stage.slots, stage.gradient_slots,
-                               stage.gradient_buffers));
+  STAGECOACH_CHECK(
+      !layers.empty() && stage.slots >= 1 && stage.gradient_slots >= 1 &&
+          stage.gradient_buffers >= 1 && stage.optimizer_states >= 0,
+      "plan_memory", "layers, and at least one slot and buffer of each kind",
+      fmt::format("{} layers, {} slots, {} gradient slots, {} gradient buffers", layers.size(),
+                  stage.slots, stage.gradient_slots, stage.gradient_buffers));
   return Planner(layers, stage).plan();
 }
 

@@ -43,14 +43,14 @@ struct MemoryPlan {
   int slots = -1, gradient_slots = -1, input_gradients = -1;
 
   TensorSpec flat;  // of parameters and of what is like them; F32 [elements with padding]
-  std::vector<std::vector<Place>> parameter;       // [layer][parameter], same place in `gradients`
-  std::vector<Place> output;                       // [layer]
-  std::vector<std::vector<Place>> saved;           // [layer][saved tensor]
+  std::vector<std::vector<Place>> parameter;  // [layer][parameter], same place in `gradients`
+  std::vector<Place> output;                  // [layer]
+  std::vector<std::vector<Place>> saved;      // [layer][saved tensor]
   // Gradient of the output of a layer, in `gradient_slots`; none where the last layer gets it from
   // the next stage, or where B does not go (before the first parameter of the network).
   std::vector<std::optional<Place>> output_grad;
-  std::optional<Place> input_grad;   // in input_gradients; when there is a stage before
-  std::optional<Place> logits_grad;  // in a slot; last stage
+  std::optional<Place> input_grad;       // in input_gradients; when there is a stage before
+  std::optional<Place> logits_grad;      // in a slot; last stage
   std::optional<Place> losses, correct;  // F32 and I32 [loss_rows]; last stage
   // B runs for the layers [first_backward, layers): none below needs a gradient.
   int first_backward = 0;

@@ -48,11 +48,12 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options,
 
 void check_partition(const Network& network, const PipelineOptions& options) {
   const Partition& partition = options.partition;
-  STAGECOACH_CHECK(partition.layers == network.size() && partition.stages() == options.schedule.stages,
-                   "Pipeline",
-                   fmt::format("a partition of {} layers into {} stages", network.size(),
-                               options.schedule.stages),
-                   fmt::format("{} layers into {}", partition.layers, partition.stages()));
+  STAGECOACH_CHECK(
+      partition.layers == network.size() && partition.stages() == options.schedule.stages,
+      "Pipeline",
+      fmt::format("a partition of {} layers into {} stages", network.size(),
+                  options.schedule.stages),
+      fmt::format("{} layers into {}", partition.layers, partition.stages()));
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ struct PipelineOptions {
   Schedule schedule;  // of training, compute-only; stages as in the partition
   int threads = 1;    // compute threads of each rank
   Optimizer optimizer;
-  std::int64_t loss_rows = 0;     // samples in a step
-  std::int64_t other_bytes = 0;   // that the process will need beside the stages
+  std::int64_t loss_rows = 0;    // samples in a step
+  std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };
 
 class Pipeline : public TrainingLoop {
@@ -51,8 +51,8 @@ class Pipeline : public TrainingLoop {
 
   Schedule training_, evaluation_;
   BufferCounts buffers_;
-  std::vector<int> rank_of_;                         // per stage
-  std::vector<std::unique_ptr<Context>> contexts_;   // per rank
+  std::vector<int> rank_of_;                        // per stage
+  std::vector<std::unique_ptr<Context>> contexts_;  // per rank
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<Executor>> executors_;  // per rank

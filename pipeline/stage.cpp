@@ -16,9 +16,9 @@ void check_losses(Stream& stream, const Tensor& losses, const MicroBatch& micro)
     const auto* loss = losses.as<float>();
     for (std::int64_t row = 0; row < losses.elements(); ++row) {
       if (std::isfinite(loss[row])) continue;
-      throw NumericError(fmt::format("training step {}", micro.step + 1), "a finite loss",
-                         fmt::format("{} for sample {} of micro-batch {}", loss[row], row,
-                                     micro.index));
+      throw NumericError(
+          fmt::format("training step {}", micro.step + 1), "a finite loss",
+          fmt::format("{} for sample {} of micro-batch {}", loss[row], row, micro.index));
     }
   });
 }
@@ -63,7 +63,9 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
 }
 
 // What is still enqueued uses this stage's memory.
-Stage::~Stage() { context_.stream().reset(); }
+Stage::~Stage() {
+  context_.stream().reset();
+}
 
 // Another stage of the rank may have set its own.
 void Stage::use_workspace() const {
@@ -86,9 +88,13 @@ Tensor Stage::view(const std::optional<Place>& place, std::int64_t micro) const 
   return place ? view(*place, micro) : Tensor{};
 }
 
-Tensor Stage::output(std::int64_t micro) const { return view(plan_.output.back(), micro); }
+Tensor Stage::output(std::int64_t micro) const {
+  return view(plan_.output.back(), micro);
+}
 
-Tensor Stage::input_grad(std::int64_t micro) const { return view(plan_.input_grad, micro); }
+Tensor Stage::input_grad(std::int64_t micro) const {
+  return view(plan_.input_grad, micro);
+}
 
 Tensor Stage::input_of(int layer, std::int64_t micro) const {
   if (layer > 0) return view(plan_.output[layer - 1], micro);
@@ -113,9 +119,9 @@ std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
 
 void Stage::forward_layer(int i, const MicroBatch& micro) {
   const std::vector<Tensor> saved = saved_of(i, micro.index);
-  layer(i).forward(context_,
-                   {view(plan_.output[i], micro.index), input_of(i, micro.index), values_[i], saved},
-                   micro, static_cast<std::uint32_t>(options_.first + i));
+  layer(i).forward(
+      context_, {view(plan_.output[i], micro.index), input_of(i, micro.index), values_[i], saved},
+      micro, static_cast<std::uint32_t>(options_.first + i));
 }
 
 void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
@@ -151,10 +157,10 @@ void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro) {
     const std::vector<Tensor> saved = saved_of(i, micro.index);
     const Tensor output =
         layer_plan(i).output_needed_by_input ? view(plan_.output[i], micro.index) : Tensor{};
-    layer(i).backward_input(context_,
-                            {input_grad_of(i, micro.index), output_grad_of(i, micro.index), output,
-                             values_[i], saved},
-                            micro, static_cast<std::uint32_t>(options_.first + i));
+    layer(i).backward_input(
+        context_,
+        {input_grad_of(i, micro.index), output_grad_of(i, micro.index), output, values_[i], saved},
+        micro, static_cast<std::uint32_t>(options_.first + i));
   }
 }
 
@@ -163,8 +169,7 @@ void Stage::backward_weight(const MicroBatch& micro) {
   use_workspace();
   for (int i = size() - 1; i >= 0; --i) {
     if (values_[i].empty()) continue;
-    const Tensor input =
-        layer_plan(i).input_needed_by_weight ? input_of(i, micro.index) : Tensor{};
+    const Tensor input = layer_plan(i).input_needed_by_weight ? input_of(i, micro.index) : Tensor{};
     layer(i).backward_weight(context_, {grads_[i], output_grad_of(i, micro.index), input, mode});
   }
   arena_.give(plan_.gradient_slots, static_cast<int>(micro.index % options_.memory.gradient_slots));

@@ -71,7 +71,8 @@ class Stage {
   Tensor losses() const { return view(plan_.losses, 0); }    // last stage, else undefined
   Tensor correct() const { return view(plan_.correct, 0); }  // last stage, else undefined
 
-  // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer = i}.
+  // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer =
+  // i}.
   void initialize(std::uint64_t seed);
   struct Parameter {
     std::string name;  // "features.0.weight"

@@ -1,0 +1,98 @@
+#include "pipeline/profile.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "core/system_memory.h"
+#include "kernels/uniform.h"
+#include "pipeline/stage.h"
+
+namespace stagecoach {
+namespace {
+
+// A layer is run until both are reached.
+constexpr int kLeastRuns = 3;
+constexpr double kLeastSeconds = 0.03;
+constexpr int kMostRuns = 30;
+
+StageOptions single_layer(const Network& network, int layer, std::int64_t rows) {
+  StageOptions options;
+  options.first = layer;
+  options.end = layer + 1;
+  options.memory.has_previous = layer > 0;
+  options.memory.has_next = layer + 1 < network.size();
+  options.memory.loss_rows = rows;
+  return options;
+}
+
+// Values as in training, neither all zero nor denormal.
+OwnedTensor random_tensor(Context& context, const TensorSpec& spec) {
+  OwnedTensor owned(spec);
+  fill_uniform(context, owned.tensor, 1.0f, {.use = RandomUse::kSyntheticData});
+  return owned;
+}
+
+class LayerTimer {
+ public:
+  LayerTimer(const Network& network, const std::vector<LayerPlan>& plans, int layer, int threads)
+      : rows_(plans.front().input.shape[0]), context_(threads) {
+    const LayerPlan& plan = plans[static_cast<std::size_t>(layer)];
+    const StageOptions options = single_layer(network, layer, rows_);
+    const auto arena = plan_memory(std::span(&plan, 1), options.memory).arena;
+    check_memory("measuring a layer", arena.bytes() + plan.input.bytes() + plan.output.bytes());
+    stage_.emplace(network, plans, options, context_);
+    stage_->initialize(0);
+    input_.emplace(random_tensor(context_, plan.input));
+    if (options.memory.has_next) output_grad_.emplace(random_tensor(context_, plan.output));
+    labels_.emplace(TensorSpec{DType::kI32, {rows_}});
+  }
+
+  double median_seconds() {
+    run();  // touches the memory
+    std::vector<double> seconds;
+    double sum = 0;
+    while (static_cast<int>(seconds.size()) < kLeastRuns ||
+           (sum < kLeastSeconds && static_cast<int>(seconds.size()) < kMostRuns)) {
+      seconds.push_back(run());
+      sum += seconds.back();
+    }
+    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+    std::nth_element(seconds.begin(), middle, seconds.end());
+    return *middle;
+  }
+
+ private:
+  double run() {
+    MicroBatch micro;
+    micro.index = index_++;  // after the first one, gradients are added as in most of a step
+    Event start, end;
+    context_.stream().record(start);
+    stage_->forward(input_->tensor, labels_->tensor, rows_, micro);
+    stage_->backward_input(output_grad_ ? output_grad_->tensor : Tensor{}, micro);
+    stage_->backward_weight(micro);
+    context_.stream().record(end);
+    context_.stream().synchronize();
+    return std::chrono::duration<double>(end.time() - start.time()).count();
+  }
+
+  std::int64_t rows_;
+  std::int64_t index_ = 0;
+  Context context_;
+  std::optional<Stage> stage_;
+  std::optional<OwnedTensor> input_, output_grad_, labels_;
+};
+
+}  // namespace
+
+LayerCosts measure_layers(const Network& network, const std::vector<LayerPlan>& plans, int threads,
+                          const std::function<void(int)>& done) {
+  LayerCosts costs;
+  for (int layer = 0; layer < network.size(); ++layer) {
+    costs.push_back(LayerTimer(network, plans, layer, threads).median_seconds());
+    if (done) done(layer + 1);
+  }
+  return costs;
+}
+
+}  // namespace stagecoach

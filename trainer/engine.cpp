@@ -1,0 +1,203 @@
+#include "trainer/engine.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "pipeline/profile.h"
+#include "trainer/safetensors.h"
+
+namespace stagecoach {
+namespace {
+
+Optimizer optimizer_of(const TrainConfig& config) {
+  Optimizer optimizer;
+  const auto learning_rate = static_cast<float>(config.learning_rate);
+  const auto weight_decay = static_cast<float>(config.weight_decay);
+  if (config.optimizer == "adam") {
+    optimizer.kind = Optimizer::Kind::kAdam;
+    optimizer.adam.learning_rate = learning_rate;
+    optimizer.adam.weight_decay = weight_decay;
+  } else {
+    optimizer.sgd = {learning_rate, static_cast<float>(config.momentum), weight_decay};
+  }
+  return optimizer;
+}
+
+LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
+  LayerCosts costs;
+  for (const LayerPlan& plan : plans) {
+    double count = 0;
+    for (const ParameterSpec& p : plan.parameters) count += static_cast<double>(p.spec.elements());
+    costs.push_back(count);
+  }
+  return costs;
+}
+
+std::string cuts_of(const Partition& partition) {
+  if (partition.stages() == 1) return "one stage";
+  return fmt::format("cut at layer{} {}", partition.stages() == 2 ? "" : "s",
+                     fmt::join(partition.first.begin() + 1, partition.first.end(), ","));
+}
+
+bool all_finite(const Tensor& tensor) {
+  const auto* data = tensor.as<float>();
+  return std::all_of(data, data + tensor.elements(), [](float x) { return std::isfinite(x); });
+}
+
+}  // namespace
+
+Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
+               const std::function<void(const std::string&)>& note)
+    : network_(network), config_(config), optimizer_(optimizer_of(config)) {
+  const int threads = config.threads_per_stage();
+  const TensorSpec images =
+      channels_last(config.micro_batch_size, 3, config.image_size, config.image_size);
+  const std::vector<LayerPlan> plans = network.plan(images, threads);
+  partition_ = choose_partition(plans, note);
+
+  PipelineOptions options;
+  options.partition = partition_;
+  options.schedule =
+      make_schedule(config.schedule, std::max(1, config.stages), config.micro_batches);
+  options.threads = threads;
+  options.optimizer = optimizer_;
+  options.loss_rows = config.batch();
+  options.other_bytes = other_bytes;
+  if (config.stages == 0) {
+    loop_ = std::make_unique<PlainLoop>(network, plans, options);
+  } else {
+    auto pipeline = std::make_unique<Pipeline>(network, plans, options);
+    pipeline_ = pipeline.get();
+    loop_ = std::move(pipeline);
+  }
+  for (const auto& stage : loop_->stages()) {
+    stage->initialize(config.seed);
+    stage->context().stream().synchronize();
+  }
+}
+
+Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
+                                   const std::function<void(const std::string&)>& note) {
+  const int stages = std::max(1, config_.stages);
+  const LayerCosts ones(plans.size(), 1.0);
+  Partition partition = partition_by_cost(ones, stages);  // throws for too many stages
+  LayerCosts costs = ones;
+  const char* unit = "layers";
+  if (config_.partition == "time" && stages > 1) {
+    note("measuring the time of each layer, to split the network");
+    costs = measure_layers(network_, plans, config_.threads_per_stage());
+    for (double& seconds : costs) seconds *= 1e3;
+    unit = "ms";
+  } else if (config_.partition == "parameters") {
+    costs = parameter_counts(plans);
+    unit = "parameters";
+  }
+  const bool explicit_cuts = config_.partition.find_first_of("0123456789") == 0;
+  partition = explicit_cuts ? partition_from_text(config_.partition, network_.size(), stages)
+                            : partition_by_cost(costs, stages);
+  partition_text_ = fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition,
+                                cuts_of(partition));
+  if (stages > 1) note("partition " + partition_text_ + "\n" + describe(partition, costs, unit));
+  return partition;
+}
+
+StepInput Engine::input_of(const Batch& batch, bool training) const {
+  StepInput input;
+  input.images = batch.images.tensor;
+  input.labels = batch.labels.tensor;
+  input.micro.seed = config_.seed;
+  input.micro.step = steps_;
+  input.micro.training = training;
+  if (training) input.optimizer = &optimizer_;
+  return input;
+}
+
+BatchResult Engine::result_of(const Batch& batch) const {
+  const Stage& last = *loop_->stages().back();
+  const auto* losses = last.losses().as<float>();
+  const auto* correct = last.correct().as<std::int32_t>();
+  BatchResult result;
+  result.samples = batch.count;
+  for (std::int64_t i = 0; i < batch.count; ++i) {
+    result.loss += losses[i];
+    result.correct += correct[i];
+  }
+  return result;
+}
+
+BatchResult Engine::train_batch(const Batch& batch) {
+  STAGECOACH_CHECK(batch.count == config_.batch(), "train_batch",
+                   fmt::format("{} samples", config_.batch()), fmt::format("{}", batch.count));
+  const StepInput input = input_of(batch, true);
+  try {
+    loop_->run(input);
+  } catch (const NumericError& error) {
+    explain(error, input);
+  }
+  ++steps_;
+  return result_of(batch);
+}
+
+BatchResult Engine::eval_batch(const Batch& batch) {
+  loop_->run(input_of(batch, false));
+  return result_of(batch);
+}
+
+void Engine::explain(const NumericError& error, const StepInput& input) {
+  const std::string layer = nonfinite_layer(input);
+  throw NumericError(fmt::format("training step {}", steps_ + 1), "a finite loss",
+                     layer.empty() ? error.message() : layer,
+                     "the weights are those before this step; try a smaller --lr");
+}
+
+// Runs F of one micro-batch after another, layer by layer, until one is not finite.
+std::string Engine::nonfinite_layer(const StepInput& input) {
+  for (std::int64_t m = 0; m < config_.micro_batches; ++m) {
+    const MicroBatch micro = micro_batch_of(input, m, config_.micro_batch_size);
+    Tensor fed = rows_of(input.images, micro.first_sample, config_.micro_batch_size);
+    for (const auto& stage : loop_->stages()) {
+      const int layer = stage->first_nonfinite_layer(fed, micro);
+      fed = stage->output(m);
+      if (layer < 0) continue;
+      std::string text =
+          fmt::format("infinity or NaN in the output of layer {}, {} {}, for micro-batch {}", layer,
+                      network_[layer].name, network_[layer].layer->describe(), m);
+      for (const Stage::Parameter& parameter : stage->parameters()) {
+        const bool own = parameter.name.starts_with(network_[layer].name + ".");
+        if (own && !all_finite(parameter.value)) text += ", and in " + parameter.name;
+      }
+      return text;
+    }
+  }
+  return "";
+}
+
+void Engine::save(const std::filesystem::path& file) const {
+  std::vector<NamedTensor> tensors;
+  for (const auto& stage : loop_->stages()) {
+    for (const Stage::Parameter& p : stage->parameters()) tensors.push_back({p.name, p.value});
+  }
+  write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
+}
+
+void Engine::load(const std::filesystem::path& file) {
+  const SafetensorsFile stored(file);
+  for (const auto& stage : loop_->stages()) {
+    for (const Stage::Parameter& p : stage->parameters()) {
+      const TensorSpec found = stored.spec(p.name);
+      STAGECOACH_CHECK(found.shape == p.value.shape() && found.dtype == p.value.spec.dtype,
+                       file.string(),
+                       fmt::format("{} as {} {}", p.name, name_of(p.value.spec.dtype),
+                                   p.value.shape().to_string()),
+                       found.to_string(), "the file holds weights of another network");
+    }
+  }
+  for (const auto& stage : loop_->stages()) {
+    for (const Stage::Parameter& p : stage->parameters()) stored.read(p.name, p.value);
+  }
+}
+
+}  // namespace stagecoach

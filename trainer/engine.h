@@ -1,0 +1,72 @@
+// Engine: a network, its stages and its optimizer, ready to train batches.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/error.h"
+#include "data/loader.h"
+#include "layers/network.h"
+#include "pipeline/pipeline.h"
+#include "trainer/config.h"
+
+namespace stagecoach {
+
+// Sums over the samples of a batch.
+struct BatchResult {
+  double loss = 0;
+  std::int64_t correct = 0;
+  std::int64_t samples = 0;
+  double mean_loss() const { return loss / static_cast<double>(samples); }
+  double accuracy() const { return static_cast<double>(correct) / static_cast<double>(samples); }
+};
+
+class Engine {
+ public:
+  // Splits the network, plans and allocates all memory, draws the initial weights. `network` must
+  // outlive the engine. `other_bytes`: memory that the process will need beside. `note` gets lines
+  // for people: what is measured, and how the layers are shared out. Throws UsageError when the
+  // network has too few layers, Error when the memory does not suffice.
+  Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
+         const std::function<void(const std::string&)>& note);
+
+  // One training step on a full batch [M * B]. Throws the first error of any stage. A loss that is
+  // not finite: NumericError naming the step, and the first layer with such an output; weights are
+  // those before the step.
+  BatchResult train_batch(const Batch& batch);
+  // Loss and right answers of the batch's first `count` samples, without dropout.
+  BatchResult eval_batch(const Batch& batch);
+  // Training steps done.
+  std::int64_t steps() const { return steps_; }
+
+  // Weights as safetensors under torchvision's names, independent of the number of stages. load()
+  // reads all or, when a tensor is missing or has another shape, throws Error and changes none.
+  void save(const std::filesystem::path& file) const;
+  void load(const std::filesystem::path& file);
+
+  const TrainingLoop& loop() const { return *loop_; }
+  const Pipeline* pipeline() const { return pipeline_; }  // null for the plain loop
+  const Partition& partition() const { return partition_; }
+  const std::string& partition_text() const { return partition_text_; }  // how and where it is cut
+
+ private:
+  Partition choose_partition(const std::vector<LayerPlan>& plans,
+                             const std::function<void(const std::string&)>& note);
+  StepInput input_of(const Batch& batch, bool training) const;
+  BatchResult result_of(const Batch& batch) const;
+  [[noreturn]] void explain(const NumericError& error, const StepInput& input);
+  std::string nonfinite_layer(const StepInput& input);
+
+  const Network& network_;
+  const TrainConfig config_;
+  Partition partition_;
+  std::string partition_text_;
+  Optimizer optimizer_;
+  std::unique_ptr<TrainingLoop> loop_;
+  Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace stagecoach

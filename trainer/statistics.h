@@ -1,0 +1,51 @@
+// Statistics: from the traces of single steps to the report's table and bubble.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "pipeline/pipeline.h"
+#include "trainer/report.h"
+
+namespace stagecoach {
+
+// Of an unsorted list, the upper one of two middles; 0 for none.
+double median(std::vector<double> values);
+
+class Statistics {
+ public:
+  // Of a run with this many stages.
+  explicit Statistics(int stages) : stages_(stages) {}
+
+  // Adds a training step: its trace, and the seconds from its batch's request to its end.
+  void add(std::vector<TraceEvent> trace, double seconds);
+
+  double step_seconds_median() const { return median(step_seconds_); }
+  // Times of each stage, medians over the steps.
+  std::vector<StageReport> stages() const;
+  // The schedule of `pipeline` replayed with these times.
+  Simulation predicted(const Pipeline& pipeline) const;
+  // Its idle time, measured and predicted.
+  BubbleReport bubble(const Pipeline& pipeline) const;
+
+  // The last steps' events, at most kKeptSteps of them; and of these the step whose makespan is the
+  // median.
+  static constexpr std::size_t kKeptSteps = 100;
+  std::vector<TraceEvent> trace() const;
+  std::vector<TraceEvent> median_step() const;
+
+ private:
+  struct Step {
+    double makespan = 0;               // from the first start to the last end before the optimizer
+    std::vector<StageReport> stages;   // times only
+    double busy() const;
+  };
+  static Step step_of(const std::vector<TraceEvent>& trace, int stages);
+
+  int stages_;
+  std::vector<double> step_seconds_;
+  std::vector<Step> steps_;
+  std::deque<std::vector<TraceEvent>> kept_;
+};
+
+}  // namespace stagecoach

@@ -1,0 +1,237 @@
+#include "trainer/train.h"
+
+#include <fstream>
+#include <optional>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "core/system_memory.h"
+#include "data/find.h"
+#include "data/sampler.h"
+#include "trainer/engine.h"
+#include "trainer/metrics.h"
+#include "trainer/statistics.h"
+
+namespace stagecoach {
+namespace {
+
+// Before long work; what is asked for must be possible.
+void check_outputs(const TrainConfig& config) {
+  for (const auto* file :
+       {&config.save, &config.metrics, &config.report, &config.trace, &config.svg}) {
+    if (!file->empty()) check_writable("stagecoach train", *file);
+  }
+}
+
+DataSplits find_data_of(const TrainConfig& config) {
+  DataRequest request;
+  request.kind = config.data;
+  request.directory = config.data_dir;
+  request.max_train = config.max_train_samples;
+  request.max_test = config.max_test_samples;
+  request.seed = config.seed;
+  request.quiet = config.quiet;
+  return find_data(request);
+}
+
+LoaderOptions loader_options(const TrainConfig& config, bool training) {
+  LoaderOptions options;
+  options.transform.resize = config.image_size * 8 / 7;
+  options.transform.crop = config.image_size;
+  options.seed = config.seed;
+  if (training) options.augmentation = {config.random_crop, config.random_flip};
+  return options;
+}
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::string data_text(const Dataset& dataset) {
+  if (dataset.source.empty()) return dataset.name;
+  return fmt::format("{} ({})", dataset.name, dataset.source);
+}
+
+class Training {
+ public:
+  explicit Training(const TrainConfig& config)
+      : config_(config),
+        network_(make_alexnet(10, static_cast<float>(config.dropout))),
+        data_((check_outputs(config), find_data_of(config))),
+        steps_(count_steps()),
+        engine_(network_, config, loader_bytes(),
+                [](const std::string& line) { spdlog::info(line); }),
+        statistics_(static_cast<int>(engine_.loop().stages().size())) {}
+
+  RunReport run() {
+    if (!config_.init.empty()) engine_.load(config_.init);
+    MetricsFile metrics(config_.metrics);
+    Progress progress(steps_, config_.quiet);
+    Loader loader(
+        data_.train, config_.batch(),
+        [this](std::int64_t step) { return batch_of(step); }, loader_options(config_, true), 0,
+        [this](std::int64_t step) { return step / steps_per_epoch(); });
+    start_ = Clock::now();
+    for (std::int64_t step = 1; step <= steps_; ++step) {
+      StepMetrics line = train_step(loader, step);
+      if (config_.eval_every > 0 && (step % config_.eval_every == 0 || step == steps_)) {
+        line.test_accuracy = evaluate();
+      }
+      metrics.write(line);
+      progress.update(line);
+    }
+    progress.finish_line();
+    fill_report(loader);
+    write_files();
+    return report_;
+  }
+
+ private:
+  std::int64_t steps_per_epoch() const { return data_.train.size() / config_.batch(); }
+
+  std::int64_t count_steps() const {
+    STAGECOACH_CHECK(steps_per_epoch() > 0, "stagecoach train",
+                     fmt::format("at least one batch of {} training images (--micro-batch-size "
+                                 "times --micro-batches)",
+                                 config_.batch()),
+                     fmt::format("{}", data_.train.size()));
+    return config_.steps > 0 ? config_.steps : config_.epochs * steps_per_epoch();
+  }
+
+  // Two batches of a loader, and while testing two more.
+  std::int64_t loader_bytes() const {
+    const std::int64_t size = config_.image_size;
+    const std::int64_t batch = channels_last(config_.batch(), 3, size, size).bytes();
+    return (config_.eval_every > 0 ? 4 : 2) * batch;
+  }
+
+  std::vector<std::int64_t> batch_of(std::int64_t step) const {
+    if (step >= steps_) return {};
+    return batch_indices(data_.train.size(), config_.batch(), config_.seed, step);
+  }
+
+  StepMetrics train_step(Loader& loader, std::int64_t step) {
+    const auto begin = Clock::now();
+    const BatchResult result = engine_.train_batch(*loader.next());
+    const double seconds = seconds_since(begin);
+    statistics_.add(engine_.loop().trace(start_, step), seconds);
+    if (step == 1) report_.loss_first = result.mean_loss();
+    report_.loss_last = result.mean_loss();
+    return {step, result.mean_loss(), result.accuracy(),
+            static_cast<double>(result.samples) / seconds, std::nullopt};
+  }
+
+  // Accuracy on the test split.
+  double evaluate() {
+    const std::int64_t size = data_.test.size(), batch = config_.batch();
+    const auto order = [size, batch](std::int64_t i) {
+      std::vector<std::int64_t> samples;
+      for (std::int64_t s = i * batch; s < std::min(size, (i + 1) * batch); ++s) {
+        samples.push_back(s);
+      }
+      return samples;
+    };
+    Loader loader(data_.test, batch, order, loader_options(config_, false));
+    BatchResult sum;
+    while (const Batch* test = loader.next()) {
+      const BatchResult result = engine_.eval_batch(*test);
+      sum.correct += result.correct;
+      sum.samples += result.samples;
+    }
+    report_.accuracy = sum.accuracy();
+    report_.test_samples = sum.samples;
+    return sum.accuracy();
+  }
+
+  void fill_report(const Loader& loader) {
+    report_.model = config_.model;
+    report_.schedule = config_.stages == 0 ? "none" : config_.schedule;
+    report_.partition = engine_.partition_text();
+    report_.data = data_text(data_.train);
+    report_.stages = config_.stages;
+    report_.micro_batches = config_.micro_batches;
+    report_.micro_batch_size = config_.micro_batch_size;
+    report_.threads = config_.threads_per_stage();
+    report_.image_size = config_.image_size;
+    report_.steps = steps_;
+    report_.seed = config_.seed;
+    report_.total_seconds = seconds_since(start_);
+    report_.step_seconds_median = statistics_.step_seconds_median();
+    report_.images_per_second =
+        static_cast<double>(config_.batch()) / report_.step_seconds_median;
+    report_.data_wait_seconds = loader.waited_seconds();
+    report_.data_waits = loader.waits();
+    report_.loader_bytes = loader.bytes();
+    report_.process_peak_bytes = process_peak_bytes();
+    if (engine_.pipeline() != nullptr) report_.bubble = statistics_.bubble(*engine_.pipeline());
+    report_.stage = statistics_.stages();
+    for (std::size_t s = 0; s < report_.stage.size(); ++s) describe_stage(s);
+  }
+
+  void describe_stage(std::size_t s) {
+    const Stage& stage = *engine_.loop().stages()[s];
+    StageReport& row = report_.stage[s];
+    row.first_layer = stage.first();
+    row.last_layer = stage.end() - 1;
+    row.first_name = layer_name(row.first_layer);
+    row.last_name = layer_name(row.last_layer);
+    row.parameters = stage.parameter_count();
+    report_.memory.push_back({stage.arena().plan().bytes(), stage.arena().peak_bytes()});
+  }
+
+  // "features.0 Conv2d"; a layer that has no name by its kind.
+  std::string layer_name(int layer) const {
+    const std::string kind = network_[layer].layer->describe();
+    const std::string& name = network_[layer].name;
+    return (name.empty() ? "" : name + " ") + kind.substr(0, kind.find('('));
+  }
+
+  void write_files() {
+    if (!config_.save.empty()) engine_.save(config_.save);
+    const std::string title = fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model,
+                                          report_.schedule, report_.stages, report_.micro_batches,
+                                          report_.micro_batch_size);
+    if (!config_.trace.empty()) write_chrome_trace(config_.trace, statistics_.trace(), title);
+    if (!config_.svg.empty()) write_svg(title);
+    if (!config_.report.empty()) {
+      write_file(config_.report,
+                 [this](std::ostream& out) { out << to_json(report_).dump(2) << '\n'; });
+    }
+  }
+
+  void write_svg(const std::string& title) const {
+    std::vector<Timeline> timelines;
+    if (const Pipeline* pipeline = engine_.pipeline()) {
+      timelines.push_back(
+          timeline_of(statistics_.predicted(*pipeline),
+                      fmt::format("predicted from the measured costs: bubble {:.1f} %",
+                                  100 * report_.bubble->predicted)));
+    }
+    const std::vector<TraceEvent> step = statistics_.median_step();
+    std::string measured =
+        fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
+    if (report_.bubble) measured += fmt::format(": bubble {:.1f} %", 100 * report_.bubble->measured);
+    timelines.push_back({measured, step, std::max(1, config_.stages)});
+    write_file(config_.svg,
+               [&](std::ostream& out) { out << draw_svg(timelines, title); });
+  }
+
+  const TrainConfig config_;
+  Network network_;
+  DataSplits data_;
+  std::int64_t steps_;
+  Engine engine_;
+  Statistics statistics_;
+  RunReport report_;
+  Clock::time_point start_;
+};
+
+}  // namespace
+
+RunReport train(const TrainConfig& config) {
+  initialize_log(config.quiet);
+  return Training(config).run();
+}
+
+}  // namespace stagecoach
