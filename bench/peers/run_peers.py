@@ -94,8 +94,22 @@ def pipeline_suite():
                   environment=MALLOC),
         stagecoach("stagecoach-1f1b", "Stagecoach, 2 stages, 1f1b", 2, 8, 8, 1,
                    "--schedule", "1f1b"),
+        stagecoach("stagecoach-1f1b-adam", "Stagecoach, 2 stages, 1f1b, Adam", 2, 8, 8, 1,
+                   "--schedule", "1f1b", "--optimizer", "adam"),
         stagecoach("stagecoach-plain", "Stagecoach, plain loop, 2 threads", 0, 8, 8, 2),
     ]
+
+
+def machinery_suite():
+    """Stagecoach alone: what the pipeline's machinery costs, and how good its predictions are."""
+    def pipeline(stages, threads, schedule):
+        return stagecoach(f"{schedule}-{stages}", f"{stages} stages, {schedule}", stages, 8, 8,
+                          threads, "--schedule", schedule)
+
+    plain = stagecoach("plain", "plain loop, 2 threads", 0, 8, 8, 2)
+    plain.baseline = True
+    return [plain, pipeline(1, 2, "1f1b"), pipeline(2, 1, "1f1b"), pipeline(2, 1, "gpipe"),
+            pipeline(2, 1, "naive")]
 
 
 def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *options):
@@ -105,7 +119,7 @@ def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *o
     return Configuration(name, title, command, is_stagecoach=True)
 
 
-SUITES = {"step": step_suite, "pipeline": pipeline_suite}
+SUITES = {"step": step_suite, "pipeline": pipeline_suite, "machinery": machinery_suite}
 
 
 def parse_arguments():
@@ -186,7 +200,12 @@ def execute(command, environment, timeout):
 
 
 def from_report(report):
+    bubble = report.get("bubble") or {}
     return {
+        "makespan_over_predicted": bubble["measured_makespan_seconds"] /
+        bubble["predicted_makespan_seconds"] if bubble else None,
+        "bubble": bubble,
+        "data_waits": report["data_waits"],
         "images_per_second": report["images_per_second"],
         "step_seconds_median": report["step_seconds_median"],
         "steps": report.get("steps"),
@@ -235,6 +254,9 @@ def summarise(configurations, results, arguments):
                   if "error" not in r and "error" not in b]
         if ratios:
             row["ratio"] = statistics.median(ratios)
+        predicted = [r["makespan_over_predicted"] for r in good if r.get("makespan_over_predicted")]
+        if predicted:
+            row["makespan_over_predicted"] = statistics.median(predicted)
         summary.append(row)
     return summary
 
@@ -296,6 +318,10 @@ def table(summary, skipped):
         lines.append(f"| {title} | {row['images_per_second']:.1f} | "
                      f"{row['images_per_second_min']:.1f} - {row['images_per_second_max']:.1f} | "
                      f"{ratio} | {row['step_seconds']:.3f} | {peak} |")
+    lines += [f"\n{row['title']}: a step (without the optimizer) took "
+              f"{row['makespan_over_predicted']:.3f} times what its own prediction says; steps that "
+              f"waited for data: {sum(r['data_waits'] for r in row['rounds'] if 'error' not in r)}."
+              for row in summary if "makespan_over_predicted" in row]
     lines += [f"\nNot run: {name}: {why}." for name, why in skipped.items()]
     lines += [f"\nFailed: {row['name']}: {error}"
               for row in summary for error in dict.fromkeys(row["errors"])]
