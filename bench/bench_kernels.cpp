@@ -3,86 +3,28 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <array>
+#include <deque>
 #include <functional>
 #include <string>
+#include <vector>
 
-#include "core/buffer.h"
+#include "bench/kernel_timing.h"
+#include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/conv2d.h"
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu/vector.h"
+#include "kernels/dropout.h"
+#include "kernels/image_transform.h"
 #include "kernels/linear.h"
+#include "kernels/max_pool2d.h"
+#include "kernels/optimizers.h"
+#include "kernels/permute.h"
+#include "kernels/relu.h"
+#include "kernels/softmax_cross_entropy.h"
 
 namespace stagecoach {
 namespace {
 
 using benchmark::State;
-
-// Floating-point operations a second that one core does in independent multiply-adds.
-double measure_peak() {
-  constexpr int kChains = 12;
-  constexpr std::int64_t kSteps = 20'000'000;
-  double best = 0.0;
-  for (int round = 0; round < 3; ++round) {
-    std::array<cpu::Vector, kChains> sums{};
-    cpu::Vector factor = {};
-    benchmark::DoNotOptimize(factor);
-    const Clock::time_point begin = Clock::now();
-    for (std::int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-      for (int chain = 0; chain < kChains; ++chain) {
-        sums[chain] = sums[chain] * factor + factor;
-      }
-    }
-    benchmark::DoNotOptimize(sums);
-    const std::chrono::duration<double> seconds = Clock::now() - begin;
-    best = std::max(best, 2.0 * cpu::kLanes * kChains * kSteps / seconds.count());
-  }
-  return best;
-}
-
-const double kPeak = measure_peak();
-
-struct Setting {
-  std::int64_t batch;
-  int threads;
-};
-constexpr Setting kSettings[] = {{32, 1}, {32, 2}, {8, 1}};
-
-OwnedTensor ones(const TensorSpec& spec) {
-  OwnedTensor result(spec);
-  std::fill_n(result.tensor.as<float>(), spec.elements(), 1.0f);
-  return result;
-}
-
-// Times `operation` on a context, and counts `flops` floating-point operations and `bytes` moved
-// for each call; 0 counts nothing.
-void measure(State& state, int threads, std::int64_t workspace_bytes, double flops, double bytes,
-             const std::function<void(Context&)>& operation) {
-  const OwnedTensor workspace = ones(row_major({workspace_bytes / 4}));
-  Context context(threads);
-  context.set_workspace(workspace.tensor);
-  const auto run = [&] {
-    operation(context);
-    context.stream().synchronize();
-  };
-  run();  // first use of the memory
-  const Clock::time_point begin = Clock::now();
-  for (auto _ : state) run();
-  const std::chrono::duration<double> seconds = Clock::now() - begin;
-  const double calls = static_cast<double>(state.iterations()) / seconds.count();
-  if (flops > 0.0) {
-    state.counters["GFLOP/s"] = 1e-9 * flops * calls;
-    state.counters["share"] = flops * calls / (kPeak * threads);
-  }
-  if (bytes > 0.0) state.counters["GB/s"] = 1e-9 * bytes * calls;
-}
-
-void add(const std::string& name, const Setting& setting, const std::function<void(State&)>& run) {
-  const std::string full = name + "/batch:" + std::to_string(setting.batch) +
-                           "/threads:" + std::to_string(setting.threads);
-  benchmark::RegisterBenchmark(full.c_str(), run)->UseRealTime()->Unit(benchmark::kMillisecond);
-}
 
 struct Conv2dCase {
   const char* name;
@@ -160,6 +102,88 @@ void add_linear(const LinearCase& c, const Setting& setting) {
   });
 }
 
+// The operations that stream through memory. `flops` counts comparisons and multiplications of the
+// definition, `bytes` what must be read and written at least.
+void add_sweep(const std::string& name, const Setting& setting, double flops, double bytes,
+               const std::function<void(Context&)>& operation) {
+  add(name, setting,
+      [=](State& state) { measure(state, setting.threads, 0, flops, bytes, operation); });
+}
+
+// Tensors of a sweep live until the program ends: the benchmark runs after it was registered.
+Tensor kept(const TensorSpec& spec, float value = 1.0f) {
+  static std::deque<OwnedTensor> tensors;
+  tensors.emplace_back(spec);
+  const Tensor& tensor = tensors.back().tensor;
+  if (spec.dtype == DType::kF32) std::fill_n(tensor.as<float>(), spec.elements(), value);
+  return tensor;
+}
+
+void add_relu_and_pools(const Setting& s) {
+  const TensorSpec x = channels_last(s.batch, 64, 55, 55);
+  const Tensor in = kept(x), out = kept(x);
+  const auto n = static_cast<double>(x.elements());
+  add_sweep("relu1/F", s, n, 8 * n, [=](Context& c) { relu_forward(c, out, out); });
+  add_sweep("relu1/B", s, n, 12 * n, [=](Context& c) { relu_backward(c, in, in, out); });
+
+  const MaxPool2dOptions pool{3, 3, 2, 2, 0, 0};
+  const TensorSpec y = max_pool2d_output(x, pool);
+  TensorSpec index = y;
+  index.dtype = DType::kU8;
+  const Tensor pooled = kept(y), places = kept(index);
+  const auto m = static_cast<double>(y.elements());
+  add_sweep("pool1/F", s, 8 * m, 4 * n + 5 * m,
+            [=](Context& c) { max_pool2d_forward(c, pooled, places, in, pool); });
+  add_sweep("pool1/B", s, m, 4 * n + 5 * m,
+            [=](Context& c) { max_pool2d_backward(c, in, pooled, places, pool); });
+
+  const TensorSpec last = channels_last(s.batch, 256, 6, 6);
+  const Tensor before = kept(last), after = kept(last);
+  const auto k = static_cast<double>(last.elements());
+  add_sweep("avgpool/F", s, k, 8 * k,
+            [=](Context& c) { adaptive_avg_pool2d_forward(c, after, before); });
+  add_sweep("avgpool/B", s, k, 8 * k,
+            [=](Context& c) { adaptive_avg_pool2d_backward(c, before, after); });
+  const Tensor flat = kept(row_major({s.batch, 256, 6, 6}));
+  add_sweep("flatten/F", s, 0, 8 * k, [=](Context& c) { permute_format(c, flat, before); });
+  add_sweep("flatten/B", s, 0, 8 * k, [=](Context& c) { permute_format(c, before, flat); });
+}
+
+void add_dropout_and_loss(const Setting& s) {
+  const TensorSpec x = row_major({s.batch, 9216});
+  const Tensor in = kept(x);
+  const auto n = static_cast<double>(x.elements());
+  // In place it would become infinite.
+  const Tensor out = kept(x);
+  add_sweep("dropout/F", s, n, 8 * n, [=](Context& c) { dropout_forward(c, out, in, {}); });
+  add_sweep("dropout/B", s, n, 8 * n, [=](Context& c) { dropout_backward(c, out, in, {}); });
+  const Tensor logits = kept(row_major({s.batch, 10})), grad = kept(row_major({s.batch, 10}));
+  const Tensor losses = kept(row_major({s.batch}));
+  const Tensor correct = kept({DType::kI32, {s.batch}}), labels = kept({DType::kI32, {s.batch}});
+  const auto k = static_cast<double>(logits.elements());
+  add_sweep("loss/F", s, 5 * k, 8 * k, [=](Context& c) {
+    softmax_cross_entropy(c, losses, correct, grad, logits, labels, 1.0f);
+  });
+}
+
+void add_images(const Setting& s) {
+  const Tensor images = kept({DType::kU8, {s.batch, 3, 32, 32}});
+  const Tensor out = kept(channels_last(s.batch, 3, 224, 224));
+  const ImageTransform transform;
+  const std::vector<ImageCrop> crops(static_cast<std::size_t>(s.batch), center_crop(transform));
+  add_sweep("images", s, 0, out.bytes(),
+            [=](Context& c) { transform_images(c, out, images, crops, transform); });
+}
+
+// All parameters of AlexNet.
+void add_optimizers(const Setting& s) {
+  const TensorSpec all = row_major({57'044'810});
+  const auto n = static_cast<double>(all.elements());
+  const Tensor p = kept(all), grad = kept(all, 1e-3f), m = kept(all, 0), v = kept(all, 0);
+  add_sweep("sgd", s, 6 * n, 20 * n, [=](Context& c) { sgd_step(c, p, m, grad, {}); });
+  add_sweep("adam", s, 14 * n, 28 * n, [=](Context& c) { adam_step(c, p, m, v, grad, {}, 1); });
+}
+
 }  // namespace
 }  // namespace stagecoach
 
@@ -168,9 +192,13 @@ int main(int argc, char** argv) {
   for (const Setting& setting : kSettings) {
     for (const Conv2dCase& c : kConv2d) add_conv2d(c, setting);
     for (const LinearCase& c : kLinear) add_linear(c, setting);
+    add_relu_and_pools(setting);
+    add_dropout_and_loss(setting);
+    add_images(setting);
+    if (setting.batch == 32) add_optimizers(setting);
   }
   benchmark::Initialize(&argc, argv);
   benchmark::AddCustomContext("GEMM", cpu::gemm_library());
-  benchmark::AddCustomContext("peak GFLOP/s of one core", std::to_string(kPeak * 1e-9));
+  benchmark::AddCustomContext("peak GFLOP/s of one core", std::to_string(peak_flops() * 1e-9));
   benchmark::RunSpecifiedBenchmarks();
 }
