@@ -87,6 +87,8 @@ class LocalChannel : public Channel {
 
 }  // namespace
 
-std::unique_ptr<Channel> make_local_channel() { return std::make_unique<LocalChannel>(); }
+std::unique_ptr<Channel> make_local_channel() {
+  return std::make_unique<LocalChannel>();
+}
 
 }  // namespace stagecoach

@@ -11,8 +11,7 @@ namespace stagecoach {
 namespace {
 
 // The number behind the word NAME at the start of a line, times `unit`.
-std::optional<std::int64_t> field_of(const char* file, const std::string& name,
-                                     std::int64_t unit) {
+std::optional<std::int64_t> field_of(const char* file, const std::string& name, std::int64_t unit) {
   std::ifstream stream(file);
   for (std::string line; std::getline(stream, line);) {
     if (line.starts_with(name)) return std::stoll(line.substr(name.size())) * unit;
@@ -27,7 +26,9 @@ std::optional<std::int64_t> number_in(const char* file) {
   return stream >> number ? std::optional(number) : std::nullopt;
 }
 
-double gib(std::int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+double gib(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 30);
+}
 
 }  // namespace
 
@@ -51,15 +52,17 @@ std::int64_t available_memory_bytes() {
   return least;
 }
 
-std::int64_t process_peak_bytes() { return field_of("/proc/self/status", "VmHWM:", 1024).value_or(0); }
+std::int64_t process_peak_bytes() {
+  return field_of("/proc/self/status", "VmHWM:", 1024).value_or(0);
+}
 
 void check_memory(const std::string& what, std::int64_t bytes) {
   const std::int64_t available = available_memory_bytes();
-  STAGECOACH_CHECK(bytes <= available, "memory",
-                   fmt::format("at most {:.1f} GiB, which this machine has left, for {}",
-                               gib(available), what),
-                   fmt::format("{:.1f} GiB", gib(bytes)),
-                   "use smaller images, or smaller or fewer micro-batches");
+  STAGECOACH_CHECK(
+      bytes <= available, "memory",
+      fmt::format("at most {:.1f} GiB, which this machine has left, for {}", gib(available), what),
+      fmt::format("{:.1f} GiB", gib(bytes)),
+      "use smaller images, or smaller or fewer micro-batches");
 }
 
 }  // namespace stagecoach

@@ -98,8 +98,8 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
   const bool explicit_cuts = config_.partition.find_first_of("0123456789") == 0;
   partition = explicit_cuts ? partition_from_text(config_.partition, network_.size(), stages)
                             : partition_by_cost(costs, stages);
-  partition_text_ = fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition,
-                                cuts_of(partition));
+  partition_text_ =
+      fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition, cuts_of(partition));
   if (stages > 1) note("partition " + partition_text_ + "\n" + describe(partition, costs, unit));
   return partition;
 }

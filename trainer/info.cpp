@@ -41,7 +41,8 @@ std::string info_text() {
                                     std::thread::hardware_concurrency(),
                                     static_cast<double>(available_memory_bytes()) / (1 << 30))) +
          line("cuda", "not in this build") +
-         line("compiled", fmt::format("by GCC-compatible {}, for {}", __VERSION__, instructions())) +
+         line("compiled",
+              fmt::format("by GCC-compatible {}, for {}", __VERSION__, instructions())) +
          line("matrices", cpu::gemm_library()) + line("networks", "alexnet") +
          line("schedules", enumerate(schedule_names())) + line("optimizers", "sgd, adam") +
          line("data", "CIFAR-10 (binary files), synthetic");

@@ -103,8 +103,8 @@ BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
   std::vector<double> measured, makespans;
   for (const Step& step : steps_) {
     if (step.makespan <= 0) continue;
-    measured.push_back(
-        1 - step.busy() / (static_cast<double>(schedule.ranks.size()) * step.makespan));
+    measured.push_back(1 -
+                       step.busy() / (static_cast<double>(schedule.ranks.size()) * step.makespan));
     makespans.push_back(step.makespan);
   }
   const Simulation simulation = predicted(pipeline);

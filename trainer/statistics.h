@@ -36,8 +36,8 @@ class Statistics {
 
  private:
   struct Step {
-    double makespan = 0;               // from the first start to the last end before the optimizer
-    std::vector<StageReport> stages;   // times only
+    double makespan = 0;              // from the first start to the last end before the optimizer
+    std::vector<StageReport> stages;  // times only
     double busy() const;
   };
   static Step step_of(const std::vector<TraceEvent>& trace, int stages);

@@ -69,8 +69,8 @@ class Training {
     MetricsFile metrics(config_.metrics);
     Progress progress(steps_, config_.quiet);
     Loader loader(
-        data_.train, config_.batch(),
-        [this](std::int64_t step) { return batch_of(step); }, loader_options(config_, true), 0,
+        data_.train, config_.batch(), [this](std::int64_t step) { return batch_of(step); },
+        loader_options(config_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
@@ -158,8 +158,7 @@ class Training {
     report_.seed = config_.seed;
     report_.total_seconds = seconds_since(start_);
     report_.step_seconds_median = statistics_.step_seconds_median();
-    report_.images_per_second =
-        static_cast<double>(config_.batch()) / report_.step_seconds_median;
+    report_.images_per_second = static_cast<double>(config_.batch()) / report_.step_seconds_median;
     report_.data_wait_seconds = loader.waited_seconds();
     report_.data_waits = loader.waits();
     report_.loader_bytes = loader.bytes();
@@ -189,9 +188,9 @@ class Training {
 
   void write_files() {
     if (!config_.save.empty()) engine_.save(config_.save);
-    const std::string title = fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model,
-                                          report_.schedule, report_.stages, report_.micro_batches,
-                                          report_.micro_batch_size);
+    const std::string title =
+        fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model, report_.schedule,
+                    report_.stages, report_.micro_batches, report_.micro_batch_size);
     if (!config_.trace.empty()) write_chrome_trace(config_.trace, statistics_.trace(), title);
     if (!config_.svg.empty()) write_svg(title);
     if (!config_.report.empty()) {
@@ -200,21 +199,22 @@ class Training {
     }
   }
 
+  // The step of median length, and below it what its schedule and costs predict.
   void write_svg(const std::string& title) const {
-    std::vector<Timeline> timelines;
-    if (const Pipeline* pipeline = engine_.pipeline()) {
-      timelines.push_back(
-          timeline_of(statistics_.predicted(*pipeline),
-                      fmt::format("predicted from the measured costs: bubble {:.1f} %",
-                                  100 * report_.bubble->predicted)));
-    }
     const std::vector<TraceEvent> step = statistics_.median_step();
-    std::string measured =
-        fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
-    if (report_.bubble) measured += fmt::format(": bubble {:.1f} %", 100 * report_.bubble->measured);
-    timelines.push_back({measured, step, std::max(1, config_.stages)});
-    write_file(config_.svg,
-               [&](std::ostream& out) { out << draw_svg(timelines, title); });
+    std::string measured = fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
+    if (report_.bubble) measured += bubble_text(report_.bubble->measured);
+    std::vector<Timeline> timelines = {{measured, step, std::max(1, config_.stages)}};
+    if (const Pipeline* pipeline = engine_.pipeline()) {
+      timelines.push_back(timeline_of(
+          statistics_.predicted(*pipeline),
+          "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
+    }
+    write_file(config_.svg, [&](std::ostream& out) { out << draw_svg(timelines, title); });
+  }
+
+  static std::string bubble_text(double fraction) {
+    return fmt::format(": bubble {:.1f} %", 100 * fraction);
   }
 
   const TrainConfig config_;
