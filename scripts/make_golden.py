@@ -55,7 +55,7 @@ def philox(counter, key):
 
 
 def uniform(count, bound, use, layer=0, sample=0):
-    """The first `count` elements of a RandomStream, as fill_uniform (kernels/uniform.h) has them."""
+    """The first `count` elements of a RandomStream, as fill_uniform (kernels/uniform.h) has it."""
     result = np.empty((count + 3) // 4 * 4, np.float32)
     piece = 1 << 20  # blocks at a time, to keep the counters small
     for first in range(0, len(result) // 4, piece):
