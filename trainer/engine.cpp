@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/system_memory.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/profile.h"
 #include "trainer/safetensors.h"
 
@@ -56,6 +58,7 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
   const TensorSpec images =
       channels_last(config.micro_batch_size, 3, config.image_size, config.image_size);
   const std::vector<LayerPlan> plans = network.plan(images, threads);
+  check_least_memory(plans, other_bytes);
   partition_ = choose_partition(plans, note);
 
   PipelineOptions options;
@@ -77,6 +80,15 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
     stage->initialize(config.seed);
     stage->context().stream().synchronize();
   }
+}
+
+// What every split needs, before the layers are measured: that takes a few micro-batches.
+void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
+                                std::int64_t other_bytes) const {
+  StageMemory whole;
+  whole.loss_rows = config_.batch();
+  whole.optimizer_states = optimizer_.states();
+  check_memory("the smallest plan", plan_memory(plans, whole).arena.bytes() + other_bytes);
 }
 
 Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
@@ -135,22 +147,28 @@ BatchResult Engine::train_batch(const Batch& batch) {
   try {
     loop_->run(input);
   } catch (const NumericError& error) {
-    explain(error, input);
+    explain(fmt::format("training step {}", steps_ + 1), error.message(), input,
+            "the weights are those before this step; try a smaller --lr");
   }
   ++steps_;
   return result_of(batch);
 }
 
 BatchResult Engine::eval_batch(const Batch& batch) {
-  loop_->run(input_of(batch, false));
-  return result_of(batch);
+  const StepInput input = input_of(batch, false);
+  loop_->run(input);
+  const BatchResult result = result_of(batch);
+  if (!std::isfinite(result.loss)) {
+    explain(fmt::format("evaluation after training step {}", steps_),
+            fmt::format("{}", result.loss), input, "try a smaller --lr");
+  }
+  return result;
 }
 
-void Engine::explain(const NumericError& error, const StepInput& input) {
+void Engine::explain(const std::string& operation, const std::string& got, const StepInput& input,
+                     const char* hint) {
   const std::string layer = nonfinite_layer(input);
-  throw NumericError(fmt::format("training step {}", steps_ + 1), "a finite loss",
-                     layer.empty() ? error.message() : layer,
-                     "the weights are those before this step; try a smaller --lr");
+  throw NumericError(operation, "a finite loss", layer.empty() ? got : layer, hint);
 }
 
 // Runs F of one micro-batch after another, layer by layer, until one is not finite.
@@ -178,7 +196,16 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
 void Engine::save(const std::filesystem::path& file) const {
   std::vector<NamedTensor> tensors;
   for (const auto& stage : loop_->stages()) {
-    for (const Stage::Parameter& p : stage->parameters()) tensors.push_back({p.name, p.value});
+    for (const Stage::Parameter& p : stage->parameters()) {
+      // The loss of the last step is that of the weights before it.
+      if (!all_finite(p.value)) {
+        throw NumericError(
+            "saving the weights", "finite weights",
+            fmt::format("infinity or NaN in {} after training step {}", p.name, steps_),
+            "nothing was saved; try a smaller --lr");
+      }
+      tensors.push_back({p.name, p.value});
+    }
   }
   write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
 }

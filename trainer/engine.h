@@ -36,13 +36,15 @@ class Engine {
   // not finite: NumericError naming the step, and the first layer with such an output; weights are
   // those before the step.
   BatchResult train_batch(const Batch& batch);
-  // Loss and right answers of the batch's first `count` samples, without dropout.
+  // Loss and right answers of the batch's first `count` samples, without dropout. NumericError as
+  // above.
   BatchResult eval_batch(const Batch& batch);
   // Training steps done.
   std::int64_t steps() const { return steps_; }
 
   // Weights as safetensors under torchvision's names, independent of the number of stages. load()
   // reads all or, when a tensor is missing or has another shape, throws Error and changes none.
+  // save() of weights that are not finite: NumericError.
   void save(const std::filesystem::path& file) const;
   void load(const std::filesystem::path& file);
 
@@ -52,11 +54,13 @@ class Engine {
   const std::string& partition_text() const { return partition_text_; }  // how and where it is cut
 
  private:
+  void check_least_memory(const std::vector<LayerPlan>& plans, std::int64_t other_bytes) const;
   Partition choose_partition(const std::vector<LayerPlan>& plans,
                              const std::function<void(const std::string&)>& note);
   StepInput input_of(const Batch& batch, bool training) const;
   BatchResult result_of(const Batch& batch) const;
-  [[noreturn]] void explain(const NumericError& error, const StepInput& input);
+  [[noreturn]] void explain(const std::string& operation, const std::string& got,
+                            const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
 
   const Network& network_;
