@@ -18,6 +18,7 @@ class Packer {
     } else {
       group_.push_back(group_[with]);
       Lifetime& shared = lifetimes_[group_[with]];
+      shared.bytes = std::max(shared.bytes, spec.bytes());
       shared.first = std::min(shared.first, first);
       shared.last = std::max(shared.last, last);
     }
@@ -56,9 +57,9 @@ class Planner {
     plan_.workspace = plan_.arena.add("workspace", workspace);
     if (!stage_.has_next) {
       const TensorSpec losses = row_major({stage_.loss_rows});
-      const int region = plan_.arena.add("losses", 2 * losses.bytes());
-      plan_.losses = Place{region, 0, losses};
-      plan_.correct = Place{region, losses.bytes(), row_major({stage_.loss_rows}, DType::kI32)};
+      const TensorSpec correct = row_major({stage_.loss_rows}, DType::kI32);
+      plan_.losses = Place{plan_.arena.add("losses", losses.bytes()), 0, losses};
+      plan_.correct = Place{plan_.arena.add("right answers", correct.bytes()), 0, correct};
     }
     return std::move(plan_);
   }
@@ -181,9 +182,11 @@ MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& sta
   STAGECOACH_CHECK(
       !layers.empty() && stage.slots >= 1 && stage.gradient_slots >= 1 &&
           stage.gradient_buffers >= 1 && stage.optimizer_states >= 0,
-      "plan_memory", "layers, and at least one slot and buffer of each kind",
-      fmt::format("{} layers, {} slots, {} gradient slots, {} gradient buffers", layers.size(),
-                  stage.slots, stage.gradient_slots, stage.gradient_buffers));
+      "plan_memory",
+      "layers, at least one slot and buffer of each kind, and no negative optimizer states",
+      fmt::format("{} layers, {} slots, {} gradient slots, {} gradient buffers, {} states",
+                  layers.size(), stage.slots, stage.gradient_slots, stage.gradient_buffers,
+                  stage.optimizer_states));
   return Planner(layers, stage).plan();
 }
 
