@@ -57,8 +57,8 @@ inline OwnedTensor ones(const TensorSpec& spec) {
 
 // Times `operation` on a context, and counts `flops` floating-point operations and `bytes` moved
 // for each call; 0 counts nothing.
-inline void measure(benchmark::State& state, int threads, std::int64_t workspace_bytes, double flops, double bytes,
-             const std::function<void(Context&)>& operation) {
+inline void measure(benchmark::State& state, int threads, std::int64_t workspace_bytes,
+                    double flops, double bytes, const std::function<void(Context&)>& operation) {
   const OwnedTensor workspace = ones(row_major({workspace_bytes / 4}));
   Context context(threads);
   context.set_workspace(workspace.tensor);
@@ -78,7 +78,8 @@ inline void measure(benchmark::State& state, int threads, std::int64_t workspace
   if (bytes > 0.0) state.counters["GB/s"] = 1e-9 * bytes * calls;
 }
 
-inline void add(const std::string& name, const Setting& setting, const std::function<void(benchmark::State&)>& run) {
+inline void add(const std::string& name, const Setting& setting,
+                const std::function<void(benchmark::State&)>& run) {
   const std::string full = name + "/batch:" + std::to_string(setting.batch) +
                            "/threads:" + std::to_string(setting.threads);
   benchmark::RegisterBenchmark(full.c_str(), run)->UseRealTime()->Unit(benchmark::kMillisecond);
