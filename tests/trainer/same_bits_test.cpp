@@ -1,0 +1,193 @@
+// Losses and weights have the same bits for every number of stages, schedule, partition and number
+// of threads, at a fixed size and number of micro-batches.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/trainer/engine_run.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::different_weights;
+using testing::EngineRun;
+using testing::training_batches;
+using testing::weights_of;
+
+const std::vector<std::string> kSchedules = {"naive", "gpipe", "1f1b"};
+constexpr int kSteps = 5;
+
+// One kind of training: what must not change the bits is set on top of `config`.
+struct Job {
+  Network network;
+  TrainConfig config;
+};
+
+std::string name_of(const TrainConfig& c) {
+  return fmt::format("K = {}, {}, partition {}, {} threads, M = {}, {}", c.stages, c.schedule,
+                     c.partition, c.threads, c.micro_batches, c.optimizer);
+}
+
+std::vector<double> train(Engine& engine, const TrainConfig& config) {
+  static const Dataset images = make_synthetic(11, Split::kTrain, 64);
+  const auto loader = training_batches(images, config);
+  std::vector<double> losses;
+  for (int i = 0; i < kSteps; ++i) losses.push_back(engine.train_batch(*loader->next()).loss);
+  return losses;
+}
+
+// The plain loop with one thread, which all others are compared with.
+struct Reference {
+  explicit Reference(const Job& job) {
+    TrainConfig plain = job.config;
+    plain.stages = 0;
+    plain.threads = 1;
+    EngineRun run(job.network, plain);
+    losses = train(run.engine, plain);
+    weights = weights_of(run.engine);
+  }
+  std::vector<double> losses;
+  std::map<std::string, testing::Bytes> weights;
+};
+
+void expect_same_bits(const Job& job, const Reference& reference, const TrainConfig& config) {
+  SCOPED_TRACE(name_of(config));
+  EngineRun run(job.network, config);
+  EXPECT_EQ(train(run.engine, config), reference.losses);
+  EXPECT_EQ(different_weights(run.engine, reference.weights), "");
+  for (const auto& stage : run.engine.loop().stages()) {
+    EXPECT_EQ(stage->arena().peak_bytes(), stage->arena().plan().bytes()) << "planned memory";
+  }
+}
+
+// Every schedule with 1 and 2 threads. The plain loop has no schedule.
+void expect_same_bits_for_schedules(const Job& job, const Reference& reference, int stages) {
+  for (const std::string& schedule : kSchedules) {
+    if (stages == 0 && schedule != kSchedules.front()) continue;
+    for (const int threads : {1, 2}) {
+      TrainConfig config = job.config;
+      config.stages = stages;
+      config.schedule = schedule;
+      config.threads = threads;
+      expect_same_bits(job, reference, config);
+    }
+  }
+}
+
+std::string stages_name(const ::testing::TestParamInfo<int>& stages) {
+  return "K" + std::to_string(stages.param);
+}
+
+// All of AlexNet, as `stagecoach train` makes it: 57 million parameters, dropout on.
+class AlexNetBits : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "too slow with a sanitizer: the small network does the same there";
+#endif
+  }
+  static const Job& job() {
+    static const Job alexnet = [] {
+      TrainConfig config;
+      config.image_size = 64;
+      config.micro_batch_size = 2;
+      config.micro_batches = 3;
+      config.partition = "uniform";
+      return Job{make_alexnet(10, static_cast<float>(config.dropout)), config};
+    }();
+    return alexnet;
+  }
+  // Made when it is first needed: a test in a process of its own makes one.
+  static const Reference& reference() {
+    static const Reference plain(job());
+    return plain;
+  }
+};
+
+class AlexNetStagesBits : public AlexNetBits, public ::testing::WithParamInterface<int> {};
+
+INSTANTIATE_TEST_SUITE_P(Stages, AlexNetStagesBits, ::testing::Values(0, 1, 2, 3, 4, 8),
+                         stages_name);
+
+TEST_P(AlexNetStagesBits, AreThoseOfThePlainLoopWithAnyScheduleAndThreads) {
+  expect_same_bits_for_schedules(job(), reference(), GetParam());
+}
+
+TEST_F(AlexNetBits, AreThoseOfThePlainLoopWithAnyPartition) {
+  std::string each_layer = "1";
+  for (int layer = 2; layer < job().network.size(); ++layer) {
+    each_layer += "," + std::to_string(layer);
+  }
+  const std::vector<std::pair<int, std::string>> partitions = {
+      {2, "time"}, {4, "time"}, {2, "parameters"}, {8, "parameters"}, {2, "1"},
+      {2, "21"},   {3, "3,10"}, {3, "1,21"},       {22, each_layer}};
+  for (const auto& [stages, partition] : partitions) {
+    TrainConfig config = job().config;
+    config.stages = stages;
+    config.partition = partition;
+    config.threads = 1;
+    expect_same_bits(job(), reference(), config);
+  }
+}
+
+// The small network is quick, so everything is crossed with everything, and with M and optimizers.
+class SmallNetworkBits : public ::testing::TestWithParam<int> {
+ protected:
+  static Job job(int micro_batches, const std::string& optimizer) {
+    TrainConfig config = testing::small_config(0);
+    config.micro_batches = micro_batches;
+    config.optimizer = optimizer;
+    config.learning_rate = optimizer == "adam" ? 1e-3 : 0.05;
+    return {testing::small_network(static_cast<float>(config.dropout)), config};
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, SmallNetworkBits, ::testing::Values(0, 1, 2, 3, 4, 8, 12),
+                         stages_name);
+
+TEST_P(SmallNetworkBits, AreThoseOfThePlainLoop) {
+  for (const int micro_batches : {1, 2, 3, 5, 8}) {
+    for (const char* optimizer : {"sgd", "adam"}) {
+      Job one = job(micro_batches, optimizer);
+      const Reference reference(one);
+      for (const char* partition : {"uniform", "parameters"}) {
+        one.config.partition = partition;
+        expect_same_bits_for_schedules(one, reference, GetParam());
+      }
+    }
+  }
+}
+
+TEST(SameBits, HoldForEveryCut) {
+  TrainConfig config = testing::small_config(2);
+  const Job job{testing::small_network(0.5f), config};
+  const Reference reference(job);
+  for (int cut = 1; cut < job.network.size(); ++cut) {
+    config.partition = std::to_string(cut);
+    expect_same_bits(job, reference, config);
+  }
+}
+
+// What the bits do depend on: were they the same here too, the comparisons would be worth nothing.
+TEST(SameBits, DependOnSeedDropoutAndMicroBatches) {
+  const TrainConfig base = testing::small_config(0);
+  const auto reference = [](const TrainConfig& config) {
+    return Reference({testing::small_network(static_cast<float>(config.dropout)), config});
+  };
+  const Reference plain = reference(base);
+  TrainConfig seed = base, dropout = base, split = base;
+  seed.seed = 2;
+  dropout.dropout = 0;
+  split.micro_batch_size = 4;
+  split.micro_batches = 2;
+  for (const TrainConfig& config : {seed, dropout, split}) {
+    EXPECT_TRUE(reference(config).weights != plain.weights) << name_of(config);
+  }
+  EXPECT_TRUE(reference(base).weights == plain.weights);
+}
+
+}  // namespace
+}  // namespace stagecoach
