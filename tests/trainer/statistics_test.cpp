@@ -1,0 +1,203 @@
+#include "trainer/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/trainer/engine_run.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::EngineRun;
+using testing::small_config;
+
+// Events of a stage, each from the end of the one before; as they are measured.
+struct Row {
+  int stage;
+  double unit;  // seconds
+  double now;
+  std::vector<TraceEvent>* trace;
+  std::int64_t step;
+
+  Row& add(TraceKind kind, int micro_batch, double units) {
+    trace->push_back({kind, stage, stage, micro_batch, step, now, now + units * unit});
+    now += units * unit;
+    return *this;
+  }
+  Row& wait(double units) { return add(TraceKind::kWait, -1, units); }
+  Row& forward(int m) { return add(TraceKind::kForward, m, 1); }
+  Row& backward(int m) {
+    return add(TraceKind::kBackwardInput, m, 1).add(TraceKind::kBackwardWeight, m, 1);
+  }
+  Row& optimizer(double units) { return add(TraceKind::kOptimizer, -1, units); }
+};
+
+// 1F1B with K = 2 and M = 2, where F, B and W take one `unit` each and begin as early as they can:
+//   stage 0  F0 F1 .  B0 W0 .  B1 W1 optimizer
+//   stage 1  .  F0 B0 W0 F1 B1 W1 optimizer
+// 8 units long, 6 of them work on each stage; then `late` units more before the last B of stage 0.
+std::vector<TraceEvent> equal_stages(double unit, std::int64_t step = 1, double late = 0) {
+  std::vector<TraceEvent> trace;
+  Row first{0, unit, 100, &trace, step}, second{1, unit, 100, &trace, step};
+  first.forward(0).forward(1).wait(1).backward(0).wait(1 + late).backward(1).optimizer(1);
+  second.wait(1).forward(0).backward(0).forward(1).backward(1).optimizer(1.5);
+  return trace;
+}
+
+// The same table where stage 1 takes twice as long for everything: 13 units.
+//   stage 0  F0 F1 .  .  .  B0 W0 .  .  .  .  B1 W1
+//   stage 1  .  F0 F0 B0 B0 W0 W0 F1 F1 B1 B1 W1 W1
+std::vector<TraceEvent> slow_second_stage(double unit) {
+  std::vector<TraceEvent> trace;
+  Row first{0, unit, 0, &trace, 1}, second{1, 2 * unit, 0, &trace, 1};
+  first.forward(0).forward(1).wait(3).backward(0).wait(4).backward(1);
+  second.wait(0.5).forward(0).backward(0).forward(1).backward(1);
+  return trace;
+}
+
+// A pipeline with that schedule.
+class StatisticsOfTwoStages : public ::testing::Test {
+ protected:
+  static TrainConfig config() {
+    TrainConfig config = small_config(2);
+    config.micro_batches = 2;
+    return config;
+  }
+  const Pipeline& pipeline() const { return *run_.engine.pipeline(); }
+
+  EngineRun run_{config()};
+  Statistics statistics_{2};
+};
+
+TEST(Median, IsTheMiddleOrTheUpperOfTwo) {
+  EXPECT_EQ(median({}), 0);
+  EXPECT_EQ(median({3}), 3);
+  EXPECT_EQ(median({2, 1}), 2);
+  EXPECT_EQ(median({5, 1, 3}), 3);
+  EXPECT_EQ(median({4, 1, 3, 2}), 3);
+}
+
+TEST_F(StatisticsOfTwoStages, TimesAreSumsOfAStep) {
+  statistics_.add(equal_stages(0.5), 5);
+  const std::vector<StageReport> stages = statistics_.stages();
+  ASSERT_EQ(stages.size(), 2u);
+  for (const StageReport& stage : stages) {
+    EXPECT_DOUBLE_EQ(stage.forward_seconds, 1);
+    EXPECT_DOUBLE_EQ(stage.backward_input_seconds, 1);
+    EXPECT_DOUBLE_EQ(stage.backward_weight_seconds, 1);
+    EXPECT_DOUBLE_EQ(stage.busy_seconds(), 3);
+    // Stage 1 waits at the beginning, and at the end until stage 0 is done.
+    EXPECT_DOUBLE_EQ(stage.wait_seconds, 1);
+    EXPECT_EQ(stage.communication_seconds, 0);
+  }
+  EXPECT_DOUBLE_EQ(stages[0].optimizer_seconds, 0.5);
+  EXPECT_DOUBLE_EQ(stages[1].optimizer_seconds, 0.75);
+  EXPECT_EQ(statistics_.step_seconds_median(), 5);
+}
+
+TEST_F(StatisticsOfTwoStages, CommunicationIsNeitherWorkNorWaiting) {
+  std::vector<TraceEvent> trace = equal_stages(1);
+  for (TraceEvent& event : trace) {  // the waits of stage 0: at 102 and 105
+    if (event.kind != TraceKind::kWait || event.stage != 0) continue;
+    event.kind = event.start < 104 ? TraceKind::kReceive : TraceKind::kSend;
+  }
+  statistics_.add(trace, 1);
+  const std::vector<StageReport> stages = statistics_.stages();
+  EXPECT_DOUBLE_EQ(stages[0].communication_seconds, 2);
+  EXPECT_DOUBLE_EQ(stages[0].wait_seconds, 0);
+  EXPECT_DOUBLE_EQ(stages[0].busy_seconds(), 6);
+  EXPECT_DOUBLE_EQ(stages[1].wait_seconds, 2);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured, 0.25);
+}
+
+TEST_F(StatisticsOfTwoStages, TimesAreMediansOverTheSteps) {
+  statistics_.add(equal_stages(9), 90);  // a slow first step
+  statistics_.add(equal_stages(2), 20);
+  statistics_.add(equal_stages(1), 10);
+  for (const StageReport& stage : statistics_.stages()) {
+    EXPECT_DOUBLE_EQ(stage.forward_seconds, 4);
+    EXPECT_DOUBLE_EQ(stage.wait_seconds, 4);
+  }
+  EXPECT_DOUBLE_EQ(statistics_.stages()[1].optimizer_seconds, 3);
+  EXPECT_EQ(statistics_.step_seconds_median(), 20);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured_makespan_seconds, 16);
+}
+
+TEST_F(StatisticsOfTwoStages, BubbleOfEqualStages) {
+  statistics_.add(equal_stages(0.25), 2);
+  const BubbleReport bubble = statistics_.bubble(pipeline());
+  EXPECT_DOUBLE_EQ(bubble.measured, 0.25);    // 1 - 12 / 16
+  EXPECT_DOUBLE_EQ(bubble.predicted, 0.25);   // the table above is what the replay finds
+  EXPECT_DOUBLE_EQ(bubble.formula, 1.0 / 3);  // in which W hides nothing
+  EXPECT_DOUBLE_EQ(bubble.imbalance, 0);
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 2);  // without the optimizer
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 2);
+}
+
+TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
+  statistics_.add(slow_second_stage(1), 13);
+  const BubbleReport bubble = statistics_.bubble(pipeline());
+  EXPECT_DOUBLE_EQ(bubble.measured, 1 - 18.0 / 26);
+  EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 26);
+  EXPECT_DOUBLE_EQ(bubble.imbalance, 0.25);  // 1 - 9 / 12
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 13);
+}
+
+TEST_F(StatisticsOfTwoStages, WhatIsLateIsMeasuredAndNotPredicted) {
+  statistics_.add(equal_stages(1, 1, 4), 1);  // 12 long: 1 - 12 / 24
+  statistics_.add(equal_stages(1, 2, 0), 1);  // 8: 0.25
+  statistics_.add(equal_stages(1, 3, 2), 1);  // 10: 0.4
+  const BubbleReport bubble = statistics_.bubble(pipeline());
+  EXPECT_DOUBLE_EQ(bubble.measured, 0.4);
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 10);
+  EXPECT_DOUBLE_EQ(bubble.predicted, 0.25);
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 8);
+  EXPECT_DOUBLE_EQ(statistics_.stages()[0].wait_seconds, 4);
+  EXPECT_EQ(statistics_.median_step().front().step, 3);
+  EXPECT_EQ(statistics_.median_step().size(), equal_stages(1).size());
+}
+
+TEST_F(StatisticsOfTwoStages, KeepsTheTracesOfTheLastSteps) {
+  const auto kept = static_cast<std::int64_t>(Statistics::kKeptSteps);
+  for (std::int64_t step = 1; step <= kept + 5; ++step) {
+    statistics_.add(equal_stages(step <= 5 ? 50 : 1, step), 1);
+  }
+  const std::vector<TraceEvent> trace = statistics_.trace();
+  EXPECT_EQ(trace.size(), equal_stages(1).size() * Statistics::kKeptSteps);
+  EXPECT_EQ(trace.front().step, 6);
+  EXPECT_EQ(trace.back().step, kept + 5);
+  EXPECT_DOUBLE_EQ(statistics_.stages()[0].forward_seconds, 2);
+}
+
+TEST_F(StatisticsOfTwoStages, NoStepsNoTimes) {
+  EXPECT_EQ(statistics_.step_seconds_median(), 0);
+  EXPECT_EQ(statistics_.stages()[1].busy_seconds(), 0);
+  EXPECT_TRUE(statistics_.trace().empty());
+  EXPECT_TRUE(statistics_.median_step().empty());
+  EXPECT_EQ(statistics_.bubble(pipeline()).measured, 0);
+}
+
+// What a real step leaves: every stage has all of its F, B and W.
+TEST_F(StatisticsOfTwoStages, TakesRealSteps) {
+  const Dataset images = make_synthetic(3, Split::kTrain, 16);
+  const auto loader = testing::training_batches(images, config());
+  const auto start = Clock::now();
+  for (int step = 1; step <= 3; ++step) {
+    run_.engine.train_batch(*loader->next());
+    statistics_.add(run_.engine.loop().trace(start, step), 0.01 * step);
+  }
+  for (const StageReport& stage : statistics_.stages()) {
+    EXPECT_GT(stage.forward_seconds, 0);
+    EXPECT_GT(stage.backward_input_seconds, 0);
+    EXPECT_GT(stage.backward_weight_seconds, 0);
+    EXPECT_GT(stage.optimizer_seconds, 0);
+    EXPECT_GE(stage.wait_seconds, 0);
+  }
+  const BubbleReport bubble = statistics_.bubble(pipeline());
+  EXPECT_GT(bubble.measured, 0);
+  EXPECT_LT(bubble.measured, 1);
+  EXPECT_GT(bubble.predicted, 0);
+  EXPECT_EQ(statistics_.step_seconds_median(), 0.02);
+}
+
+}  // namespace
+}  // namespace stagecoach
