@@ -134,10 +134,8 @@ void Executor::forward(const Step& step, const Action& action, const LinkedStage
   }
   const Tensor labels = step.slice(step.input.labels, action);
   linked.stage->forward(input, labels, step.input.labels.elements(), step.micro(action));
-  if (!step.input.micro.training && linked.activations_in != nullptr) {
-    linked.activations_in->release(action.micro_batch, stream_);
-  }
   end_span(TraceKind::kForward, action);
+  if (!step.input.micro.training) release(linked.activations_in, action);
 }
 
 void Executor::backward_input(const Step& step, const Action& action, const LinkedStage& linked) {
@@ -155,10 +153,9 @@ void Executor::backward_input(const Step& step, const Action& action, const Link
 
 void Executor::backward_weight(const Step& step, const Action& action, const LinkedStage& linked) {
   linked.stage->backward_weight(step.micro(action));
-  for (Channel* channel : {linked.activations_in, linked.gradients_in}) {
-    if (channel != nullptr) channel->release(action.micro_batch, stream_);
-  }
   end_span(TraceKind::kBackwardWeight, action);
+  release(linked.activations_in, action);
+  release(linked.gradients_in, action);
 }
 
 void Executor::receive(Channel& channel, Tensor& message, const Action& action) {
@@ -171,6 +168,11 @@ void Executor::receive(Channel& channel, Tensor& message, const Action& action) 
 void Executor::send(Channel& channel, const Tensor& message, const Action& action) {
   channel.send(action.micro_batch, message, stream_);
   end_span(TraceKind::kSend, action);
+}
+
+// After the action's span has ended: nobody who waits for it then begins before it, in the trace.
+void Executor::release(Channel* channel, const Action& action) {
+  if (channel != nullptr) channel->release(action.micro_batch, stream_);
 }
 
 void Executor::wait_released(Channel* channel, const Action& action, int message) {

@@ -82,6 +82,7 @@ class Executor {
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
   void receive(Channel& channel, Tensor& message, const Action& action);
   void send(Channel& channel, const Tensor& message, const Action& action);
+  void release(Channel* channel, const Action& action);
   void wait_released(Channel* channel, const Action& action, int message);
   void end_span(TraceKind kind, const Action& action) {
     spans_.end_span(stream_, kind, action.stage, action.micro_batch);

@@ -61,8 +61,7 @@ void check_partition(const Network& network, const PipelineOptions& options) {
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
     : training_(with_communication(options.schedule)),
-      evaluation_(with_communication(
-          forward_only_schedule(options.schedule.stages, options.schedule.micro_batches))),
+      evaluation_(with_communication(forwards_of(options.schedule))),
       buffers_(default_buffers(training_)),
       rank_of_(ranks_of_stages(training_)) {
   check_partition(network, options);

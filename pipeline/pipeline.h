@@ -74,6 +74,8 @@ class PlainLoop : public TrainingLoop {
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
 
  private:
+  void walk(const StepInput& input);
+
   int micro_batches_;
   Context context_;
   std::vector<std::unique_ptr<Stage>> stages_;  // one

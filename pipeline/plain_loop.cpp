@@ -23,6 +23,17 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
 }
 
 void PlainLoop::run(const StepInput& input) {
+  // Also where the walk fails: what is enqueued still reads the input.
+  try {
+    walk(input);
+    context_.stream().synchronize();
+  } catch (...) {
+    context_.stream().reset();
+    throw;
+  }
+}
+
+void PlainLoop::walk(const StepInput& input) {
   Stage& stage = *stages_[0];
   Stream& stream = context_.stream();
   const std::int64_t rows = input.labels.elements() / micro_batches_;
@@ -38,16 +49,9 @@ void PlainLoop::run(const StepInput& input) {
     stage.backward_weight(micro);
     spans_.end_span(stream, TraceKind::kBackwardWeight, 0, m);
   }
-  if (input.optimizer != nullptr) {
-    stage.optimizer_step(*input.optimizer, input.micro.step);
-    spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
-  }
-  try {
-    stream.synchronize();
-  } catch (...) {
-    stream.reset();
-    throw;
-  }
+  if (input.optimizer == nullptr) return;
+  stage.optimizer_step(*input.optimizer, input.micro.step);
+  spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
 }
 
 }  // namespace stagecoach

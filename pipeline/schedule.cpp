@@ -113,6 +113,15 @@ std::vector<int> ranks_of_stages(const Schedule& schedule) {
   return ranks;
 }
 
+Schedule forwards_of(const Schedule& schedule) {
+  Schedule result = schedule;
+  result.name = "forward-only";
+  for (std::vector<Action>& actions : result.ranks) {
+    std::erase_if(actions, [](const Action& a) { return a.kind != ActionKind::kForward; });
+  }
+  return result;
+}
+
 std::vector<std::string> schedule_names() {
   std::vector<std::string> names;
   for (const NamedGenerator& generator : kGenerators) names.emplace_back(generator.name);

@@ -47,8 +47,6 @@ struct Schedule {
 Schedule naive_schedule(int stages, int micro_batches);
 Schedule gpipe_schedule(int stages, int micro_batches);
 Schedule one_f_one_b_schedule(int stages, int micro_batches);
-// F only: evaluation.
-Schedule forward_only_schedule(int stages, int micro_batches);
 
 // By the names of the command line: naive, gpipe, 1f1b. Throws UsageError listing them.
 Schedule make_schedule(std::string_view name, int stages, int micro_batches);
@@ -58,6 +56,10 @@ std::vector<std::string> schedule_names();
 bool is_training(const Schedule& schedule);
 // Whether the table has any send or receive.
 bool has_communication(const Schedule& schedule);
+
+// F only, in the table's order, on the same ranks: evaluation. Compute-only. Goes on wherever the
+// table itself does, with the same buffers.
+Schedule forwards_of(const Schedule& schedule);
 
 // The rank of each stage at once; -1 for a stage that no rank runs.
 std::vector<int> ranks_of_stages(const Schedule& schedule);

@@ -165,6 +165,14 @@ TEST(Schedule, RanksOfStages) {
   EXPECT_EQ(ranks_of_stages(table(2, 1, {"0F0"})), (std::vector<int>{0, -1}));
 }
 
+TEST(Schedule, ForwardsKeepTheirRanksAndOrder) {
+  const Schedule schedule =
+      table(3, 2, {"0F1 0F0 2F0 2B0 2W0 2F1 2B1 2W1 0B0 0B1 0W0 0W1", "1F1 1F0 1B0 1W0 1B1 1W1"});
+  EXPECT_EQ(forwards_of(schedule).to_text(), "0F1 0F0 2F0 2F1\n1F1 1F0\n");
+  EXPECT_EQ(forwards_of(with_communication(schedule)).ranks, forwards_of(schedule).ranks);
+  EXPECT_FALSE(is_training(forwards_of(schedule)));
+}
+
 TEST(Schedule, RefusesNoStagesAndNoMicroBatches) {
   for (const auto generate :
        {naive_schedule, gpipe_schedule, one_f_one_b_schedule, forward_only_schedule}) {

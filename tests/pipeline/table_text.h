@@ -45,6 +45,10 @@ inline Schedule table(int stages, int micro_batches, const std::vector<std::stri
   return schedule;
 }
 
+inline Schedule forward_only_schedule(int stages, int micro_batches) {
+  return forwards_of(gpipe_schedule(stages, micro_batches));
+}
+
 // The message of the error that `run` throws; empty when it throws none.
 template <typename Run>
 std::string error_of(Run run) {

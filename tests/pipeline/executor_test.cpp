@@ -1,0 +1,269 @@
+// What a step leaves in the trace; and how it ends when something fails.
+#include "pipeline/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <tuple>
+
+#include "pipeline/dependencies.h"
+#include "tests/pipeline/small_job.h"
+#include "tests/pipeline/table_text.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::hooked_network;
+using testing::Job;
+using testing::on_ranks;
+using testing::small_adam;
+using testing::small_options;
+using testing::SmallBatch;
+
+constexpr int kMicroBatches = 5;
+
+TraceKind trace_kind_of(ActionKind kind) {
+  constexpr TraceKind kKinds[] = {
+      TraceKind::kForward, TraceKind::kBackwardInput, TraceKind::kBackwardWeight, TraceKind::kSend,
+      TraceKind::kReceive, TraceKind::kSend,          TraceKind::kReceive};
+  return kKinds[static_cast<int>(kind)];
+}
+
+std::vector<TraceEvent> of_rank(const std::vector<TraceEvent>& events, std::size_t rank) {
+  std::vector<TraceEvent> own;
+  for (const TraceEvent& event : events) {
+    if (event.rank == static_cast<int>(rank)) own.push_back(event);
+  }
+  return own;
+}
+
+// One span after another without a gap: their sum is the time that the rank took.
+void expect_gapless(const std::vector<TraceEvent>& events) {
+  ASSERT_FALSE(events.empty());
+  double sum = 0;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    ASSERT_LE(events[i].start, events[i].end);
+    ASSERT_EQ(events[i].start, i > 0 ? events[i - 1].end : events[i].start);
+    sum += events[i].end - events[i].start;
+  }
+  EXPECT_NEAR(sum, events.back().end - events.front().start, 1e-9);
+  EXPECT_GT(sum, 0);
+}
+
+// By action: the span of each. Expects every action once, in the rank's order, and the optimizer
+// for each of its stages at the end.
+using Spans = std::map<std::tuple<ActionKind, int, int>, TraceEvent>;
+void expect_actions(const std::vector<TraceEvent>& events, const std::vector<Action>& actions,
+                    int stages, Spans& spans) {
+  std::size_t next = 0;
+  int optimizer_steps = 0;
+  for (const TraceEvent& event : events) {
+    if (event.kind == TraceKind::kWait) continue;
+    if (event.kind == TraceKind::kOptimizer) {
+      EXPECT_EQ(event.micro_batch, -1);
+      ++optimizer_steps;
+      continue;
+    }
+    ASSERT_LT(next, actions.size());
+    const Action& action = actions[next++];
+    EXPECT_EQ(optimizer_steps, 0);
+    EXPECT_EQ(event.kind, trace_kind_of(action.kind)) << action.to_string();
+    EXPECT_EQ(event.stage, action.stage) << action.to_string();
+    EXPECT_EQ(event.micro_batch, action.micro_batch) << action.to_string();
+    spans[{action.kind, action.stage, action.micro_batch}] = event;
+  }
+  EXPECT_EQ(next, actions.size());
+  EXPECT_EQ(optimizer_steps, stages);
+}
+
+void expect_dependencies(const Schedule& schedule, const BufferCounts& buffers,
+                         const Spans& spans) {
+  const Dependencies dependencies(schedule, buffers);
+  const auto span_of = [&](const Action& action) {
+    return spans.at({action.kind, action.stage, action.micro_batch});
+  };
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      for (const Action& needed : dependencies.of(action)) {
+        // A message leaves within the span of its send, so it may arrive before that ends.
+        const bool message =
+            needed.kind == ActionKind::kSendActivation || needed.kind == ActionKind::kSendGradient;
+        const TraceEvent before = span_of(needed), after = span_of(action);
+        EXPECT_GE(after.start, message ? before.start : before.end)
+            << action.to_string() << " needs " << needed.to_string();
+      }
+    }
+  }
+}
+
+TEST(Executor, TraceShowsEveryActionOnceAndInOrder) {
+  std::vector<Schedule> schedules;
+  for (const std::string& name : schedule_names()) {
+    schedules.push_back(make_schedule(name, 4, kMicroBatches));
+    schedules.push_back(on_ranks(schedules.back(), {0, 1, 0, 1}, 3));
+  }
+  for (const Schedule& schedule : schedules) {
+    SCOPED_TRACE(schedule.to_text());
+    Job<Pipeline> job(small_options(schedule, {2, 5, 9}));
+    const Clock::time_point origin = Clock::now();
+    job.train(2);
+    const double seconds = std::chrono::duration<double>(Clock::now() - origin).count();
+    const std::vector<TraceEvent> events = job.loop.trace(origin, 41);
+    for (const TraceEvent& event : events) {
+      EXPECT_EQ(event.step, 41);
+      EXPECT_GE(event.start, 0);
+      EXPECT_LE(event.end, seconds);
+    }
+    const Schedule& run = job.loop.schedule();
+    Spans spans;
+    for (std::size_t rank = 0; rank < run.ranks.size(); ++rank) {
+      const std::vector<TraceEvent> own = of_rank(events, rank);
+      expect_gapless(own);
+      expect_actions(own, run.ranks[rank], 4 / static_cast<int>(run.ranks.size()), spans);
+    }
+    expect_dependencies(run, job.loop.buffers(), spans);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(Executor, TraceOfEvaluationIsForwardOnly) {
+  Job<Pipeline> job(small_options(one_f_one_b_schedule(3, kMicroBatches), {4, 8}));
+  job.evaluate();
+  Spans spans;
+  const Schedule schedule = with_communication(forward_only_schedule(3, kMicroBatches));
+  const std::vector<TraceEvent> events = job.loop.trace({}, 0);
+  for (std::size_t rank = 0; rank < 3; ++rank) {
+    expect_gapless(of_rank(events, rank));
+    expect_actions(of_rank(events, rank), schedule.ranks[rank], 0, spans);
+  }
+  expect_dependencies(schedule, job.loop.buffers(), spans);
+}
+
+TEST(PlainLoop, TraceIsOneRankInOrder) {
+  Job<PlainLoop> job(small_options(naive_schedule(1, kMicroBatches), {}));
+  job.train(1);
+  const std::vector<TraceEvent> events = job.loop.trace({}, 0);
+  Spans spans;
+  expect_gapless(events);
+  expect_actions(events, naive_schedule(1, kMicroBatches).ranks[0], 1, spans);
+}
+
+struct Failure {
+  ActionKind kind = ActionKind::kForward;
+  int micro_batch = 0;
+  bool at_once = false;  // when it is called, else when its work runs
+};
+
+// The first linear layer fails.
+Network failing_network(const Failure& failure) {
+  return hooked_network(8, [failure](Context& context, ActionKind kind, std::int64_t micro_batch) {
+    if (kind != failure.kind || micro_batch != failure.micro_batch) return;
+    const auto fail = [] { throw Error("layer", "no failure", "this one"); };
+    if (failure.at_once) fail();
+    context.stream().enqueue(fail);
+  });
+}
+
+// Fails with the layer's error, soon, and can be taken down afterwards.
+template <typename Loop>
+void expect_failure(const PipelineOptions& options, const Failure& failure) {
+  SCOPED_TRACE(fmt::format("{} on {} stages, {} of micro-batch {}, {}", options.schedule.name,
+                           options.schedule.stages, name_of(failure.kind), failure.micro_batch,
+                           failure.at_once ? "at once" : "on the stream"));
+  const Clock::time_point start = Clock::now();
+  {
+    Job<Loop> job(options, failing_network(failure));
+    EXPECT_EQ(error_of([&] { job.train(1); }), "layer: expected no failure, got this one");
+  }
+  EXPECT_LT(std::chrono::duration<double>(Clock::now() - start).count(), 5);
+}
+
+template <typename Visit>
+void for_each_failure(const Visit& visit) {
+  for (const ActionKind kind :
+       {ActionKind::kForward, ActionKind::kBackwardInput, ActionKind::kBackwardWeight}) {
+    for (const int micro_batch : {0, 2, kMicroBatches - 1}) {
+      for (const bool at_once : {false, true}) visit(Failure{kind, micro_batch, at_once});
+    }
+  }
+}
+
+TEST(Executor, AFailureAnywhereEndsTheStepOfAllRanks) {
+  // The layer that fails is on the last, a middle, the first and every rank's only stage.
+  const std::vector<std::vector<int>> all_cuts = {
+      {4, 8}, {4, 9}, {9, 10}, {6}, {}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
+  for_each_failure([&](const Failure& failure) {
+    for (const std::vector<int>& cuts : all_cuts) {
+      const int stages = static_cast<int>(cuts.size()) + 1;
+      for (const std::string& name : schedule_names()) {
+        const Schedule schedule = make_schedule(name, stages, kMicroBatches);
+        expect_failure<Pipeline>(small_options(schedule, cuts), failure);
+        if (HasFailure()) return;
+      }
+    }
+    const Schedule schedule = on_ranks(one_f_one_b_schedule(4, kMicroBatches), {0, 1, 0, 1}, 1);
+    expect_failure<Pipeline>(small_options(schedule, {2, 5, 9}), failure);
+  });
+}
+
+TEST(PlainLoop, AFailureEndsTheStep) {
+  for_each_failure([](const Failure& failure) {
+    expect_failure<PlainLoop>(small_options(naive_schedule(1, kMicroBatches), {}), failure);
+  });
+}
+
+// A micro-batch with an infinite image, between good steps.
+template <typename Loop>
+void expect_numeric_error(const PipelineOptions& options, int micro_batch) {
+  SCOPED_TRACE(fmt::format("{} on {} stages", options.schedule.name, options.schedule.stages));
+  Job<Loop> undisturbed(options);
+  undisturbed.train(3);
+  Job<Loop> job(options);
+  job.train(2);
+  const auto before = job.weights();
+  const SmallBatch bad(kMicroBatches, 9);
+  const std::int64_t image = testing::small_input(1).elements();
+  const std::int64_t sample = micro_batch * testing::kMicroBatchRows + 1;
+  std::fill_n(bad.images.tensor.template as<float>() + sample * image, image,
+              std::numeric_limits<float>::infinity());
+  try {
+    job.loop.run(bad.input(2, &job.options.optimizer));
+    ADD_FAILURE() << "no error";
+  } catch (const NumericError& error) {
+    const std::string expected = "training step 3: expected a finite loss, got ";
+    EXPECT_TRUE(error.message().starts_with(expected)) << error.message();
+    const std::string place = fmt::format(" for sample 1 of micro-batch {}", micro_batch);
+    EXPECT_TRUE(error.message().ends_with(place)) << error.message();
+  }
+  EXPECT_EQ(job.weights(), before);
+  // Nor has the optimizer's state changed, and training goes on.
+  job.train(1, 2);
+  EXPECT_EQ(job.outcome, undisturbed.outcome);
+}
+
+TEST(Executor, ALossThatIsNotFiniteChangesNoWeights) {
+  for (const int micro_batch : {0, kMicroBatches - 1}) {
+    expect_numeric_error<PlainLoop>(small_options(naive_schedule(1, kMicroBatches), {}),
+                                    micro_batch);
+    for (const std::string& name : schedule_names()) {
+      const Schedule schedule = make_schedule(name, 4, kMicroBatches);
+      expect_numeric_error<Pipeline>(small_options(schedule, {2, 5, 9}, 1, small_adam()),
+                                     micro_batch);
+    }
+    const Schedule shared = on_ranks(gpipe_schedule(4, kMicroBatches), {0, 1, 0, 1}, 1);
+    expect_numeric_error<Pipeline>(small_options(shared, {2, 5, 9}), micro_batch);
+  }
+}
+
+TEST(Executor, RefusesARankWithoutStages) {
+  EXPECT_EQ(error_of([] { Executor(3, {}); }),
+            "Executor: expected a rank with stages, got none on rank 3");
+  // A table of two ranks, one of which has nothing to do.
+  const std::string error = error_of([] {
+    Job<Pipeline>{small_options(table(1, 1, {"0F0 0B0 0W0", ""}), {})};
+  });
+  EXPECT_EQ(error, "Executor: expected a rank with stages, got none on rank 1");
+}
+
+}  // namespace
+}  // namespace stagecoach

@@ -1,0 +1,349 @@
+#include "pipeline/stage.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/softmax_cross_entropy.h"
+#include "tests/pipeline/small_job.h"
+#include "tests/pipeline/table_text.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::bytes_of;
+using testing::copy_of;
+using testing::kMicroBatchRows;
+using testing::kSeed;
+using testing::random_tensor;
+using testing::small_input;
+using testing::small_network;
+using testing::SmallBatch;
+
+constexpr int kLayers = 12;
+constexpr std::int64_t kMicroBatches = 3;
+
+MicroBatch micro_batch(std::int64_t index, bool training = true) {
+  return {.seed = kSeed,
+          .step = 4,
+          .index = index,
+          .first_sample = index * kMicroBatchRows,
+          .training = training};
+}
+
+// Layers [first, end) of the small network as a stage, with its initial weights.
+struct StageRun {
+  explicit StageRun(int first = 0, int end = kLayers, int slots = 1, int gradient_slots = 1,
+                    int optimizer_states = 1)
+      : network(small_network()), plans(network.plan(small_input(), 1)), context(1) {
+    StageOptions options{first, end, {}};
+    options.memory = {.slots = slots,
+                      .gradient_buffers = 2,
+                      .gradient_slots = gradient_slots,
+                      .has_previous = first > 0,
+                      .has_next = end < kLayers,
+                      .loss_rows = kMicroBatches * kMicroBatchRows,
+                      .optimizer_states = optimizer_states};
+    stage = std::make_unique<Stage>(network, plans, options, context);
+    stage->initialize(kSeed);
+    context.stream().synchronize();
+  }
+  void wait() { context.stream().synchronize(); }
+
+  Network network;
+  std::vector<LayerPlan> plans;
+  Context context;
+  std::unique_ptr<Stage> stage;
+};
+
+// The same layers with a tensor of its own for everything, and every operation waited for.
+class LayersApart {
+ public:
+  LayersApart(const StageRun& run, std::int64_t batch) : batch_(batch), network_(run.network) {
+    for (int i = run.stage->first(); i < run.stage->end(); ++i) {
+      Values& values = layers_.emplace_back(run.plans[i], i);
+      for (std::size_t p = 0; p < run.plans[i].parameters.size(); ++p) {
+        const Stage::Parameter& parameter = run.stage->parameters()[parameters_++];
+        values.weights.push_back(copy_of(parameter.value));
+        values.weight_grads.emplace_back(parameter.value.spec);
+      }
+    }
+  }
+
+  // F, B and W. `output_grad`: undefined at the end of the network, where the loss makes it.
+  void run(const Tensor& input, const Tensor& labels, const Tensor& output_grad,
+           const MicroBatch& micro) {
+    Tensor x = input;
+    for (Values& v : layers_) x = forward(v, x, micro);
+    OwnedTensor g = output_grad.defined() ? copy_of(output_grad) : loss(x, labels);
+    for (auto v = layers_.rbegin(); v != layers_.rend(); ++v) {
+      const Tensor fed = v + 1 == layers_.rend() ? input : (v + 1)->output.tensor;
+      g = backward(*v, fed, std::move(g), micro);
+    }
+    input_grad = std::make_unique<OwnedTensor>(std::move(g));
+  }
+
+  Tensor output() const { return layers_.back().output.tensor; }
+  std::vector<Tensor> weight_grads() const {
+    std::vector<Tensor> all;
+    for (const Values& v : layers_) {
+      for (const OwnedTensor& grad : v.weight_grads) all.push_back(grad.tensor);
+    }
+    return all;
+  }
+
+  std::vector<float> losses;
+  std::vector<std::int32_t> correct;
+  std::unique_ptr<OwnedTensor> input_grad;
+
+ private:
+  struct Values {
+    Values(const LayerPlan& layer_plan, int number)
+        : plan(layer_plan), index(number), output(plan.output) {
+      for (const TensorSpec& spec : plan.saved) saved.emplace_back(spec);
+    }
+    LayerPlan plan;
+    int index;
+    OwnedTensor output;
+    std::vector<OwnedTensor> saved, weights, weight_grads;
+  };
+
+  static std::vector<Tensor> views(const std::vector<OwnedTensor>& owned) {
+    std::vector<Tensor> result;
+    for (const OwnedTensor& one : owned) result.push_back(one.tensor);
+    return result;
+  }
+  const Layer& layer(const Values& v) const { return *network_[v.index].layer; }
+
+  Tensor forward(Values& v, const Tensor& input, const MicroBatch& micro) {
+    const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved);
+    testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
+      layer(v).forward(context, {v.output.tensor, input, weights, saved}, micro,
+                       static_cast<std::uint32_t>(v.index));
+    });
+    return v.output.tensor;
+  }
+
+  OwnedTensor loss(const Tensor& logits, const Tensor& labels) {
+    OwnedTensor grad(logits.spec), losses_of(row_major({labels.elements()})),
+        correct_of(row_major({labels.elements()}, DType::kI32));
+    testing::run_on_context(1, [&](Context& context) {
+      softmax_cross_entropy(context, losses_of.tensor, correct_of.tensor, grad.tensor, logits,
+                            labels, 1.0f / static_cast<float>(batch_));
+    });
+    const auto* loss = losses_of.tensor.as<float>();
+    const auto* right = correct_of.tensor.as<std::int32_t>();
+    losses.insert(losses.end(), loss, loss + labels.elements());
+    correct.insert(correct.end(), right, right + labels.elements());
+    return grad;
+  }
+
+  OwnedTensor backward(Values& v, const Tensor& input, OwnedTensor output_grad,
+                       const MicroBatch& micro) {
+    OwnedTensor grad(v.plan.input);
+    const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved);
+    const std::vector<Tensor> weight_grads = views(v.weight_grads);
+    const auto mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+    testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
+      layer(v).backward_input(context,
+                              {grad.tensor, output_grad.tensor, v.output.tensor, weights, saved},
+                              micro, static_cast<std::uint32_t>(v.index));
+      if (weights.empty()) return;
+      layer(v).backward_weight(context, {weight_grads, output_grad.tensor, input, mode});
+    });
+    return grad;
+  }
+
+  std::int64_t batch_;
+  const Network& network_;
+  std::size_t parameters_ = 0;
+  std::vector<Values> layers_;
+};
+
+void expect_same_gradients(const Stage& stage, const LayersApart& apart) {
+  const std::vector<Tensor> expected = apart.weight_grads();
+  ASSERT_EQ(stage.parameters().size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(bytes_of(stage.parameters()[i].grad), bytes_of(expected[i]))
+        << stage.parameters()[i].name;
+  }
+}
+
+TEST(Stage, WholeNetworkGivesTheBytesOfItsLayersApart) {
+  StageRun run;
+  const SmallBatch batch(kMicroBatches, 3);
+  LayersApart apart(run, batch.labels.tensor.elements());
+  for (std::int64_t m = 0; m < kMicroBatches; ++m) {
+    const Tensor images = rows_of(batch.images.tensor, m * kMicroBatchRows, kMicroBatchRows);
+    const Tensor labels = rows_of(batch.labels.tensor, m * kMicroBatchRows, kMicroBatchRows);
+    run.stage->forward(images, labels, batch.labels.tensor.elements(), micro_batch(m));
+    run.stage->backward_input({}, micro_batch(m));
+    run.stage->backward_weight(micro_batch(m));
+    apart.run(images, labels, {}, micro_batch(m));
+  }
+  run.wait();
+  expect_same_gradients(*run.stage, apart);
+  for (std::size_t i = 0; i < apart.losses.size(); ++i) {
+    EXPECT_EQ(run.stage->losses().as<float>()[i], apart.losses[i]);
+    EXPECT_EQ(run.stage->correct().as<std::int32_t>()[i], apart.correct[i]);
+  }
+  EXPECT_FALSE(run.stage->input_grad(0).defined());
+}
+
+// F of all micro-batches, then B of all, then W of all: no slot disturbs another. The neighbours'
+// tensors stay as they are.
+TEST(Stage, MiddleOfTheNetworkWithMicroBatchesInFlight) {
+  for (const auto& [first, end] : std::vector<std::pair<int, int>>{
+           {1, 3}, {3, 9}, {5, 6}, {1, 11}, {9, 11}, {2, 10}, {3, 4}}) {
+    SCOPED_TRACE(fmt::format("layers {} to {}", first, end - 1));
+    StageRun run(first, end, 2, 2);
+    LayersApart apart(run, 1);
+    std::vector<OwnedTensor> inputs, output_grads;
+    std::vector<testing::Bytes> expected_input_grads;
+    for (std::int64_t m = 0; m < 2; ++m) {
+      inputs.push_back(random_tensor(run.plans[first].input, static_cast<std::uint64_t>(m)));
+      output_grads.push_back(
+          random_tensor(run.plans[end - 1].output, static_cast<std::uint64_t>(m + 10)));
+      run.stage->forward(inputs.back().tensor, {}, 1, micro_batch(m));
+    }
+    for (std::int64_t m = 0; m < 2; ++m) {
+      apart.run(inputs[m].tensor, {}, output_grads[m].tensor, micro_batch(m));
+      run.wait();
+      EXPECT_EQ(bytes_of(run.stage->output(m)), bytes_of(apart.output()));
+      expected_input_grads.push_back(bytes_of(apart.input_grad->tensor));
+    }
+    for (std::int64_t m = 0; m < 2; ++m) {
+      run.stage->backward_input(output_grads[m].tensor, micro_batch(m));
+    }
+    for (std::int64_t m = 0; m < 2; ++m) run.stage->backward_weight(micro_batch(m));
+    run.wait();
+    expect_same_gradients(*run.stage, apart);
+    for (std::uint64_t m = 0; m < 2; ++m) {
+      const auto micro = static_cast<std::int64_t>(m);
+      EXPECT_EQ(bytes_of(run.stage->input_grad(micro)), expected_input_grads[m]);
+      EXPECT_EQ(bytes_of(inputs[m].tensor),
+                bytes_of(random_tensor(run.plans[first].input, m).tensor));
+      EXPECT_EQ(bytes_of(output_grads[m].tensor),
+                bytes_of(random_tensor(run.plans[end - 1].output, m + 10).tensor));
+    }
+    EXPECT_EQ(run.stage->arena().peak_bytes(), run.stage->memory_plan().arena.bytes());
+  }
+}
+
+TEST(Stage, ParametersAreThoseOfItsLayers) {
+  const StageRun run(3, 9);
+  std::vector<std::string> names;
+  for (const Stage::Parameter& parameter : run.stage->parameters()) names.push_back(parameter.name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"conv2.weight", "conv2.bias", "fc1.weight", "fc1.bias"}));
+  EXPECT_EQ(run.stage->parameter_count(), 6 * 4 * 9 + 6 + 54 * 21 + 21);
+  EXPECT_FALSE(run.stage->is_first() || run.stage->is_last());
+  EXPECT_FALSE(run.stage->losses().defined() || run.stage->correct().defined());
+  EXPECT_EQ(StageRun(1, 4).stage->parameter_count(), 0);
+}
+
+// Parameter i of the whole network draws from stream i, wherever it is.
+TEST(Stage, InitialWeightsAreThoseOfTheNetwork) {
+  const StageRun run(4, 9);
+  const auto named = parameters_of(run.network, run.plans);
+  for (std::size_t i = 0; i < run.stage->parameters().size(); ++i) {
+    const std::size_t index = i + 2;  // after conv1's
+    const Stage::Parameter& parameter = run.stage->parameters()[i];
+    ASSERT_EQ(parameter.name, named[index].name);
+    OwnedTensor expected(named[index].spec.spec);
+    testing::run_on_context(1, [&](Context& context) {
+      fill_uniform(context, expected.tensor, named[index].spec.init_bound,
+                   {.seed = kSeed,
+                    .use = RandomUse::kInitialWeights,
+                    .layer = static_cast<std::uint32_t>(index)});
+    });
+    EXPECT_EQ(bytes_of(parameter.value), bytes_of(expected.tensor)) << parameter.name;
+  }
+}
+
+// Both optimizers, two steps each, against steps of every parameter by itself.
+TEST(Stage, OptimizerMovesEveryParameterByItsGradient) {
+  const auto flat = [](Tensor tensor) {
+    tensor.spec = row_major({tensor.elements()});
+    return tensor;
+  };
+  for (const Optimizer& optimizer : {testing::small_sgd(), testing::small_adam()}) {
+    StageRun run(4, 9, 1, 1, optimizer.states());
+    std::vector<OwnedTensor> expected;
+    for (const Stage::Parameter& parameter : run.stage->parameters()) {
+      testing::fill_random(parameter.grad, 1);
+      expected.push_back(copy_of(parameter.value));
+      const OwnedTensor first(parameter.value.spec), second(parameter.value.spec);
+      const Tensor value = flat(expected.back().tensor), grad = flat(parameter.grad);
+      testing::run_on_context(1, [&](Context& context) {
+        for (int step = 0; step < 2; ++step) {
+          if (optimizer.kind == Optimizer::Kind::kSgd) {
+            sgd_step(context, value, flat(first.tensor), grad, optimizer.sgd);
+          } else {
+            adam_step(context, value, flat(first.tensor), flat(second.tensor), grad, optimizer.adam,
+                      step + 1);
+          }
+        }
+      });
+    }
+    run.stage->optimizer_step(optimizer, 0);
+    run.stage->optimizer_step(optimizer, 1);
+    run.wait();
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQ(bytes_of(run.stage->parameters()[i].value), bytes_of(expected[i].tensor));
+    }
+  }
+  StageRun run(4, 9);
+  EXPECT_EQ(error_of([&] { run.stage->optimizer_step(testing::small_adam(), 0); }),
+            "optimizer_step: expected 2 planned optimizer states, got 1");
+}
+
+TEST(Stage, RefusesASlotThatIsInUse) {
+  StageRun run(3, 9, 2, 1);
+  const OwnedTensor input = random_tensor(run.plans[3].input, 0);
+  const OwnedTensor grad = random_tensor(run.plans[8].output, 0);
+  run.stage->forward(input.tensor, {}, 1, micro_batch(0));
+  run.stage->forward(input.tensor, {}, 1, micro_batch(1));
+  EXPECT_EQ(error_of([&] { run.stage->forward(input.tensor, {}, 1, micro_batch(2)); }),
+            "Arena::take: expected a free slot, got slot 0 of 'slots', which is in use");
+  run.stage->backward_input(grad.tensor, micro_batch(0));
+  EXPECT_EQ(error_of([&] { run.stage->backward_input(grad.tensor, micro_batch(1)); }),
+            "Arena::take: expected a free slot, got slot 0 of 'gradient slots', which is in use");
+  run.stage->backward_weight(micro_batch(0));
+  run.stage->forward(input.tensor, {}, 1, micro_batch(2));
+  run.wait();
+  // Evaluation gives the slot back by itself.
+  StageRun evaluation(3, 9);
+  for (std::int64_t m = 0; m < 3; ++m) {
+    evaluation.stage->forward(input.tensor, {}, 1, micro_batch(m, false));
+  }
+  evaluation.wait();
+}
+
+TEST(Stage, RefusesTensorsThatDoNotFit) {
+  StageRun run(8, 9);
+  const OwnedTensor wrong(row_major({2, 54})), right(row_major({kMicroBatchRows, 54}));
+  EXPECT_EQ(error_of([&] { run.stage->forward(wrong.tensor, {}, 1, micro_batch(0)); }),
+            "Stage::forward: expected input F32 [3, 54], got F32 [2, 54]");
+  run.stage->forward(right.tensor, {}, 1, micro_batch(0));  // the slot was not taken
+  EXPECT_EQ(error_of([&] { run.stage->backward_input(wrong.tensor, micro_batch(0)); }),
+            "Stage::backward_input: expected output_grad F32 [3, 21], got F32 [2, 54]");
+  EXPECT_EQ(error_of([&] { run.stage->backward_input({}, micro_batch(0)); }),
+            "Stage::backward_input: expected output_grad F32 [3, 21], got no memory");
+  run.wait();
+}
+
+TEST(Stage, NamesTheFirstLayerThatIsNotFinite) {
+  StageRun run(3, 11);
+  const OwnedTensor input = random_tensor(run.plans[3].input, 0);
+  EXPECT_EQ(run.stage->first_nonfinite_layer(input.tensor, micro_batch(0)), -1);
+  run.stage->parameters()[3].value.as<float>()[0] = std::numeric_limits<float>::infinity();
+  ASSERT_EQ(run.stage->parameters()[3].name, "fc1.bias");
+  EXPECT_EQ(run.stage->first_nonfinite_layer(input.tensor, micro_batch(0)), 8);
+  run.stage->parameters()[0].value.as<float>()[0] = std::nanf("");
+  EXPECT_EQ(run.stage->first_nonfinite_layer(input.tensor, micro_batch(0)), 4);
+}
+
+}  // namespace
+}  // namespace stagecoach
