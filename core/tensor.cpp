@@ -24,9 +24,10 @@ void Tensor::check_dtype(DType wanted) const {
 }
 
 Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
+  // Not first + count: it may overflow.
   STAGECOACH_CHECK(tensor.defined() && tensor.shape().rank() >= 1 && first >= 0 && count >= 1 &&
-                       first + count <= tensor.shape()[0],
-                   "rows_of", fmt::format("a tensor with rows [{}, {})", first, first + count),
+                       first < tensor.shape()[0] && count <= tensor.shape()[0] - first,
+                   "rows_of", fmt::format("a tensor with {} rows from row {} on", count, first),
                    tensor.defined() ? tensor.spec.to_string() : "no memory");
   Tensor rows = tensor;
   rows.data = static_cast<char*>(tensor.data) + tensor.bytes() / tensor.shape()[0] * first;

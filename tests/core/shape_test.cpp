@@ -37,6 +37,17 @@ TEST(Shape, EqualityIsOfRankAndDimensions) {
   EXPECT_NE(Shape({2}), Shape({2, 1}));
 }
 
+TEST(Shape, WithAnotherDimension) {
+  const Shape shape = {8, 3, 5};
+  EXPECT_EQ(shape.with(0, 2), Shape({2, 3, 5}));
+  EXPECT_EQ(shape.with(2, 0), Shape({8, 3, 0}));
+  EXPECT_EQ(shape, Shape({8, 3, 5}));
+  EXPECT_THROW(shape.with(3, 1), Error);
+  EXPECT_THROW(shape.with(-1, 1), Error);
+  EXPECT_THROW(shape.with(0, -1), Error);
+  EXPECT_THROW(Shape().with(0, 1), Error);
+}
+
 TEST(Shape, RefusesWhatIsNone) {
   EXPECT_THROW(Shape({1, 2, 3, 4, 5}), Error);
   EXPECT_THROW(Shape({2, -1}), Error);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "core/error.h"
 
 namespace stagecoach {
@@ -46,6 +48,36 @@ TEST(Tensor, GivesItsElementsByTheirTypeOnly) {
   EXPECT_THROW(tensor.as<std::int32_t>(), Error);
   EXPECT_THROW(tensor.as<std::uint8_t>(), Error);
   EXPECT_FALSE(Tensor().defined());
+}
+
+TEST(RowsOf, IsAViewOfTheSameMemory) {
+  float values[24] = {};
+  const Tensor images{values, channels_last(4, 3, 2, 1), {}};
+  const Tensor rows = rows_of(images, 1, 2);
+  EXPECT_EQ(rows.spec, channels_last(2, 3, 2, 1));
+  EXPECT_EQ(rows.data, values + 6);
+  EXPECT_EQ(rows_of(images, 0, 4).spec, images.spec);
+  EXPECT_EQ(rows_of(rows, 1, 1).data, values + 12);
+  const Tensor labels{values, row_major({24}, DType::kI32), {}};
+  EXPECT_EQ(rows_of(labels, 23, 1).data, values + 23);
+  EXPECT_EQ(rows_of(labels, 23, 1).spec, row_major({1}, DType::kI32));
+}
+
+TEST(RowsOf, RefusesRowsThatAreNotThere) {
+  float values[6] = {};
+  const Tensor tensor{values, row_major({3, 2}), {}};
+  EXPECT_THROW(rows_of(tensor, 2, 2), Error);
+  EXPECT_THROW(rows_of(tensor, -1, 2), Error);
+  EXPECT_THROW(rows_of(tensor, 1, 0), Error);
+  EXPECT_THROW(rows_of(tensor, 1, std::numeric_limits<std::int64_t>::max()), Error);
+  EXPECT_THROW(rows_of(Tensor(), 0, 1), Error);
+  EXPECT_THROW(rows_of({values, row_major({}), {}}, 0, 1), Error);
+  try {
+    rows_of(tensor, 2, 2);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(),
+              "rows_of: expected a tensor with 2 rows from row 2 on, got F32 [3, 2]");
+  }
 }
 
 TEST(CheckTensor, NamesOperationTensorAndBothSpecs) {

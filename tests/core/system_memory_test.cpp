@@ -1,0 +1,52 @@
+#include "core/system_memory.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "core/buffer.h"
+#include "core/error.h"
+
+namespace stagecoach {
+namespace {
+
+constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+
+TEST(SystemMemory, AvailableIsAPartOfTheMachine) {
+  const std::int64_t machine =
+      static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  EXPECT_GT(available_memory_bytes(), 16 * kMiB);
+  EXPECT_LT(available_memory_bytes(), machine);
+}
+
+TEST(SystemMemory, PeakCountsWhatIsTouched) {
+  const std::int64_t before = process_peak_bytes();
+  EXPECT_GT(before, kMiB);
+  {
+    const Buffer buffer(before + 64 * kMiB);  // above all that earlier tests had
+    EXPECT_LT(process_peak_bytes(), before + 32 * kMiB);
+    std::memset(buffer.data(), 1, static_cast<std::size_t>(buffer.bytes()));
+    EXPECT_GE(process_peak_bytes(), before + 64 * kMiB);
+  }
+  EXPECT_GE(process_peak_bytes(), before + 64 * kMiB);  // afterwards too
+}
+
+TEST(SystemMemory, RefusesMoreThanIsAvailable) {
+  EXPECT_NO_THROW(check_memory("nothing", 0));
+  EXPECT_NO_THROW(check_memory("a little", 16 * kMiB));
+  try {
+    check_memory("the plan", std::int64_t{3} << 40);
+    FAIL();
+  } catch (const Error& error) {
+    const std::string& text = error.message();
+    EXPECT_TRUE(text.starts_with("memory: expected at most ")) << text;
+    EXPECT_TRUE(
+        text.ends_with(" GiB, which this machine has left, for the plan, got 3072.0 GiB; "
+                       "use smaller images, or smaller or fewer micro-batches"))
+        << text;
+  }
+}
+
+}  // namespace
+}  // namespace stagecoach
