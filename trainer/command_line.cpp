@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,7 @@ constexpr std::int64_t kDefaultSteps = 20;
 constexpr double kSgdLearningRate = 0.01;
 constexpr double kAdamLearningRate = 1e-4;  // AlexNet from scratch often diverges at Adam's 1e-3
 
+constexpr const char* kTrain = "stagecoach train";
 constexpr const char* kFooter = R"(Examples:
   stagecoach train                                       CIFAR-10 at 224 x 224, two stages, 1F1B
   stagecoach train --help                                every option, and what a run measures
@@ -61,17 +64,55 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
-CLI::Validator not_empty() {
-  return {[](std::string& text) { return text.empty() ? "the name is empty" : ""; }, ""};
+// CLI11 takes "" for 0, 010 for 8, -1 for 2^64 - 1 and what is too large for the largest number.
+template <typename T>
+std::string checked_number(const std::string& option, const std::string& text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, code] = std::from_chars(text.data(), end, value);
+  const bool whole = std::is_integral_v<T>;
+  if (stop == end && code == std::errc()) return whole ? fmt::format("{}", value) : text;
+  const char* kind = !whole                                   ? "a number"
+                     : code == std::errc::result_out_of_range ? "a smaller number"
+                     : std::is_unsigned_v<T>                  ? "a whole number, at least 0,"
+                                                              : "a whole number";
+  throw UsageError(kTrain, fmt::format("{} after {}", kind, option), fmt::format("'{}'", text));
 }
 
-// CLI11 would read -1 as 2^64 - 1.
-CLI::Validator not_negative() {
-  return {[](std::string& text) {
-            return text.rfind('-', 0) == 0 ? fmt::format("expected at least 0, got {}", text) : "";
-          },
-          ""};
-}
+// Options of one group in the help.
+class Group {
+ public:
+  Group(CLI::App& app, const char* name) : app_(app), name_(name) {}
+
+  template <typename T>
+  CLI::Option* add(const char* names, T& value, const char* type, const std::string& text) const {
+    CLI::Option* option = app_.add_option(names, value, text)->type_name(type)->group(name_);
+    if constexpr (std::is_arithmetic_v<T>) {
+      const auto check = [option](std::string& word) {
+        word = checked_number<T>(option->get_name(), word);
+        return std::string();
+      };
+      option->transform(CLI::Validator(check, ""));
+    }
+    return option;
+  }
+  void add(const char* names, std::filesystem::path& file, const char* type,
+           const std::string& text) const {
+    CLI::Option* option = app_.add_option(names, file, text)->type_name(type)->group(name_);
+    const auto check = [option](std::string& word) {
+      if (word.empty()) throw UsageError(kTrain, "a name after " + option->get_name(), "''");
+      return std::string();
+    };
+    option->check(CLI::Validator(check, ""))->default_str("");
+  }
+  void add_flag(const char* name, bool& value, const char* text) const {
+    app_.add_flag(name, value, text)->group(name_);
+  }
+
+ private:
+  CLI::App& app_;
+  const char* name_;
+};
 
 // The options whose being given matters, not only their value.
 struct GivenOptions {
@@ -82,120 +123,76 @@ struct GivenOptions {
 };
 
 void add_data_options(CLI::App& app, TrainConfig& c) {
-  const char* group = "Network and data";
-  app.add_option("--model", c.model, "network: alexnet")->type_name("NAME")->group(group);
-  app.add_option("--data", c.data,
-                 "auto (CIFAR-10, else synthetic), cifar10 or\nsynthetic; the report says which")
-      ->type_name("NAME")
-      ->group(group);
-  app.add_option("--data-dir", c.data_dir,
-                 "folder of CIFAR-10's binary files (default: $CIFAR10_DIR,\n"
-                 "else the cache folder, else a download)")
-      ->check(not_empty())
-      ->type_name("DIR")
-      ->default_str("")
-      ->group(group);
-  app.add_option("--image-size", c.image_size, "images are resized to N x N, at least 63")
-      ->type_name("N")
-      ->group(group);
-  app.add_option("--max-train-samples", c.max_train_samples,
-                 "the first N training images only; 0 for all")
-      ->type_name("N")
-      ->group(group);
-  app.add_option("--max-test-samples", c.max_test_samples,
-                 "the first N test images only; 0 for all")
-      ->type_name("N")
-      ->group(group);
-  app.add_flag("--random-crop", c.random_crop, "augment: crop anywhere, not in the centre")
-      ->group(group);
-  app.add_flag("--random-flip", c.random_flip, "augment: mirror every second image, by chance")
-      ->group(group);
+  const Group group(app, "Network and data");
+  group.add("--model", c.model, "NAME", "network: alexnet");
+  group.add("--data", c.data, "NAME",
+            "auto (CIFAR-10, else synthetic), cifar10 or\nsynthetic; the report says which");
+  group.add("--data-dir", c.data_dir, "DIR",
+            "folder of CIFAR-10's binary files (default: $CIFAR10_DIR,\n"
+            "else the cache folder, else a download)");
+  group.add("--image-size", c.image_size, "N", "images are resized to N x N, at least 63");
+  group.add("--max-train-samples", c.max_train_samples, "N",
+            "the first N training images only; 0 for all");
+  group.add("--max-test-samples", c.max_test_samples, "N",
+            "the first N test images only; 0 for all");
+  group.add_flag("--random-crop", c.random_crop, "augment: crop anywhere, not in the centre");
+  group.add_flag("--random-flip", c.random_flip, "augment: mirror every second image, by chance");
 }
 
 void add_pipeline_options(CLI::App& app, TrainConfig& c) {
-  const char* group = "Pipeline";
-  app.add_option("-p,--stages,--pipeline-parallel-size", c.stages,
-                 "K, stages that work at the same time; 0 is the plain\nloop without a pipeline")
-      ->type_name("K")
-      ->group(group);
-  app.add_option("--schedule", c.schedule, enumerate(schedule_names()))
-      ->type_name("NAME")
-      ->group(group);
-  app.add_option("--micro-batches", c.micro_batches, "M, micro-batches in a step")
-      ->type_name("M")
-      ->group(group);
-  app.add_option("--micro-batch-size", c.micro_batch_size,
-                 "images in a micro-batch; a step trains M x B images")
-      ->type_name("B")
-      ->group(group);
-  app.add_option("--partition", c.partition,
-                 "how layers are shared out: by measured time, uniform,\n"
-                 "by parameters, or the first layers of the later stages: 3,10")
-      ->type_name("HOW")
-      ->group(group);
-  app.add_option("--threads", c.threads, "compute threads of each stage; 0: cores / stages")
-      ->type_name("T")
-      ->group(group);
+  const Group group(app, "Pipeline");
+  group.add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
+            "K, stages that work at the same time; 0 is the plain\nloop without a pipeline");
+  group.add("--schedule", c.schedule, "NAME", enumerate(schedule_names()));
+  group.add("--micro-batches", c.micro_batches, "M", "M, micro-batches in a step");
+  group.add("--micro-batch-size", c.micro_batch_size, "B",
+            "images in a micro-batch; a step trains M x B images");
+  group.add("--partition", c.partition, "HOW",
+            "how layers are shared out: by measured time, uniform,\n"
+            "by parameters, or the first layers of the later stages: 3,10");
+  group.add("--threads", c.threads, "T", "compute threads of each stage; 0: cores / stages");
 }
 
 void add_training_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
-  const char* group = "Training";
-  given.steps = app.add_option("-s,--steps", c.steps,
-                               fmt::format("training steps [{}, unless --epochs]", kDefaultSteps));
-  given.steps->type_name("N")->default_str("")->group(group);
-  given.epochs = app.add_option("--epochs", c.epochs, "passes over the training images, instead");
-  given.epochs->type_name("N")->default_str("")->group(group);
-  app.add_option("--eval-every", c.eval_every, "test accuracy every N steps; 0: never")
-      ->type_name("N")
-      ->group(group);
-  app.add_option("--optimizer", c.optimizer, "sgd or adam")->type_name("NAME")->group(group);
-  given.learning_rate = app.add_option(
-      "--lr,--learning-rate", c.learning_rate,
+  const Group group(app, "Training");
+  given.steps = group.add("-s,--steps", c.steps, "N",
+                          fmt::format("training steps [{}, unless --epochs]", kDefaultSteps));
+  given.steps->default_str("");
+  given.epochs = group.add("--epochs", c.epochs, "N", "passes over the training images, instead");
+  given.epochs->default_str("");
+  group.add("--eval-every", c.eval_every, "N", "test accuracy every N steps; 0: never");
+  group.add("--optimizer", c.optimizer, "NAME", "sgd or adam");
+  given.learning_rate = group.add(
+      "--lr,--learning-rate", c.learning_rate, "X",
       fmt::format("learning rate [sgd: {}, adam: {}]", kSgdLearningRate, kAdamLearningRate));
-  given.learning_rate->type_name("X")->default_str("")->group(group);
-  given.momentum = app.add_option("--momentum", c.momentum, "of sgd, below 1");
-  given.momentum->type_name("X")->group(group);
-  app.add_option("--weight-decay", c.weight_decay, "added to the gradients: X * weight")
-      ->type_name("X")
-      ->group(group);
-  app.add_option("--dropout", c.dropout, "chance that a value is dropped, below 1")
-      ->type_name("P")
-      ->group(group);
-  app.add_option("--seed", c.seed, "of weights, order, augmentation, dropout")
-      ->check(not_negative())
-      ->type_name("S")
-      ->group(group);
+  given.learning_rate->default_str("");
+  given.momentum = group.add("--momentum", c.momentum, "X", "of sgd, below 1");
+  group.add("--weight-decay", c.weight_decay, "X", "added to the gradients: X * weight");
+  group.add("--dropout", c.dropout, "P", "chance that a value is dropped, below 1");
+  group.add("--seed", c.seed, "S", "of weights, order, augmentation, dropout");
 }
 
 void add_file_options(CLI::App& app, TrainConfig& c) {
-  const auto add = [&app](const char* name, std::filesystem::path& file, const char* text) {
-    app.add_option(name, file, text)
-        ->check(not_empty())
-        ->type_name("FILE")
-        ->default_str("")
-        ->group("Files and output");
-  };
-  add("--init", c.init, "weights to begin with (safetensors, torchvision's names)");
-  add("--save", c.save, "weights at the end (safetensors, torchvision's names)");
-  add("--metrics", c.metrics, "a line of JSON for every step");
-  add("--report", c.report, "the report as JSON");
-  add("--trace", c.trace, "what each stage did when, for ui.perfetto.dev");
-  add("--svg", c.svg, "picture of the measured and the predicted timeline");
-  app.add_flag("--quiet", c.quiet, "no progress and no notes; warnings remain")
-      ->group("Files and output");
+  const Group group(app, "Files and output");
+  const char* type = "FILE";
+  group.add("--init", c.init, type, "weights to begin with (safetensors, torchvision's names)");
+  group.add("--save", c.save, type, "weights at the end (safetensors, torchvision's names)");
+  group.add("--metrics", c.metrics, type, "a line of JSON for every step");
+  group.add("--report", c.report, type, "the report as JSON");
+  group.add("--trace", c.trace, type, "what each stage did when, for ui.perfetto.dev");
+  group.add("--svg", c.svg, type, "picture of the measured and the predicted timeline");
+  group.add_flag("--quiet", c.quiet, "no progress and no notes; warnings remain");
 }
 
 void check_given(const CommandLine& line, const GivenOptions& given) {
   const auto at_least_one = [](const char* option, std::int64_t value) {
     if (value >= 1) return;
-    throw UsageError("stagecoach train", fmt::format("{} of at least 1", option),
-                     fmt::format("{}", value));
+    throw UsageError(kTrain, fmt::format("{} of at least 1", option), fmt::format("{}", value));
   };
   if (given.steps->count() > 0) at_least_one("--steps", line.train.steps);
   if (given.epochs->count() > 0) at_least_one("--epochs", line.train.epochs);
   if (given.momentum->count() > 0 && line.train.optimizer == "adam") {
-    throw UsageError("stagecoach train", "--momentum with --optimizer sgd only",
-                     "--momentum with adam",
+    throw UsageError(kTrain, "--momentum with --optimizer sgd only", "--momentum with adam",
                      "Adam has averages of its own, with fixed rates of 0.9 and 0.999");
   }
 }
@@ -216,10 +213,11 @@ void resolve(TrainConfig& config, const GivenOptions& given) {
   const std::vector<std::string> unknown = app.remaining(true);
   if (unknown.empty()) {
     const std::string text = error.what();
-    const std::string prefix = "Could not convert: ";
-    if (text.rfind(prefix, 0) == 0) {
-      throw UsageError(operation, "a number of the option's kind and size",
-                       text.substr(prefix.size()));
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ArgumentMismatch)) {
+      const std::string option = text.substr(0, text.find(':'));  // "--lr: 1 required X missing"
+      const bool missing = text.find("missing") != std::string::npos;
+      throw UsageError(operation, fmt::format("{} with one value", option),
+                       missing ? "none" : "several");
     }
     throw UsageError(operation, "one good value for each option", text);
   }

@@ -233,13 +233,15 @@ TEST(CommandLine, UnknownOptionsGetASuggestion) {
 }
 
 TEST(CommandLine, ValuesThatAreNone) {
-  expect_has(train_error({"--steps", "many"}), "--steps");
-  expect_has(train_error({"--stages", "2.5"}), "--stages");
-  expect_has(train_error({"--seed", "-1"}), "--seed");
-  expect_has(train_error({"--lr", "fast"}), "--lr");
-  expect_has(train_error({"--steps"}), "--steps");
-  expect_has(train_error({"--steps", "1", "--steps", "2"}), "--steps");
-  expect_has(train_error({"--steps", "99999999999999999999"}), "--steps");
+  expect_has(train_error({"--steps", "many"}), "expected a whole number after --steps, got 'many'");
+  expect_has(train_error({"--stages", "2.5"}), "expected a whole number after --stages, got '2.5'");
+  expect_has(train_error({"--stages", ""}), "expected a whole number after --stages, got ''");
+  expect_has(train_error({"--seed", "-1"}), "a whole number, at least 0, after --seed, got '-1'");
+  expect_has(train_error({"--seed", "99999999999999999999"}), "a smaller number after --seed");
+  expect_has(train_error({"--lr", "fast"}), "expected a number after --lr, got 'fast'");
+  expect_has(train_error({"--steps"}), "expected --steps with one value, got none");
+  expect_has(train_error({"--steps", "1", "--steps", "2"}), "--steps with one value, got several");
+  expect_has(train_error({"--steps", "99999999999999999999"}), "a smaller number after --steps");
   expect_has(train_error({"--save", ""}), "--save");
   expect_has(train_error({"--data-dir", ""}), "--data-dir");
 }
