@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
 
@@ -25,15 +26,15 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::filesystem::path& file) : file_(file) {
-  if (file_.empty()) return;
-  stream_.open(file_, std::ios::trunc);
-  STAGECOACH_CHECK(stream_.is_open(), "--metrics", fmt::format("to write '{}'", file_.string()),
-                   std::strerror(errno));
-}
+MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)) {}
 
 void MetricsFile::write(const StepMetrics& metrics) {
   if (file_.empty()) return;
+  if (!stream_.is_open()) {
+    stream_.open(file_, std::ios::trunc);
+    STAGECOACH_CHECK(stream_.is_open(), "--metrics", fmt::format("to write '{}'", file_.string()),
+                     std::strerror(errno));
+  }
   nlohmann::ordered_json line = {{"step", metrics.step},
                                  {"loss", metrics.loss},
                                  {"accuracy", metrics.accuracy},

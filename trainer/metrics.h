@@ -19,11 +19,12 @@ struct StepMetrics {
 };
 
 // Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..} and, where there
-// was one, "test_accuracy"; NaN and infinity as null. The file is made at once; each line is
-// flushed. Throws Error naming the file when that fails.
+// was one, "test_accuracy"; NaN and infinity as null. The first line replaces an old file, so a run
+// that fails before it leaves that as it was; each line is flushed, so a run that fails later has
+// told what it knew. Throws Error naming the file when that fails.
 class MetricsFile {
  public:
-  explicit MetricsFile(const std::filesystem::path& file);  // empty path: writes nothing
+  explicit MetricsFile(std::filesystem::path file);  // empty path: writes nothing
   void write(const StepMetrics& metrics);
 
  private:

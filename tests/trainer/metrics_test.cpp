@@ -54,7 +54,7 @@ TEST(MetricsFile, OneObjectALine) {
   const fs::path file = temporary("metrics.jsonl");
   {
     MetricsFile metrics(file);
-    EXPECT_TRUE(fs::exists(file));  // before any step
+    EXPECT_FALSE(fs::exists(file));  // before any step
     metrics.write({1, 2.5, 0.125, 40.5, {}});
     EXPECT_EQ(lines_of(file).size(), 1u);  // flushed
     metrics.write({2, 2.25, 0.5, 41, 0.75});
@@ -83,18 +83,20 @@ TEST(MetricsFile, WhatIsNoNumberIsNull) {
   fs::remove(file);
 }
 
-TEST(MetricsFile, ReplacesAnOldRun) {
+TEST(MetricsFile, ReplacesAnOldRunWithItsFirstLine) {
   const fs::path file = temporary("old.jsonl");
-  MetricsFile(file).write({1, 1, 1, 1, {}});
+  for (int step = 1; step <= 3; ++step) MetricsFile(file).write({step, 1, 1, 1, {}});
+  ASSERT_EQ(lines_of(file).size(), 1u);
+  EXPECT_EQ(nlohmann::json::parse(lines_of(file)[0])["step"], 3);
   MetricsFile{file};
-  EXPECT_TRUE(lines_of(file).empty());
+  EXPECT_EQ(lines_of(file).size(), 1u);
   fs::remove(file);
 }
 
 TEST(MetricsFile, ErrorsNameTheFile) {
   const fs::path missing = temporary("missing") / "metrics.jsonl";
   try {
-    MetricsFile file(missing);
+    MetricsFile(missing).write({});
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(error.message().find(missing.string()), std::string::npos) << error.what();
