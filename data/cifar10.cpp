@@ -18,7 +18,7 @@ constexpr std::int64_t kFileBytes = kFileRecords * kRecordBytes;
 constexpr std::array kClasses = {"airplane", "automobile", "bird",  "cat",  "deer",
                                  "dog",      "frog",       "horse", "ship", "truck"};
 constexpr const char* kSubfolder = "cifar-10-batches-bin";
-constexpr const char* kRead = "read_cifar10";
+constexpr const char* kRead = "CIFAR-10";
 
 std::vector<std::string> files_of(Split split) {
   if (split == Split::kTest) return {"test_batch.bin"};

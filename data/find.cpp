@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/system_memory.h"
 
 namespace stagecoach {
 namespace {
@@ -66,6 +67,14 @@ DataSplits read_cached(const DataRequest& request, const Archive& archive) {
 DataSplits make_synthetic_splits(const DataRequest& request) {
   const std::int64_t train = request.max_train == 0 ? kSyntheticTrain : request.max_train;
   const std::int64_t test = request.max_test == 0 ? kSyntheticTest : request.max_test;
+  const double bytes = static_cast<double>(Dataset().image_bytes()) *
+                       (static_cast<double>(train) + static_cast<double>(test));
+  const auto free = static_cast<double>(available_memory_bytes());
+  STAGECOACH_CHECK(
+      bytes < free, "data",
+      fmt::format("at most {:.1f} GiB of images, which this machine has left", free / (1 << 30)),
+      fmt::format("{:.1f} GiB", bytes / (1 << 30)),
+      "ask for fewer by --max-train-samples and --max-test-samples");
   return {.train = make_synthetic(request.seed, Split::kTrain, train),
           .test = make_synthetic(request.seed, Split::kTest, test)};
 }

@@ -111,6 +111,10 @@ int TrainConfig::threads_per_stage() const {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks());
 }
 
+bool has_cuts(const TrainConfig& config) {
+  return config.partition.find_first_of("0123456789") == 0;
+}
+
 void validate(const TrainConfig& config) {
   check_word("--model", config.model, {"alexnet"});
   check_word("--data", config.data, {"auto", "cifar10", "synthetic"});

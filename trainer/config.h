@@ -38,6 +38,9 @@ struct TrainConfig {
   int threads_per_stage() const;
 };
 
+// Whether --partition says where to cut, instead of how to find out.
+bool has_cuts(const TrainConfig& config);
+
 // Throws UsageError, naming the option, for a value out of range, an unknown word, or values that
 // cannot stand together. What depends on the network or the data is checked where these are made.
 void validate(const TrainConfig& config);

@@ -107,12 +107,16 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
     costs = parameter_counts(plans);
     unit = "parameters";
   }
-  const bool explicit_cuts = config_.partition.find_first_of("0123456789") == 0;
+  const bool explicit_cuts = has_cuts(config_);
   partition = explicit_cuts ? partition_from_text(config_.partition, network_.size(), stages)
                             : partition_by_cost(costs, stages);
   partition_text_ =
       fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition, cuts_of(partition));
-  if (stages > 1) note("partition " + partition_text_ + "\n" + describe(partition, costs, unit));
+  if (stages > 1) {
+    std::string table = describe(partition, costs, unit);
+    table.pop_back();  // the note ends the line
+    note("partition " + partition_text_ + "\n" + table);
+  }
   return partition;
 }
 

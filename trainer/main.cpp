@@ -1,8 +1,11 @@
 // The program: exit codes 0; 2 for usage; 1 for everything else.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <new>
 
 #include "core/error.h"
 #include "trainer/train.h"
@@ -12,16 +15,10 @@ namespace {
 int run(int argc, char** argv) {
   using namespace stagecoach;
   const CommandLine line = parse_command_line(argc, argv);
-  switch (line.command) {
-    case Command::kTrain:
-      fmt::print("{}", to_text(train(line.train)));
-      return 0;
-    case Command::kInfo:
-      fmt::print("{}", info_text());
-      return 0;
-    case Command::kNone:
-      break;
-  }
+  if (line.command == Command::kTrain) fmt::print("{}", to_text(train(line.train)));
+  if (line.command == Command::kInfo) fmt::print("{}", info_text());
+  STAGECOACH_CHECK(std::fflush(stdout) == 0, "stagecoach", "to write to the standard output",
+                   std::strerror(errno));
   return line.exit_code;
 }
 
@@ -40,6 +37,8 @@ int main(int argc, char** argv) {
     return fail(error.message(), 2);
   } catch (const stagecoach::Error& error) {
     return fail(error.message(), 1);
+  } catch (const std::bad_alloc&) {
+    return fail("memory: expected enough for this run, got less; use smaller images or batches", 1);
   } catch (const std::exception& error) {
     return fail(error.what(), 1);
   }

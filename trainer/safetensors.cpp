@@ -20,8 +20,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
 
-constexpr const char* kWrite = "write_safetensors";
-constexpr const char* kRead = "SafetensorsFile";
+constexpr const char* kWrite = "safetensors";
+constexpr const char* kRead = "safetensors";
 constexpr const char* kMetadata = "__metadata__";
 constexpr std::int64_t kLengthBytes = 8;
 constexpr std::int64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation

@@ -11,17 +11,26 @@
 #include "data/sampler.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
+#include "trainer/safetensors.h"
 #include "trainer/statistics.h"
 
 namespace stagecoach {
 namespace {
 
-// Before long work; what is asked for must be possible.
-void check_outputs(const TrainConfig& config) {
+// Before long work, of which a download is the longest: what is asked for must be possible.
+void check_request(const TrainConfig& config, const Network& network) {
+  if (config.stages > network.size()) {
+    throw UsageError(
+        "stagecoach train",
+        fmt::format("--stages of at most {}, the layers of {}", network.size(), network.name()),
+        fmt::format("{}", config.stages), "every stage needs a layer");
+  }
+  if (has_cuts(config)) partition_from_text(config.partition, network.size(), config.ranks());
   for (const auto* file :
        {&config.save, &config.metrics, &config.report, &config.trace, &config.svg}) {
     if (!file->empty()) check_writable("stagecoach train", *file);
   }
+  if (!config.init.empty()) SafetensorsFile{config.init};
 }
 
 DataSplits find_data_of(const TrainConfig& config) {
@@ -58,7 +67,7 @@ class Training {
   explicit Training(const TrainConfig& config)
       : config_(config),
         network_(make_alexnet(10, static_cast<float>(config.dropout))),
-        data_((check_outputs(config), find_data_of(config))),
+        data_((check_request(config, network_), find_data_of(config))),
         steps_(count_steps()),
         engine_(network_, config, loader_bytes(),
                 [](const std::string& line) { spdlog::info(line); }),
