@@ -1,0 +1,226 @@
+// The program, asked for what cannot be: one message that helps, exit code 2 for usage and 1 for
+// the rest, and nothing written.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "tests/trainer/engine_run.h"
+#include "tests/trainer/program_run.h"
+#include "trainer/safetensors.h"
+
+namespace stagecoach {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::content_of;
+using testing::expect_error;
+using testing::expect_has;
+using testing::files_in;
+using testing::Options;
+using testing::ProgramResult;
+using testing::run_program;
+using testing::run_train;
+using testing::ScratchFolder;
+using testing::write_text;
+
+class ProgramErrors : public ::testing::Test {
+ protected:
+  std::string file(const std::string& name) const { return folder_.path() / name; }
+
+  // `options` fail and leave the folder as it was, with the files of an old run in it.
+  void expect_failure(Options options, int exit_code, const std::vector<std::string>& parts) {
+    const std::map<std::string, std::string> outputs = {{"--save", "old.safetensors"},
+                                                        {"--metrics", "old.jsonl"},
+                                                        {"--report", "old.json"},
+                                                        {"--trace", "old-trace.json"},
+                                                        {"--svg", "old.svg"}};
+    for (const auto& [option, name] : outputs) {
+      write_text(file(name), "what an old run wrote to " + name);
+      options.try_emplace(option, file(name));
+    }
+    const auto before = files_in(folder_.path());
+    expect_error(run_train(options), exit_code, parts);
+    EXPECT_TRUE(files_in(folder_.path()) == before) << "the folder was changed";
+  }
+
+  const ScratchFolder folder_;
+};
+
+struct Wrong {
+  Options options;
+  std::vector<std::string> parts;  // of the message
+};
+
+TEST_F(ProgramErrors, WrongUsageIsExplained) {
+  const std::vector<Wrong> cases = {
+      {{{"--stagse", "3"}}, {"'--stagse'", "did you mean '--stages'?"}},
+      {{{"--stages", "23"}}, {"--stages of at most 22, the layers of alexnet", "got 23"}},
+      {{{"--stages", "-1"}}, {"--stages of at least 0", "got -1"}},
+      {{{"--stages", "two"}}, {"a whole number after --stages", "'two'"}},
+      {{{"--stages", "2.5"}}, {"a whole number after --stages", "'2.5'"}},
+      {{{"--micro-batches", "0"}}, {"--micro-batches of at least 1", "got 0"}},
+      {{{"--micro-batch-size", "0"}}, {"--micro-batch-size of at least 1", "got 0"}},
+      {{{"--steps", "99999999999999999999"}}, {"a smaller number after --steps"}},
+      {{{"--lr", "fast"}}, {"a number after --lr", "'fast'"}},
+      {{{"--lr", "-1"}}, {"--lr above 0", "got -1"}},
+      {{{"--image-size", "62"}}, {"--image-size of at least 63", "62"}},
+      {{{"--schedule", "1fb1"}}, {"naive, gpipe or 1f1b", "did you mean '1f1b'?"}},
+      {{{"--partition", "22"}}, {"from 1 to 21", "'22'"}},
+      {{{"--partition", "0"}}, {"from 1 to 21", "'0'"}},
+      {{{"--partition", "5,3"}, {"--stages", "3"}}, {"2 ascending numbers", "'5,3'"}},
+      {{{"--partition", "3,10"}}, {"--stages 2", "makes 3 stages"}},
+      {{{"--data-dir", "somewhere"}}, {"--data-dir", "--data synthetic"}},
+      {{{"--epochs", "1"}}, {"--steps or --epochs"}},
+      {{{"--steps", ""}}, {"a whole number after --steps", "'--svg'"}}};  // the next option
+  for (const Wrong& wrong : cases) {
+    SCOPED_TRACE(wrong.options.begin()->first + " " + wrong.options.begin()->second);
+    expect_failure(wrong.options, 2, wrong.parts);
+  }
+  expect_error(run_program({"trian"}), 2, {"'trian'", "did you mean 'train'?"});
+  expect_error(run_program({"--stages", "2"}), 2, {"behind the word train"});
+  expect_error(run_program({"train", "extra"}), 2, {"'extra'"});
+  expect_error(run_program({"train", "-s", "1", "-s", "2"}), 2,
+               {"--steps with one value, got sev"});
+  expect_error(run_program({"train", "--lr"}), 2, {"--lr with one value, got none"});
+  expect_error(run_program({"train", "--stages", ""}), 2,
+               {"a whole number after --stages, got ''"});
+}
+
+// With the default --data auto, what is wrong must not be said after a download.
+TEST_F(ProgramErrors, NothingIsDownloadedForWhatCannotBe) {
+  for (const Options& wrong : {Options{{"--stages", "23"}}, Options{{"--partition", "22"}},
+                               Options{{"--save", "/none/a"}}, Options{{"--init", "/none/a"}}}) {
+    Options options = wrong;
+    options["--data"] = "auto";
+    const ProgramResult result = run_train(options);
+    EXPECT_NE(result.exit_code, 0);
+    EXPECT_EQ(result.err.rfind("stagecoach: error:", 0), 0u) << result.err;  // no warning before it
+  }
+}
+
+TEST_F(ProgramErrors, FoldersWithoutGoodData) {
+  const fs::path data = folder_.path() / "data";
+  const Options options = {{"--data", "auto"}, {"--data-dir", data}};
+  expect_failure(options, 1, {data.string(), "--data-dir", "none of its files"});
+  fs::create_directory(data);
+  expect_failure(options, 1, {data.string(), "none of its files", "data_batch_1.bin"});
+
+  write_text(data / "data_batch_1.bin", "short");
+  expect_failure(options, 1, {"data_batch_1.bin", "30730000 bytes", "got 5 bytes"});
+
+  fs::resize_file(data / "data_batch_1.bin", 30'730'000);  // begins with an 's'
+  expect_failure(options, 1, {"data_batch_1.bin", "a label from 0 to 9", "record 0", "label 115"});
+
+  write_text(data / "data_batch_1.bin", "");
+  fs::resize_file(data / "data_batch_1.bin", 30'730'000);
+  expect_failure(options, 1, {"test_batch.bin", "no such file"});
+}
+
+TEST_F(ProgramErrors, Cifar10ThatCannotBeHadIsNotReplaced) {
+  expect_failure({{"--data", "cifar10"}}, 1, {"no connection", "--data-dir", "--data synthetic"});
+}
+
+TEST_F(ProgramErrors, InitialWeightsThatCannotBeRead) {
+  expect_failure({{"--init", file("none")}}, 1, {file("none"), "No such file"});
+  expect_failure({{"--init", folder_.path()}}, 1, {folder_.path(), "directory"});
+  write_text(file("text"), "these are no weights, but a text of some length");
+  expect_failure({{"--init", file("text")}}, 1, {file("text"), "is it a safetensors file"});
+
+  OwnedTensor tensor(row_major({10}));
+  write_safetensors(file("other"), {{"classifier.6.bias", tensor.tensor}}, {});
+  expect_failure({{"--init", file("other")}}, 1, {file("other"), "'features.0.weight'"});
+  fs::resize_file(file("other"), fs::file_size(file("other")) - 4);
+  expect_failure({{"--init", file("other")}}, 1, {file("other"), "cut off"});
+}
+
+TEST_F(ProgramErrors, PlacesThatCannotBeWritten) {
+  write_text(file("plain"), "a file, not a folder");
+  for (const char* option : {"--save", "--report", "--metrics", "--trace", "--svg"}) {
+    SCOPED_TRACE(option);
+    expect_failure({{option, file("none/x")}}, 1, {"no folder '" + file("none") + "'"});
+    expect_failure({{option, file("plain/x")}}, 1, {"'" + file("plain") + "'"});
+    expect_failure({{option, folder_.path()}}, 1, {"the folder '" + folder_.path().string()});
+  }
+  expect_failure({{"--report", file("same")}, {"--trace", file("same")}}, 2,
+                 {"different files for --report and --trace"});
+}
+
+TEST_F(ProgramErrors, AFullDiskIsNotSilent) {
+  const std::string full = "No space left on device";
+  for (const char* option : {"--save", "--report", "--metrics", "--trace", "--svg"}) {
+    SCOPED_TRACE(option);
+    expect_error(run_train({{option, "/dev/full"}, {"--steps", "1"}}), 1, {"/dev/full", full});
+  }
+  expect_error(run_train({{"--steps", "1"}}, "/dev/full"), 1, {"standard output", full});
+}
+
+TEST_F(ProgramErrors, TooFewImagesForABatch) {
+  expect_failure({{"--max-train-samples", "3"}}, 1,
+                 {"at least one batch of 4 training images", "--micro-batch-size", "got 3"});
+}
+
+TEST_F(ProgramErrors, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
+  const auto start = std::chrono::steady_clock::now();
+  const Options huge = {{"--micro-batch-size", "65536"},
+                        {"--micro-batches", "1"},
+                        {"--image-size", "1024"},
+                        {"--max-train-samples", "65536"},
+                        {"--partition", "time"}};
+  expect_failure(huge, 1, {"memory: expected at most", "GiB", "smaller or fewer micro-batches"});
+  expect_failure({{"--max-train-samples", "2000000000"}}, 1,
+                 {"GiB of images", "--max-train-samples"});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+// AlexNet's weights, drawn from `seed`, with one NaN in features.3.bias.
+void write_weights_with_nan(const fs::path& file) {
+  TrainConfig config;
+  config.stages = 0;
+  config.image_size = 64;
+  config.micro_batch_size = 1;
+  config.micro_batches = 1;
+  testing::EngineRun(make_alexnet(), config).engine.save(file);
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  std::uint64_t length = 0;
+  stream.read(reinterpret_cast<char*>(&length), sizeof length);
+  std::string header(length, '\0');
+  stream.read(header.data(), static_cast<std::streamsize>(length));
+  const auto offset =
+      nlohmann::json::parse(header)["features.3.bias"]["data_offsets"][0].get<std::uint64_t>();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  stream.seekp(static_cast<std::streamoff>(sizeof length + length + offset));
+  stream.write(reinterpret_cast<const char*>(&nan), sizeof nan);
+}
+
+TEST_F(ProgramErrors, NanStopsTheRunAndIsNamed) {
+  const ScratchFolder elsewhere;  // the file is large
+  const fs::path weights = elsewhere.path() / "nan.safetensors";
+  write_weights_with_nan(weights);
+  for (const char* stages : {"0", "2", "4"}) {
+    SCOPED_TRACE(stages);
+    expect_failure({{"--init", weights}, {"--stages", stages}}, 1,
+                   {"training step 1", "features.3 Conv2d", "and in features.3.bias"});
+  }
+}
+
+// What is known of the steps before stays in the metrics; all else is as it was.
+TEST_F(ProgramErrors, ALearningRateThatExplodesStopsTheRun) {
+  write_text(file("weights"), "old");
+  write_text(file("report"), "old");
+  const ProgramResult result = run_train({{"--lr", "1e20"},
+                                          {"--steps", "9"},
+                                          {"--save", file("weights")},
+                                          {"--report", file("report")},
+                                          {"--metrics", file("metrics")}});
+  expect_error(result, 1, {"training step 2", "in the output of layer", "try a smaller --lr"});
+  EXPECT_EQ(content_of(file("weights")), "old");
+  EXPECT_EQ(content_of(file("report")), "old");
+  EXPECT_EQ(nlohmann::json::parse(content_of(file("metrics")))["step"], 1);
+  EXPECT_EQ(files_in(folder_.path()).size(), 3u);
+}
+
+}  // namespace
+}  // namespace stagecoach
