@@ -179,7 +179,8 @@ void add_file_options(CLI::App& app, TrainConfig& c) {
   group.add("--save", c.save, type, "weights at the end (safetensors, torchvision's names)");
   group.add("--metrics", c.metrics, type, "a line of JSON for every step");
   group.add("--report", c.report, type, "the report as JSON");
-  group.add("--trace", c.trace, type, "what each stage did when, for ui.perfetto.dev");
+  group.add("--trace", c.trace, type,
+            "what each stage did when, for ui.perfetto.dev;\nthe last 100 steps");
   group.add("--svg", c.svg, type, "picture of the measured and the predicted timeline");
   group.add_flag("--quiet", c.quiet, "no progress and no notes; warnings remain");
 }

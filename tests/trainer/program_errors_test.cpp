@@ -164,10 +164,10 @@ TEST_F(ProgramErrors, TooFewImagesForABatch) {
 
 TEST_F(ProgramErrors, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
   const auto start = std::chrono::steady_clock::now();
-  const Options huge = {{"--micro-batch-size", "65536"},
+  const Options huge = {{"--micro-batch-size", "8192"},
                         {"--micro-batches", "1"},
-                        {"--image-size", "1024"},
-                        {"--max-train-samples", "65536"},
+                        {"--image-size", "4096"},
+                        {"--max-train-samples", "8192"},
                         {"--partition", "time"}};
   expect_failure(huge, 1, {"memory: expected at most", "GiB", "smaller or fewer micro-batches"});
   expect_failure({{"--max-train-samples", "2000000000"}}, 1,
