@@ -82,10 +82,12 @@ Partition partition_from_text(std::string_view text, int layers, int stages) {
   check_stages("partition", stages, layers);
   const std::string expected =
       stages == 1 ? "no cut for 1 stage"
-                  : fmt::format(
-                        "{} ascending numbers from 1 to {}, separated by commas: the first "
-                        "layer of each stage but the first",
-                        stages - 1, layers - 1);
+      : stages == 2
+          ? fmt::format("one number from 1 to {}: the first layer of the second stage", layers - 1)
+          : fmt::format(
+                "{} ascending numbers from 1 to {}, separated by commas: the first layer of each "
+                "stage but the first",
+                stages - 1, layers - 1);
   Partition partition{{0}, layers};
   for (int cut : numbers_of(text, expected)) partition.first.push_back(cut);
   const bool ascending = std::adjacent_find(partition.first.begin(), partition.first.end(),
@@ -122,10 +124,11 @@ std::string describe(const Partition& partition, const LayerCosts& costs,
                         width, sum > 0 ? 100 * stage_costs[stage] / sum : 0.0);
   }
   const double stages = partition.stages();
-  text +=
-      fmt::format("imbalance {:.1f}%, best possible speed-up {:.3f}\n",
-                  most > 0 ? 100 * (1 - sum / stages / most) : 0.0, most > 0 ? sum / most : 1.0);
-  return text;
+  text += fmt::format("imbalance {:.1f}%", most > 0 ? 100 * (1 - sum / stages / most) : 0.0);
+  // Of anything but time it says little about how fast the stages are.
+  return text + (cost_unit == "ms"
+                     ? fmt::format(", best possible speed-up {:.3f}\n", most > 0 ? sum / most : 1.0)
+                     : fmt::format(" of the {}\n", cost_unit));
 }
 
 }  // namespace stagecoach

@@ -27,8 +27,8 @@ Partition partition_by_cost(const LayerCosts& costs, int stages);
 // stages - 1 ascending numbers in [1, layers).
 Partition partition_from_text(std::string_view text, int layers, int stages);
 
-// A table for people: per stage its layers, cost and share; then the imbalance (1 - mean / max) and
-// the best possible speed-up sum / max.
+// A table for people: per stage its layers, cost and share; then the imbalance (1 - mean / max)
+// and, for costs in "ms", the best possible speed-up sum / max.
 std::string describe(const Partition& partition, const LayerCosts& costs,
                      std::string_view cost_unit);
 

@@ -113,7 +113,7 @@ TEST(Partition, Description) {
   EXPECT_EQ(describe(Partition{{0}, 1}, {0}, "parameters"),
             "stage     layers  cost (parameters)   share\n"
             "    0          0                  0    0.0%\n"
-            "imbalance 0.0%, best possible speed-up 1.000\n");
+            "imbalance 0.0% of the parameters\n");
   EXPECT_THROW(describe(Partition{{0}, 2}, {1}, "ms"), Error);
 }
 
