@@ -14,6 +14,30 @@ Stream& stream_of(int rank, const std::map<int, LinkedStage>& stages) {
   return stages.begin()->second.stage->context().stream();
 }
 
+std::string place_of(int stage, std::string_view kind, int micro_batch) {
+  std::string text = fmt::format("stage {}, {}", stage, kind);
+  return micro_batch < 0 ? text : text + fmt::format(" of micro-batch {}", micro_batch);
+}
+
+// The error with the place where it struck. A NumericError says that itself.
+std::exception_ptr located(const std::exception_ptr& error, int rank, const std::string& place) {
+  const auto wrapped = [&](const std::string& text) {
+    return std::make_exception_ptr(
+        Error(fmt::format("rank {}, {}", rank, place), "no failure", text));
+  };
+  try {
+    std::rethrow_exception(error);
+  } catch (const NumericError&) {
+    return error;
+  } catch (const Error& known) {
+    return wrapped(known.message());
+  } catch (const std::exception& other) {
+    return wrapped(other.what());
+  } catch (...) {
+    return error;
+  }
+}
+
 }  // namespace
 
 MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows) {
@@ -32,6 +56,17 @@ void SpanRecorder::begin(Stream& stream) {
 void SpanRecorder::end_span(Stream& stream, TraceKind kind, int stage, int micro_batch) {
   spans_.push_back({kind, stage, micro_batch, Event()});
   stream.record(spans_.back().end);
+}
+
+SpanRecorder::Failure SpanRecorder::first_failure() const {
+  for (const Span& span : spans_) {
+    try {
+      span.end.synchronize();
+    } catch (...) {
+      return {place_of(span.stage, name_of(span.kind), span.micro_batch), span.end.time()};
+    }
+  }
+  return {"between two steps", Clock::now()};
 }
 
 std::vector<TraceEvent> SpanRecorder::events(Clock::time_point origin, std::int64_t step) const {
@@ -68,20 +103,30 @@ void Executor::run(const Schedule& schedule, const BufferCounts& buffers, const 
   try {
     walk({schedule, buffers, input});
   } catch (...) {
-    for (const auto& [number, linked] : stages_) {
-      for (Channel* channel : {linked.activations_in, linked.activations_out, linked.gradients_in,
-                               linked.gradients_out}) {
-        if (channel != nullptr) channel->abort(std::current_exception());
-      }
-    }
+    failed_at_ = Clock::now();
+    const auto error =
+        located(std::current_exception(), rank_,
+                place_of(current_.stage, name_of(current_.kind), current_.micro_batch));
+    abort_channels(error);
     stream_.reset();
-    throw;
+    std::rethrow_exception(error);
   }
   try {
     stream_.synchronize();
   } catch (...) {
+    const SpanRecorder::Failure failure = spans_.first_failure();
+    failed_at_ = failure.time;
     stream_.reset();
-    throw;
+    std::rethrow_exception(located(std::current_exception(), rank_, failure.place));
+  }
+}
+
+void Executor::abort_channels(const std::exception_ptr& error) {
+  for (const auto& [number, linked] : stages_) {
+    for (Channel* channel : {linked.activations_in, linked.activations_out, linked.gradients_in,
+                             linked.gradients_out}) {
+      if (channel != nullptr) channel->abort(error);
+    }
   }
 }
 
@@ -90,6 +135,7 @@ void Executor::walk(const Step& step) {
   gradients_.clear();
   spans_.begin(stream_);
   for (const Action& action : step.schedule.ranks[static_cast<std::size_t>(rank_)]) {
+    current_ = action;
     run_action(step, action);
   }
   if (step.input.optimizer == nullptr) return;

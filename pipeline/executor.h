@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <map>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/channel.h"
@@ -35,6 +38,12 @@ class SpanRecorder {
   void begin(Stream& stream);
   // What was enqueued since the last mark was `kind`.
   void end_span(Stream& stream, TraceKind kind, int stage, int micro_batch);
+  struct Failure {
+    std::string place;  // "stage 1, F of micro-batch 3"
+    Clock::time_point time;
+  };
+  // The first span that ended with the stream failed; none failed: the last one's end.
+  Failure first_failure() const;
   // In seconds since `origin`. Blocks until the stream has reached the last mark.
   std::vector<TraceEvent> events(Clock::time_point origin, std::int64_t step) const;
 
@@ -64,9 +73,13 @@ class Executor {
   Executor(int rank, std::map<int, LinkedStage> stages);
 
   // Runs this rank's part of one step and returns when it is done. `schedule`: with communication,
-  // checked against `buffers`. Throws the first error of the rank; the channels are aborted with it
-  // when the walk itself failed. Errors of the stream reach the other ranks along events.
+  // checked against `buffers`. Throws the first error of the rank, with the action that it struck
+  // (a NumericError as it is); the channels are aborted with it when the walk itself failed. Errors
+  // of the stream reach the other ranks along events.
   void run(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input);
+
+  // When run() failed: of several ranks, the first one names the cause.
+  Clock::time_point failed_at() const { return failed_at_; }
 
   // Of the last run.
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const {
@@ -75,6 +88,7 @@ class Executor {
 
  private:
   struct Step;  // the arguments of run()
+  void abort_channels(const std::exception_ptr& error);
   void walk(const Step& step);
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
@@ -92,6 +106,8 @@ class Executor {
   std::map<int, LinkedStage> stages_;
   Stream& stream_;
   SpanRecorder spans_;
+  Action current_;  // of the walk
+  Clock::time_point failed_at_;
   // By stage and micro-batch: what has arrived from other ranks.
   std::map<std::pair<int, int>, Tensor> activations_, gradients_;
 };

@@ -9,12 +9,14 @@
 namespace stagecoach {
 namespace {
 
-// The error that came first, of all ranks.
+// The error that came first, of all ranks. Those after it are its echoes along events and channels.
 class FirstError {
  public:
-  void set(std::exception_ptr error) {
+  void set(std::exception_ptr error, Clock::time_point time) {
     std::lock_guard lock(mutex_);
-    if (!error_) error_ = std::move(error);
+    if (error_ && time >= time_) return;
+    error_ = std::move(error);
+    time_ = time;
   }
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
@@ -23,6 +25,7 @@ class FirstError {
  private:
   std::mutex mutex_;
   std::exception_ptr error_;
+  Clock::time_point time_;
 };
 
 std::vector<StageOptions> stage_options(const PipelineOptions& options,
@@ -122,7 +125,7 @@ void Pipeline::run(const StepInput& input) {
       try {
         executors_[rank]->run(schedule, buffers_, input);
       } catch (...) {
-        first_error.set(std::current_exception());
+        first_error.set(std::current_exception(), executors_[rank]->failed_at());
       }
     });
   }

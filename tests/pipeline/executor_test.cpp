@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <tuple>
+#include <type_traits>
 
 #include "pipeline/dependencies.h"
 #include "tests/pipeline/small_job.h"
@@ -154,14 +155,28 @@ struct Failure {
   bool at_once = false;  // when it is called, else when its work runs
 };
 
-// The first linear layer fails.
+constexpr int kFailingLayer = 8;  // the first linear one
+
 Network failing_network(const Failure& failure) {
-  return hooked_network(8, [failure](Context& context, ActionKind kind, std::int64_t micro_batch) {
-    if (kind != failure.kind || micro_batch != failure.micro_batch) return;
-    const auto fail = [] { throw Error("layer", "no failure", "this one"); };
-    if (failure.at_once) fail();
-    context.stream().enqueue(fail);
-  });
+  return hooked_network(kFailingLayer,
+                        [failure](Context& context, ActionKind kind, std::int64_t micro_batch) {
+                          if (kind != failure.kind || micro_batch != failure.micro_batch) return;
+                          const auto fail = [] { throw Error("layer", "no failure", "this one"); };
+                          if (failure.at_once) fail();
+                          context.stream().enqueue(fail);
+                        });
+}
+
+// The layer's error; of a pipeline, with the rank, stage and action that it struck.
+template <typename Loop>
+std::string expected_error(const PipelineOptions& options, const Failure& failure) {
+  const std::string error = "layer: expected no failure, got this one";
+  if (std::is_same_v<Loop, PlainLoop>) return error;
+  int stage = 0;
+  while (options.partition.end(stage) <= kFailingLayer) ++stage;
+  return fmt::format("rank {}, stage {}, {} of micro-batch {}: expected no failure, got {}",
+                     options.schedule.rank_of(stage), stage, name_of(failure.kind),
+                     failure.micro_batch, error);
 }
 
 // Fails with the layer's error, soon, and can be taken down afterwards.
@@ -173,7 +188,7 @@ void expect_failure(const PipelineOptions& options, const Failure& failure) {
   const Clock::time_point start = Clock::now();
   {
     Job<Loop> job(options, failing_network(failure));
-    EXPECT_EQ(error_of([&] { job.train(1); }), "layer: expected no failure, got this one");
+    EXPECT_EQ(error_of([&] { job.train(1); }), expected_error<Loop>(options, failure));
   }
   EXPECT_LT(std::chrono::duration<double>(Clock::now() - start).count(), 5);
 }

@@ -288,8 +288,8 @@ TEST(Pipeline, RefusesWhatDoesNotFitTogether) {
   Job<Pipeline> job(small_options(gpipe_schedule(2, 2), {6}));
   const SmallBatch small(1, 0);
   EXPECT_EQ(error_of([&] { job.loop.run(small.evaluation()); }),
-            "Stage::forward: expected input F32 [3, 3, 16, 16] channels_last, got "
-            "F32 [1, 3, 16, 16] channels_last");
+            "rank 0, stage 0, F of micro-batch 0: expected no failure, got Stage::forward: expected "
+            "input F32 [3, 3, 16, 16] channels_last, got F32 [1, 3, 16, 16] channels_last");
 }
 
 }  // namespace
