@@ -287,9 +287,10 @@ TEST(Pipeline, RefusesWhatDoesNotFitTogether) {
             "check: expected 0B0 before 0W0 on rank 0, got 0W0 at position 2 and 0B0 after it");
   Job<Pipeline> job(small_options(gpipe_schedule(2, 2), {6}));
   const SmallBatch small(1, 0);
-  EXPECT_EQ(error_of([&] { job.loop.run(small.evaluation()); }),
-            "rank 0, stage 0, F of micro-batch 0: expected no failure, got Stage::forward: expected "
-            "input F32 [3, 3, 16, 16] channels_last, got F32 [1, 3, 16, 16] channels_last");
+  EXPECT_EQ(
+      error_of([&] { job.loop.run(small.evaluation()); }),
+      "rank 0, stage 0, F of micro-batch 0: expected no failure, got Stage::forward: expected "
+      "input F32 [3, 3, 16, 16] channels_last, got F32 [1, 3, 16, 16] channels_last");
 }
 
 }  // namespace
