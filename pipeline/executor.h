@@ -42,7 +42,7 @@ class SpanRecorder {
     std::string place;  // "stage 1, F of micro-batch 3"
     Clock::time_point time;
   };
-  // The first span that ended with the stream failed; none failed: the last one's end.
+  // The first span at whose end the stream had failed; now, when there is none.
   Failure first_failure() const;
   // In seconds since `origin`. Blocks until the stream has reached the last mark.
   std::vector<TraceEvent> events(Clock::time_point origin, std::int64_t step) const;
