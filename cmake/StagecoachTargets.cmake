@@ -6,7 +6,7 @@ target_compile_options(stagecoach_options INTERFACE -Wall -Wextra -Wshadow -Wnon
 target_include_directories(stagecoach_options INTERFACE ${CMAKE_SOURCE_DIR})
 if(STAGECOACH_SANITIZE)
   target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}
-                         -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE})
 endif()
 
