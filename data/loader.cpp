@@ -27,13 +27,6 @@ std::int64_t up_to(std::int64_t bound, std::uint32_t word) {
       static_cast<std::uint64_t>(word) * static_cast<std::uint64_t>(bound + 1) >> 32);
 }
 
-// The first `count` items of a tensor whose first dimension is outermost.
-Tensor first_items(Tensor tensor, std::int64_t count) {
-  const Shape& shape = tensor.spec.shape;
-  tensor.spec.shape = {count, shape[1], shape[2], shape[3]};
-  return tensor;
-}
-
 }  // namespace
 
 Batch::Batch(std::int64_t batch, std::int64_t image_size)
@@ -129,10 +122,10 @@ void Loader::fill(std::int64_t number, Batch& batch) {
     labels[i] = dataset_.labels[sample];
     crops.push_back(crop_of(epoch, sample));
   }
-  const Tensor images = first_items(batch.images.tensor, count);
+  const Tensor images = rows_of(batch.images.tensor, 0, count);
   std::memset(static_cast<char*>(images.data) + images.bytes(), 0,
               batch.images.tensor.bytes() - images.bytes());
-  transform_images(context_, images, first_items(raw_.tensor, count), crops, options_.transform);
+  transform_images(context_, images, rows_of(raw_.tensor, 0, count), crops, options_.transform);
 }
 
 ImageCrop Loader::crop_of(std::int64_t epoch, std::int64_t sample) const {

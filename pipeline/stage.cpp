@@ -23,13 +23,13 @@ void check_losses(Stream& stream, const Tensor& losses, const MicroBatch& micro)
   });
 }
 
+}  // namespace
+
 bool all_finite(const Tensor& tensor) {
   if (tensor.spec.dtype != DType::kF32) return true;
   const auto* data = tensor.as<float>();
   return std::all_of(data, data + tensor.elements(), [](float x) { return std::isfinite(x); });
 }
-
-}  // namespace
 
 Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
              const StageOptions& options, Context& context)

@@ -112,4 +112,8 @@ class Stage {
   Context& context_;
 };
 
+// Whether no element is infinity or NaN; true for other types than F32. Reads on the caller's
+// thread.
+bool all_finite(const Tensor& tensor);
+
 }  // namespace stagecoach

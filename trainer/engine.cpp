@@ -44,11 +44,6 @@ std::string cuts_of(const Partition& partition) {
                      fmt::join(partition.first.begin() + 1, partition.first.end(), ","));
 }
 
-bool all_finite(const Tensor& tensor) {
-  const auto* data = tensor.as<float>();
-  return std::all_of(data, data + tensor.elements(), [](float x) { return std::isfinite(x); });
-}
-
 }  // namespace
 
 Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
