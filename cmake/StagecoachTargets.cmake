@@ -1,8 +1,9 @@
 # Compile options of every target, and stagecoach_library(): one static library per floor.
 
 add_library(stagecoach_options INTERFACE)
-target_compile_options(stagecoach_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
-                       -march=${STAGECOACH_ARCH} -ffp-contract=fast -fno-math-errno)
+target_compile_options(stagecoach_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -march=${STAGECOACH_ARCH}
+  -ffp-contract=fast -fno-math-errno>)
 target_include_directories(stagecoach_options INTERFACE ${CMAKE_SOURCE_DIR})
 if(STAGECOACH_SANITIZE)
   target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}
@@ -10,11 +11,12 @@ if(STAGECOACH_SANITIZE)
   target_link_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE})
 endif()
 
-# stagecoach_library(NAME [PUBLIC lib...] [PRIVATE lib...]): every .cpp of the folder NAME, but main.cpp.
+# stagecoach_library(NAME [PUBLIC lib...] [PRIVATE lib...]): every .cpp of the folder NAME, but main.cpp
+# and the backends in its folder cuda.
 function(stagecoach_library name)
   cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|^[a-z]+/cuda/")
   if(NOT sources)
     add_library(stagecoach_${name} INTERFACE)
     target_link_libraries(stagecoach_${name} INTERFACE stagecoach_options ${arg_PUBLIC} ${arg_PRIVATE})

@@ -16,6 +16,9 @@ class Buffer {
   // `bytes` >= 0 of zeros on `device`. Throws Error (with the number of bytes) when there is no
   // memory for it, or when this build has no backend for the device.
   explicit Buffer(std::int64_t bytes, Device device = {});
+  // The same on the host, in pages that stay where they are: GPUs reach them, and copies from and
+  // to a GPU do not block the thread that enqueues them.
+  static Buffer pinned(std::int64_t bytes);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
@@ -33,6 +36,7 @@ class Buffer {
   void* data_ = nullptr;
   std::int64_t bytes_ = 0;
   Device device_;
+  bool pinned_ = false;
 };
 
 // A buffer of exactly one tensor: for tests, tools and data that no plan holds.

@@ -4,6 +4,13 @@
 
 namespace stagecoach {
 
+Context::Context(const Target& target)
+    : target_(target), pool_(target.threads), stream_(Stream::create(target.device)) {}
+
+Context::~Context() {
+  stream_->reset();
+}
+
 void* Context::workspace(const char* operation, std::int64_t bytes) const {
   if (bytes == 0) return nullptr;
   const std::int64_t available = workspace_.defined() ? workspace_.bytes() : 0;

@@ -1,10 +1,14 @@
 // Context: what every operation needs beside its tensors.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <typeindex>
 
 #include "core/buffer.h"
 #include "core/stream.h"
+#include "core/target.h"
 #include "core/thread_pool.h"
 
 namespace stagecoach {
@@ -13,13 +17,17 @@ namespace stagecoach {
 // Operations on one context run one after another, so all of them share the workspace.
 class Context {
  public:
-  // A stream on `device` with `threads` compute threads (>= 1) and no workspace.
-  explicit Context(int threads = 1, Device device = {})
-      : device_(device), pool_(threads), stream_(Stream::create(device)) {}
+  // A stream on the target's device with its compute threads (>= 1) and no workspace.
+  explicit Context(const Target& target = {});
+  // Waits for what is enqueued.
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
 
   Stream& stream() { return *stream_; }
   ThreadPool& pool() { return pool_; }
-  Device device() const { return device_; }
+  const Target& target() const { return target_; }
+  Device device() const { return target_.device; }
   int threads() const { return pool_.threads(); }
 
   // Scratch memory for operations, made once by who planned it. `view` must outlive the context's
@@ -28,11 +36,27 @@ class Context {
   // The workspace; throws Error naming `operation` when it has fewer than `bytes`.
   void* workspace(const char* operation, std::int64_t bytes) const;
 
+  // Where operations on a GPU write 1 when a loss is not finite: host memory that every GPU
+  // reaches, made by who reads it after the step. Null (the default): they do not.
+  void set_failure_flag(std::uint32_t* flag) { failure_flag_ = flag; }
+  std::uint32_t* failure_flag() const { return failure_flag_; }
+
+  // What a backend keeps with a context, such as a library's handle: made from the context when
+  // first asked for, and gone with it.
+  template <typename T>
+  T& extension() {
+    std::shared_ptr<void>& slot = extensions_[typeid(T)];
+    if (!slot) slot = std::make_shared<T>(*this);
+    return *static_cast<T*>(slot.get());
+  }
+
  private:
-  Device device_;
+  Target target_;
   ThreadPool pool_;
   Tensor workspace_;
-  std::unique_ptr<Stream> stream_;  // last: its tasks use the members above
+  std::uint32_t* failure_flag_ = nullptr;
+  std::unique_ptr<Stream> stream_;  // its tasks use the members above
+  std::map<std::type_index, std::shared_ptr<void>> extensions_;
 };
 
 }  // namespace stagecoach

@@ -22,6 +22,11 @@ constexpr std::int64_t size_of(DType dtype) {
   return 0;
 }
 
+// What activations and their gradients may be.
+constexpr bool is_floating(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16;
+}
+
 // The name that safetensors uses: "F32", "BF16", "U8", "I32".
 constexpr std::string_view name_of(DType dtype) {
   switch (dtype) {

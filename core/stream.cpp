@@ -1,35 +1,40 @@
 #include "core/stream.h"
 
-#include <condition_variable>
-#include <mutex>
-
+#include "core/cuda/backend.h"
 #include "core/error.h"
+#include "core/event_state.h"
 #include "core/worker.h"
 
 namespace stagecoach {
 
-struct Event::State {
-  std::mutex mutex;
-  std::condition_variable reached_changed;
-  bool reached = false;
-  Clock::time_point time;
-  std::exception_ptr error;
+void Event::State::reach(const std::exception_ptr& stream_error) {
+  {
+    std::lock_guard lock(mutex);
+    reached = true;
+    time = Clock::now();
+    error = stream_error;
+  }
+  changed.notify_all();
+}
 
-  void reach(const std::exception_ptr& stream_error) {
-    {
-      std::lock_guard lock(mutex);
-      reached = true;
-      time = Clock::now();
-      error = stream_error;
-    }
-    reached_changed.notify_all();
+void Event::State::set_mark(std::shared_ptr<DeviceMark> device_mark) {
+  {
+    std::lock_guard lock(mutex);
+    mark = std::move(device_mark);
   }
-  std::exception_ptr await() {
-    std::unique_lock lock(mutex);
-    reached_changed.wait(lock, [this] { return reached; });
-    return error;
-  }
-};
+  changed.notify_all();
+}
+
+std::shared_ptr<DeviceMark> Event::State::await_mark() {
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [this] { return reached || mark; });
+  return mark;
+}
+
+std::exception_ptr Event::State::await() {
+  const std::shared_ptr<DeviceMark> device_mark = await_mark();
+  return device_mark ? device_mark->await() : error;
+}
 
 Event::Event() : state_(std::make_shared<State>()) {}
 
@@ -39,23 +44,12 @@ void Event::synchronize() const {
 
 Clock::time_point Event::time() const {
   state_->await();
-  return state_->time;
+  return state_->mark ? state_->mark->time() : state_->time;
 }
 
 bool Event::reached() const {
   std::lock_guard lock(state_->mutex);
-  return state_->reached;
-}
-
-void Stream::record(Event& event) {
-  enqueue_always([state = event.state_](std::exception_ptr& error) { state->reach(error); });
-}
-
-void Stream::wait(const Event& event) {
-  enqueue_always([state = event.state_](std::exception_ptr& error) {
-    std::exception_ptr other = state->await();
-    if (other && !error) error = other;
-  });
+  return state_->reached || (state_->mark && state_->mark->reached());
 }
 
 namespace {
@@ -75,6 +69,17 @@ class CpuStream : public Stream {
     });
   }
 
+  void record(Event& event, EventUse) override {
+    enqueue_always([state = state_of(event)](std::exception_ptr& error) { state->reach(error); });
+  }
+
+  void wait(const Event& event) override {
+    enqueue_always([state = state_of(event)](std::exception_ptr& error) {
+      std::exception_ptr other = state->await();
+      if (other && !error) error = other;
+    });
+  }
+
   void synchronize() override {
     worker_.drain();
     if (error_) std::rethrow_exception(error_);
@@ -85,12 +90,13 @@ class CpuStream : public Stream {
     error_ = nullptr;
   }
 
- protected:
-  void enqueue_always(Always task) override {
+ private:
+  // Enqueued work that runs on failed streams too and sees the stream's error (null for none).
+  using Always = std::function<void(std::exception_ptr& error)>;
+  void enqueue_always(Always task) {
     worker_.enqueue([this, task = std::move(task)] { task(error_); });
   }
 
- private:
   std::exception_ptr error_;  // the worker's while it runs, the caller's after drain()
   Worker worker_;
 };
@@ -98,8 +104,7 @@ class CpuStream : public Stream {
 }  // namespace
 
 std::unique_ptr<Stream> Stream::create(Device device) {
-  STAGECOACH_CHECK(device.type == DeviceType::kCpu, "Stream", "device cpu", device.to_string(),
-                   "this build has no CUDA backend");
+  if (device.type == DeviceType::kCuda) return cuda::create_stream(device);
   return std::make_unique<CpuStream>();
 }
 

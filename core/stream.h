@@ -2,7 +2,7 @@
 //
 // A CPU stream is a real queue with a thread of its own, so the order that callers build from
 // events is the same code on CPU and GPU, and a forgotten wait is a data race that
-// ThreadSanitizer finds.
+// ThreadSanitizer finds. A GPU's stream is the driver's: operations launch kernels on it.
 #pragma once
 
 #include <chrono>
@@ -38,23 +38,29 @@ class Event {
   std::shared_ptr<State> state_;
 };
 
+// What an event is for. On a GPU, one that only orders streams is cheaper, and in a captured graph
+// only one that takes the time can be read after a launch.
+enum class EventUse { kOrder, kTime };
+
 class Stream {
  public:
-  // A new stream on `device`; throws Error when this build has no backend for it.
+  // A new stream on `device`; throws Error when this build has no backend for it, or the machine
+  // no such device.
   static std::unique_ptr<Stream> create(Device device = {});
   virtual ~Stream() = default;
 
   virtual Device device() const = 0;
 
   // CPU streams: runs `task` after everything enqueued before; returns at once. An exception of a
-  // task makes the stream fail: later tasks are skipped, marks are still reached.
+  // task makes the stream fail: later tasks are skipped, marks are still reached. Throws Error on
+  // the stream of a GPU, which runs kernels only.
   virtual void enqueue(std::function<void()> task) = 0;
 
   // Marks this point of the stream. One event is recorded once.
-  void record(Event& event);
+  virtual void record(Event& event, EventUse use = EventUse::kOrder) = 0;
   // What is enqueued after this runs only when the event's mark is reached. The event may be
-  // recorded later, by another thread.
-  void wait(const Event& event);
+  // recorded later, by another thread; a GPU's stream then blocks the caller until it is.
+  virtual void wait(const Event& event) = 0;
   // Blocks the caller until everything enqueued has run; throws the first error. The error stays
   // with the stream until reset().
   virtual void synchronize() = 0;
@@ -62,9 +68,7 @@ class Stream {
   virtual void reset() = 0;
 
  protected:
-  // Enqueued work that runs on failed streams too and sees the stream's error (null for none).
-  using Always = std::function<void(std::exception_ptr& error)>;
-  virtual void enqueue_always(Always task) = 0;
+  static const std::shared_ptr<Event::State>& state_of(const Event& event) { return event.state_; }
 };
 
 }  // namespace stagecoach

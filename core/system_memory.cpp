@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/cuda/backend.h"
 #include "core/error.h"
 
 namespace stagecoach {
@@ -56,13 +57,18 @@ std::int64_t process_peak_bytes() {
   return field_of("/proc/self/status", "VmHWM:", 1024).value_or(0);
 }
 
-void check_memory(const std::string& what, std::int64_t bytes) {
-  const std::int64_t available = available_memory_bytes();
-  STAGECOACH_CHECK(
-      bytes <= available, "memory",
-      fmt::format("at most {:.1f} GiB, which this machine has left, for {}", gib(available), what),
-      fmt::format("{:.1f} GiB", gib(bytes)),
-      "use smaller images, or smaller or fewer micro-batches");
+std::int64_t available_memory_bytes(Device device) {
+  return device.type == DeviceType::kCuda ? cuda::device_info(device).free_memory_bytes
+                                          : available_memory_bytes();
+}
+
+void check_memory(const std::string& what, std::int64_t bytes, Device device,
+                  const std::string& hint) {
+  const std::int64_t available = available_memory_bytes(device);
+  STAGECOACH_CHECK(bytes <= available, "memory",
+                   fmt::format("at most {:.1f} GiB, which {} has left, for {}", gib(available),
+                               device == Device{} ? "this machine" : device.to_string(), what),
+                   fmt::format("{:.1f} GiB", gib(bytes)), hint);
 }
 
 }  // namespace stagecoach

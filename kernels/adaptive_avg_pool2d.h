@@ -6,7 +6,8 @@
 
 namespace stagecoach {
 
-// output [N, C, OH, OW] from input [N, C, H, W], channels_last fp32, all sizes >= 1.
+// output [N, C, OH, OW] from input [N, C, H, W], channels_last F32 or (on a GPU) BF16, all
+// sizes >= 1.
 void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input);
 void adaptive_avg_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad);
 

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/conv2d.h"
+#include "kernels/cuda/conv2d.h"
 #include "kernels/dispatch.h"
 
 namespace stagecoach {
@@ -15,7 +16,7 @@ void check_options(const Conv2dOptions& options) {
 }
 
 void check_operand(const char* name, const TensorSpec& spec) {
-  STAGECOACH_CHECK(spec.shape.rank() == 4 && spec.dtype == DType::kF32 &&
+  STAGECOACH_CHECK(spec.shape.rank() == 4 && is_floating(spec.dtype) &&
                        spec.format == MemoryFormat::kChannelsLast && spec.elements() > 0,
                    "conv2d", fmt::format("{} F32 channels_last of rank 4, not empty", name),
                    spec.to_string());
@@ -47,32 +48,41 @@ cpu::Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
           .options = options};
 }
 
-TensorSpec output_of(const cpu::Conv2dShape& shape) {
-  return channels_last(shape.images, shape.outputs, shape.out_h, shape.out_w);
+TensorSpec output_of(const cpu::Conv2dShape& shape, DType dtype) {
+  return channels_last(shape.images, shape.outputs, shape.out_h, shape.out_w, dtype);
 }
 
 }  // namespace
 
 TensorSpec conv2d_output(const TensorSpec& input, const TensorSpec& weight,
                          const Conv2dOptions& options) {
-  return output_of(shape_of(input, weight, options));
+  STAGECOACH_CHECK(input.dtype == weight.dtype, "conv2d", "input and weight of one dtype",
+                   fmt::format("{} and {}", input.to_string(), weight.to_string()));
+  return output_of(shape_of(input, weight, options), input.dtype);
 }
 
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
-                                    const Conv2dOptions& options, int threads) {
+                                    const Conv2dOptions& options, const Target& target) {
   const cpu::Conv2dShape shape = shape_of(input, weight, options);
-  return cpu::choose_conv2d(shape).workspace_bytes(shape, threads);
+  if (target.device.type == DeviceType::kCuda) {
+    return cuda::conv2d_workspace_bytes(input, weight, options, target);
+  }
+  return cpu::choose_conv2d(shape).workspace_bytes(shape, target.threads);
 }
 
 void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    const Conv2dOptions& options) {
+                    const Conv2dOptions& options, Activation activation) {
   constexpr const char* kName = "conv2d_forward";
-  require_cpu(kName, context);
+  check_floating(kName, "input", context, input.spec);
   const cpu::Conv2dShape shape = shape_of(input.spec, weight.spec, options);
-  check_tensor(kName, "output", output, output_of(shape));
+  check_tensor(kName, "output", output, conv2d_output(input.spec, weight.spec, options));
   check_tensor(kName, "input", input, input.spec);
   check_tensor(kName, "weight", weight, weight.spec);
-  check_tensor(kName, "bias", bias, row_major({shape.outputs}));
+  check_tensor(kName, "bias", bias, row_major({shape.outputs}, input.spec.dtype));
+  if (on_cuda(context)) {
+    return cuda::conv2d_forward(context, output, input, weight, bias, options, activation);
+  }
+  check_no_activation(kName, activation);
   const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
   void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
   context.stream().enqueue([=, &context, &algorithm] {
@@ -84,11 +94,15 @@ void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight
 void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
                            const Conv2dOptions& options) {
   constexpr const char* kName = "conv2d_backward_input";
-  require_cpu(kName, context);
+  check_floating(kName, "input_grad", context, input_grad.spec);
   const cpu::Conv2dShape shape = shape_of(input_grad.spec, weight.spec, options);
-  check_tensor(kName, "output_grad", output_grad, output_of(shape));
+  check_tensor(kName, "output_grad", output_grad,
+               conv2d_output(input_grad.spec, weight.spec, options));
   check_tensor(kName, "input_grad", input_grad, input_grad.spec);
   check_tensor(kName, "weight", weight, weight.spec);
+  if (on_cuda(context)) {
+    return cuda::conv2d_backward_input(context, input_grad, output_grad, weight, options);
+  }
   const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
   void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
   context.stream().enqueue([=, &context, &algorithm] {
@@ -101,12 +115,18 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
                             GradientMode mode) {
   constexpr const char* kName = "conv2d_backward_weight";
-  require_cpu(kName, context);
+  check_floating(kName, "input", context, input.spec);
   const cpu::Conv2dShape shape = shape_of(input.spec, weight_grad.spec, options);
-  check_tensor(kName, "output_grad", output_grad, output_of(shape));
+  check_tensor(kName, "output_grad", output_grad, output_of(shape, input.spec.dtype));
   check_tensor(kName, "input", input, input.spec);
-  check_tensor(kName, "weight_grad", weight_grad, weight_grad.spec);
+  TensorSpec gradient = weight_grad.spec;
+  gradient.dtype = DType::kF32;
+  check_tensor(kName, "weight_grad", weight_grad, gradient);
   check_tensor(kName, "bias_grad", bias_grad, row_major({shape.outputs}));
+  if (on_cuda(context)) {
+    return cuda::conv2d_backward_weight(context, weight_grad, bias_grad, output_grad, input,
+                                        options, mode);
+  }
   const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
   void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
   context.stream().enqueue([=, &context, &algorithm] {

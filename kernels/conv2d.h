@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/context.h"
+#include "kernels/activation.h"
 #include "kernels/gradient_mode.h"
 
 namespace stagecoach {
@@ -12,24 +13,26 @@ struct Conv2dOptions {
   std::int64_t padding_h = 0, padding_w = 0;  // >= 0, zeros on both sides
 };
 
-// Input [N, C, H, W] and weight [O, C, KH, KW], both channels_last fp32, give the output
-// [N, O, (H + 2 padding_h - KH) / stride_h + 1, ...] channels_last. Throws Error for anything else.
+// Input [N, C, H, W] and weight [O, C, KH, KW], both channels_last F32 or both (on a GPU) BF16,
+// give the output [N, O, (H + 2 padding_h - KH) / stride_h + 1, ...] channels_last of the same
+// dtype, as all activations and their gradients are. Throws Error for anything else.
 TensorSpec conv2d_output(const TensorSpec& input, const TensorSpec& weight,
                          const Conv2dOptions& options);
 
-// Bytes of workspace that the three operations need on a context with `threads` threads.
+// Bytes of workspace that the three operations need on a context of this target.
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
-                                    const Conv2dOptions& options, int threads);
+                                    const Conv2dOptions& options, const Target& target);
 
-// output = input * weight + bias. bias [O].
+// output = activation(input * weight + bias). bias [O], dtype of the input. On the CPU without an
+// activation.
 void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    const Conv2dOptions& options);
+                    const Conv2dOptions& options, Activation activation = Activation::kNone);
 
 // input_grad = gradient with respect to the input (B).
 void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
                            const Conv2dOptions& options);
 
-// weight_grad and bias_grad (W), written or added to as `mode` says.
+// weight_grad and bias_grad (W), F32 whatever the input is, written or added to as `mode` says.
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
                             GradientMode mode);

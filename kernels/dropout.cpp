@@ -1,6 +1,7 @@
 #include "kernels/dropout.h"
 
 #include "kernels/cpu/dropout.h"
+#include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 
 namespace stagecoach {
@@ -9,16 +10,16 @@ namespace {
 // Forward and backward are one operation: zero by the mask, scale the rest.
 void apply(const char* operation, Context& context, const Tensor& output, const Tensor& input,
            const DropoutMask& mask) {
-  require_cpu(operation, context);
-  STAGECOACH_CHECK(input.spec.dtype == DType::kF32 && input.shape().rank() == 2 &&
-                       input.spec.format == MemoryFormat::kRowMajor,
-                   operation, "F32 [N, F] row_major", input.spec.to_string());
+  check_floating(operation, "input", context, input.spec);
+  STAGECOACH_CHECK(input.shape().rank() == 2 && input.spec.format == MemoryFormat::kRowMajor,
+                   operation, "input [N, F] row_major", input.spec.to_string());
   STAGECOACH_CHECK(mask.p >= 0.0f && mask.p < 1.0f, operation, "p in [0, 1)",
                    fmt::format("p = {}", mask.p));
   STAGECOACH_CHECK(mask.layer < 65536, operation, "layer below 65536",
                    fmt::format("layer {}", mask.layer));
   check_tensor(operation, "input", input, input.spec);
   check_tensor(operation, "output", output, input.spec);
+  if (on_cuda(context)) return cuda::dropout(context, output, input, mask);
   context.stream().enqueue([=, &context] {
     cpu::dropout(context.pool(), input.shape()[0], input.shape()[1], output.as<float>(),
                  input.as<float>(), mask);

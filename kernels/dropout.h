@@ -17,7 +17,8 @@ struct DropoutMask {
   std::uint32_t first_sample = 0;  // index of row 0 in the global batch
 };
 
-// `output` and `input`: fp32 [N, F] row-major; they may be the same tensor.
+// `output` and `input`: F32 or (on a GPU) BF16 [N, F] row-major; they may be the same tensor. On a
+// GPU the step is that of the last begin_step() (kernels/step.h) instead of the mask's.
 void dropout_forward(Context& context, Tensor output, Tensor input, const DropoutMask& mask);
 // `input_grad` may be `output_grad`.
 void dropout_backward(Context& context, Tensor input_grad, Tensor output_grad,

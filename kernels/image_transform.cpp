@@ -43,7 +43,8 @@ ImageCrop center_crop(const ImageTransform& transform) {
 
 void transform_images(Context& context, Tensor output, Tensor images,
                       std::span<const ImageCrop> crops, const ImageTransform& transform) {
-  require_cpu(kName, context);
+  STAGECOACH_CHECK(!on_cuda(context), kName, "a context on the CPU", context.device().to_string(),
+                   "transform_samples() is its counterpart on a GPU");
   check_transform(transform);
   const TensorSpec& spec = images.spec;
   STAGECOACH_CHECK(spec.dtype == DType::kU8 && spec.shape.rank() == 4 && spec.shape[1] == 3 &&

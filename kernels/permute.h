@@ -5,7 +5,8 @@
 
 namespace stagecoach {
 
-// `output` and `input`: fp32, the same rank-4 shape, different formats (equal formats: a copy).
+// `output` and `input`: F32 or (on a GPU) BF16, the same rank-4 shape, different formats (equal
+// formats: a copy).
 void permute_format(Context& context, Tensor output, Tensor input);
 
 }  // namespace stagecoach

@@ -5,7 +5,7 @@
 
 namespace stagecoach {
 
-// Any fp32 shape. `output` may be `input`.
+// Any shape, F32 or (on a GPU) BF16. `output` may be `input`.
 void relu_forward(Context& context, Tensor output, Tensor input);
 
 // input_grad = output_grad where output > 0, else 0. `input_grad` may be `output_grad`.

@@ -6,12 +6,14 @@
 
 namespace stagecoach {
 
-// For logits [N, C] fp32 and labels [N] I32 in [0, C):
+// For logits [N, C] F32 or (on a GPU) BF16 and labels [N] I32 in [0, C):
 //   losses [N] fp32: -log softmax(logits)[label], computed with the maximum subtracted;
 //   correct [N] I32: 1 where the largest logit (the first of equals) is the label, else 0;
-//   logits_grad [N, C] fp32: (softmax - onehot) * scale. scale = 1 / (size of the global batch)
-//   gives the gradient of the mean. `logits_grad` may be the same tensor as `logits`.
-// A label out of range fails the stream with an Error that names the row.
+//   logits_grad [N, C], dtype of the logits: (softmax - onehot) * scale. scale = 1 / (size of the
+//   global batch) gives the gradient of the mean. `logits_grad` may be the same tensor as `logits`.
+// A label out of range fails the stream with an Error that names the row; on a GPU its loss is NaN.
+// There a loss that is not finite raises the context's failure flag, and optimizers on contexts
+// with the same flag then leave the weights alone.
 void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
                            Tensor logits, Tensor labels, float scale);
 

@@ -7,7 +7,7 @@
 namespace stagecoach {
 
 // Logical element e (row-major order of the shape, whatever the format) becomes
-// (2 * uniform01(stream.word(e)) - 1) * bound. fp32.
+// (2 * uniform01(stream.word(e)) - 1) * bound. F32 or (on a GPU) BF16.
 void fill_uniform(Context& context, Tensor output, float bound, const RandomStream& stream);
 
 }  // namespace stagecoach

@@ -20,7 +20,7 @@ fi
 
 # -z: names with blanks; deleted files that git still lists are left out. In a container, the folder
 # may belong to another user, which git refuses unless told.
-mapfile -d '' -t tracked < <(git -c safe.directory="$root" ls-files -z -- '*.h' '*.cpp')
+mapfile -d '' -t tracked < <(git -c safe.directory="$root" ls-files -z -- '*.h' '*.cpp' '*.cu')
 sources=()
 for file in "${tracked[@]}"; do
   if [[ -f $file ]]; then sources+=("$file"); fi

@@ -1,0 +1,66 @@
+# The CUDA backend. STAGECOACH_CUDA: AUTO (where toolkit and cuDNN's headers are found), ON, OFF.
+#
+# The floors call the backend's functions and do not know which one they get: each program links one
+# of these object libraries beside them.
+#   stagecoach_backend            CUDA where it was found, else core/cuda/absent.cpp and its like
+#   stagecoach_simulated_backend  for tests: the same sources on a CUDA runtime that runs on the CPU
+set(STAGECOACH_CUDA "OFF" CACHE STRING "the CUDA backend: AUTO, ON or OFF")
+set_property(CACHE STAGECOACH_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(STAGECOACH_HAVE_CUDA OFF)
+
+# CMake 3.25 knows CUDA up to C++17.
+macro(stagecoach_enable_cuda)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90-real)
+  endif()
+  enable_language(CUDA)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  # In the program itself: it then starts where CUDA is not installed. cuDNN, cuBLASLt and NCCL are
+  # loaded when they are first needed.
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+endmacro()
+
+if(NOT STAGECOACH_CUDA STREQUAL "OFF")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    stagecoach_enable_cuda()
+    find_package(CUDAToolkit 13.0)
+    find_package(CUDNN 9)
+    if(CUDAToolkit_FOUND AND CUDNN_FOUND)
+      set(STAGECOACH_HAVE_CUDA ON)
+    endif()
+  endif()
+  if(STAGECOACH_CUDA STREQUAL "ON" AND NOT STAGECOACH_HAVE_CUDA)
+    message(FATAL_ERROR "STAGECOACH_CUDA=ON needs nvcc and the CUDA toolkit, 13.0 or newer (set "
+                        "CUDACXX or PATH), and cuDNN 9 with its headers (set CUDNN_ROOT)")
+  endif()
+endif()
+message(STATUS "CUDA backend: ${STAGECOACH_HAVE_CUDA}")
+
+file(GLOB STAGECOACH_CUDA_SOURCES CONFIGURE_DEPENDS core/cuda/*.cpp kernels/cuda/*.cpp kernels/cuda/*.cu)
+list(FILTER STAGECOACH_CUDA_SOURCES EXCLUDE REGEX "/absent\\.cpp$")
+
+if(STAGECOACH_HAVE_CUDA)
+  add_library(stagecoach_backend OBJECT ${STAGECOACH_CUDA_SOURCES})
+  # --expt-relaxed-constexpr: kernels call the constexpr functions of core.
+  target_compile_options(stagecoach_backend PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo -Werror all-warnings
+    -Wdefault-stream-launch -Xcompiler=-Wall,-Wextra,-march=${STAGECOACH_ARCH}>)
+  target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels PRIVATE CUDA::cudart_static
+                        nlohmann_json::nlohmann_json)
+  target_include_directories(stagecoach_backend SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})
+  # Where the libraries were when this was built; LD_LIBRARY_PATH comes first.
+  get_filename_component(cudnn_folder ${CUDNN_LIBRARY} DIRECTORY)
+  set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR} ${cudnn_folder})
+else()
+  add_library(stagecoach_backend OBJECT core/cuda/absent.cpp kernels/cuda/absent.cpp)
+  target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels)
+endif()
+target_link_libraries(stagecoach_backend PUBLIC ${CMAKE_DL_LIBS})

@@ -1,0 +1,143 @@
+#include "core/cuda/runtime.h"
+
+#include <algorithm>
+
+#include "core/cuda/backend.h"
+#include "core/error.h"
+
+namespace stagecoach::cuda {
+namespace {
+
+std::string version_text(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+// Why there is no GPU, from what counting them returned.
+std::string reason_of(cudaError_t status) {
+  int driver = 0;
+  const bool known = cudaDriverGetVersion(&driver) == cudaSuccess;
+  switch (status) {
+    case cudaSuccess:
+    case cudaErrorNoDevice:
+      return "the driver sees no GPU (is CUDA_VISIBLE_DEVICES empty?)";
+    case cudaErrorInsufficientDriver:
+      if (known && driver > 0) {
+        return fmt::format("the driver is for CUDA {}, too old for this build's {}",
+                           version_text(driver), version_text(CUDART_VERSION));
+      }
+      return "no NVIDIA driver is installed";
+    case cudaErrorStubLibrary:
+      return "the driver library is the toolkit's stub, not the driver's";
+    default:
+      return fmt::format("{}: {}", cudaGetErrorName(status), cudaGetErrorString(status));
+  }
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* call, std::source_location place) {
+  if (status == cudaSuccess) [[likely]] {
+    return;
+  }
+  cudaGetLastError();  // an error that does not last must not be found by the next call
+  throw Error(call, "success",
+              fmt::format("{}: {}", cudaGetErrorName(status), cudaGetErrorString(status)), "",
+              place);
+}
+
+void use(Device device) {
+  static thread_local int current = -1;
+  if (current == device.index) return;
+  STAGECOACH_CUDA_CHECK(cudaSetDevice(device.index));
+  current = device.index;
+}
+
+int device_count(std::string* why_none) {
+  int count = 0;  // not written where counting fails
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) {
+    cudaGetLastError();
+    count = 0;
+  }
+  if (count == 0 && why_none != nullptr) *why_none = reason_of(status);
+  return count;
+}
+
+DeviceInfo device_info(Device device) {
+  std::string why;
+  const int count = device_count(&why);
+  STAGECOACH_CHECK(
+      device.index >= 0 && device.index < count, device.to_string(),
+      count == 0 ? std::string("a GPU") : fmt::format("a GPU from cuda:0 to cuda:{}", count - 1),
+      count == 0 ? "none: " + why : "no such GPU", "or use --device cpu");
+  use(device);
+  cudaDeviceProp properties;
+  STAGECOACH_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index));
+  std::size_t free = 0, total = 0;
+  STAGECOACH_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return {properties.name,
+          properties.major,
+          properties.minor,
+          properties.multiProcessorCount,
+          static_cast<std::int64_t>(total),
+          static_cast<std::int64_t>(free)};
+}
+
+std::string runtime_versions() {
+  int driver = 0, runtime = 0;
+  STAGECOACH_CUDA_CHECK(cudaDriverGetVersion(&driver));
+  STAGECOACH_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  return fmt::format("{}, runtime {}",
+                     driver == 0 ? "no driver" : "driver for CUDA " + version_text(driver),
+                     version_text(runtime));
+}
+
+void* allocate(std::int64_t bytes, Device device) {
+  device_info(device);  // throws where there is no such GPU
+  void* memory = nullptr;
+  const auto size = static_cast<std::size_t>(bytes > 0 ? bytes : 1);
+  const cudaError_t status = cudaMalloc(&memory, size);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw Error("Buffer", fmt::format("{} bytes of memory on {}", bytes, device.to_string()),
+                fmt::format("{} bytes that are free", device_info(device).free_memory_bytes),
+                "use fewer or smaller micro-batches, or more stages on more GPUs");
+  }
+  STAGECOACH_CUDA_CHECK(status);
+  try {
+    // On a stream of its own: nothing runs on the default stream.
+    const std::unique_ptr<Stream> stream = create_stream(device);
+    STAGECOACH_CUDA_CHECK(cudaMemsetAsync(memory, 0, size, native_stream(*stream)));
+    stream->synchronize();
+  } catch (...) {
+    deallocate(memory, device);
+    throw;
+  }
+  return memory;
+}
+
+// Errors are dropped where an owner ends: there is nobody left to tell, and the driver has told
+// somebody before.
+void deallocate(void* memory, Device device) noexcept {
+  try {
+    use(device);
+    cudaFree(memory);
+  } catch (...) {
+  }
+  cudaGetLastError();
+}
+
+void* allocate_pinned(std::int64_t bytes) {
+  void* memory = nullptr;
+  const auto size = static_cast<std::size_t>(bytes > 0 ? bytes : 1);
+  STAGECOACH_CUDA_CHECK(cudaHostAlloc(&memory, size, cudaHostAllocPortable | cudaHostAllocMapped));
+  std::fill_n(static_cast<char*>(memory), size, '\0');
+  return memory;
+}
+
+void deallocate_pinned(void* memory) noexcept {
+  cudaFreeHost(memory);
+  cudaGetLastError();
+}
+
+}  // namespace stagecoach::cuda

@@ -1,0 +1,28 @@
+// The CUDA runtime: checked calls, the current GPU, the driver's stream behind a Stream. Included
+// by the files of core/cuda and kernels/cuda only.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <source_location>
+
+#include "core/context.h"
+
+namespace stagecoach::cuda {
+
+// Throws Error naming the call, the error's symbol and text, and the place, unless `status` is
+// success.
+void check(cudaError_t status, const char* call,
+           std::source_location place = std::source_location::current());
+
+// Makes the device current in the calling thread.
+void use(Device device);
+
+cudaStream_t native_stream(Stream& stream);
+inline cudaStream_t native_stream(Context& context) {
+  return native_stream(context.stream());
+}
+
+}  // namespace stagecoach::cuda
+
+#define STAGECOACH_CUDA_CHECK(call) ::stagecoach::cuda::check((call), #call)

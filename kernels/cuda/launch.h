@@ -1,0 +1,71 @@
+// What the kernels share: launching on a context, 16-byte accesses, the choice of the element type.
+// Kernels use no shared memory and no barriers; each thread takes items in a grid-stride loop.
+#pragma once
+
+#include <algorithm>
+
+#include "core/bfloat16.h"
+#include "core/cuda/runtime.h"
+
+namespace stagecoach::cuda {
+
+inline constexpr int kThreads = 256;  // of a block
+
+// The first item of this thread, and how many further the next one is.
+__device__ inline std::int64_t first_item() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline std::int64_t item_stride() {
+  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+}
+
+// `kSize` elements that are read and written by one access: of 16 bytes where kSize is kPack<T>.
+template <typename T, int kSize>
+struct alignas(sizeof(T) * kSize) Pack {
+  T values[kSize];
+};
+template <typename T>
+inline constexpr int kPack = 16 / static_cast<int>(sizeof(T));
+
+template <typename T, int kSize>
+__device__ inline Pack<T, kSize> load(const T* from) {
+  return *reinterpret_cast<const Pack<T, kSize>*>(from);
+}
+template <typename T, int kSize>
+__device__ inline void store(T* to, const Pack<T, kSize>& pack) {
+  *reinterpret_cast<Pack<T, kSize>*>(to) = pack;
+}
+
+// Whether rows of `columns` elements of T at these addresses can be read in packs of 16 bytes.
+template <typename T, typename... Pointers>
+bool packable(std::int64_t columns, const Pointers*... pointers) {
+  const auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+  return columns % kPack<T> == 0 && (aligned(pointers) && ...);
+}
+
+// Calls body(T{}) for the element type of an activation.
+template <typename Body>
+void with_element_type(DType dtype, const Body& body) {
+  if (dtype == DType::kBF16) {
+    body(BFloat16{});
+  } else {
+    body(float{});
+  }
+}
+
+// Enqueues `kernel` with one thread for each of `items`, or so many that each takes several.
+template <typename... Parameters, typename... Arguments>
+void launch(Context& context, std::int64_t items, void (*kernel)(Parameters...),
+            Arguments... arguments) {
+  constexpr std::int64_t kMostBlocks = std::int64_t{1} << 20;
+  if (items == 0) return;
+  use(context.device());
+  cudaLaunchConfig_t config = {};
+  config.gridDim =
+      dim3(static_cast<unsigned>(std::min((items + kThreads - 1) / kThreads, kMostBlocks)));
+  config.blockDim = dim3(kThreads);
+  config.stream = native_stream(context);
+  STAGECOACH_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+}
+
+}  // namespace stagecoach::cuda

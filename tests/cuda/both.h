@@ -1,0 +1,122 @@
+// Runs an operation on the simulated GPU and on the CPU, from the same inputs.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <vector>
+
+#include "core/bfloat16.h"
+#include "core/copy.h"
+#include "tests/kernels/tensors.h"
+
+namespace stagecoach::testing {
+
+inline constexpr Device kGpu{DeviceType::kCuda, 0};
+
+// Tensors as floats, whatever their type; bytes and integers too.
+using Values = std::vector<std::vector<float>>;
+
+inline std::vector<float> values_of(const Tensor& tensor) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+    switch (tensor.spec.dtype) {
+      case DType::kF32:
+        values.push_back(tensor.as<float>()[i]);
+        break;
+      case DType::kBF16:
+        values.push_back(static_cast<float>(tensor.as<BFloat16>()[i]));
+        break;
+      case DType::kU8:
+        values.push_back(tensor.as<std::uint8_t>()[i]);
+        break;
+      case DType::kI32:
+        values.push_back(static_cast<float>(tensor.as<std::int32_t>()[i]));
+        break;
+    }
+  }
+  return values;
+}
+
+// Random values in [-1, 1) that BF16 holds exactly; other types than F32 and BF16 are zeros.
+inline std::deque<OwnedTensor> random_inputs(const std::vector<TensorSpec>& specs,
+                                             std::uint64_t seed) {
+  std::deque<OwnedTensor> tensors;
+  for (const TensorSpec& spec : specs) {
+    OwnedTensor& owned = tensors.emplace_back(spec);
+    const RandomStream stream{seed++, RandomUse::kSyntheticData};
+    for (std::int64_t i = 0; i < spec.elements(); ++i) {
+      const BFloat16 value(2.0f * uniform01(stream.word(static_cast<std::uint64_t>(i))) - 1.0f);
+      if (spec.dtype == DType::kBF16) owned.tensor.as<BFloat16>()[i] = value;
+      if (spec.dtype == DType::kF32) owned.tensor.as<float>()[i] = static_cast<float>(value);
+    }
+  }
+  return tensors;
+}
+
+// Copies of `inputs` go to the GPU; run(context, tensors) works on them; all come back.
+template <typename Run>
+Values on_gpu(const std::deque<OwnedTensor>& inputs, const Run& run, const Target& target) {
+  Context context(target);
+  std::deque<OwnedTensor> owned;
+  std::vector<Tensor> tensors;
+  for (const OwnedTensor& input : inputs) {
+    tensors.push_back(owned.emplace_back(input.tensor.spec, target.device).tensor);
+    copy(context.stream(), tensors.back(), input.tensor);
+  }
+  run(context, tensors);
+  Values values;
+  for (const Tensor& tensor : tensors) {
+    values.push_back(values_of(to_host(context.stream(), tensor).tensor));
+  }
+  return values;
+}
+template <typename Run>
+Values on_gpu(const std::deque<OwnedTensor>& inputs, const Run& run) {
+  return on_gpu(inputs, run, Target(1, kGpu));
+}
+
+// The same on the CPU in F32; what is BF16 among the inputs is rounded to BF16 afterwards.
+template <typename Run>
+Values on_cpu(const std::deque<OwnedTensor>& inputs, const Run& run) {
+  Context context(1);
+  std::deque<OwnedTensor> owned;
+  std::vector<Tensor> tensors;
+  for (const OwnedTensor& input : inputs) {
+    TensorSpec spec = input.tensor.spec;
+    if (spec.dtype == DType::kBF16) spec.dtype = DType::kF32;
+    tensors.push_back(owned.emplace_back(spec).tensor);
+    const std::vector<float> values = values_of(input.tensor);
+    if (spec.dtype == DType::kF32) {
+      std::copy(values.begin(), values.end(), tensors.back().as<float>());
+    } else {
+      std::memcpy(tensors.back().data, input.tensor.data, input.tensor.bytes());
+    }
+  }
+  run(context, tensors);
+  context.stream().synchronize();
+  Values values;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    values.push_back(values_of(tensors[i]));
+    if (inputs[i].tensor.spec.dtype != DType::kBF16) continue;
+    for (float& value : values.back()) value = static_cast<float>(BFloat16(value));
+  }
+  return values;
+}
+
+// Element types and sizes: of packs and threads, and of neither.
+struct ElementCase {
+  DType dtype;
+  std::int64_t elements;
+};
+inline std::vector<ElementCase> element_cases() {
+  std::vector<ElementCase> cases;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const std::int64_t elements : {1, 7, 8, 256, 1000, 4096, 70001}) {
+      cases.push_back({dtype, elements});
+    }
+  }
+  return cases;
+}
+
+}  // namespace stagecoach::testing

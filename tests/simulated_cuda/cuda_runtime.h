@@ -1,0 +1,151 @@
+// A CUDA runtime that runs on the CPU, for tests: the sources of core/cuda and kernels/cuda compile
+// against this header with an ordinary C++ compiler instead of against NVIDIA's.
+//
+// Streams are threads with queues, so what lacks an event between two streams is a data race that
+// ThreadSanitizer finds; memory of a GPU is the heap's, so AddressSanitizer finds what lies
+// outside. Threads of a kernel run one after another: kernels with barriers do not work. Calls
+// check what the driver checks: the current device, what may not be called during a capture, a
+// capture's joins. Only what this project calls is here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <tuple>
+
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(...)
+#define CUDART_VERSION 13000
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorStubLibrary = 34,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorNotReady = 600,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905,
+};
+
+struct uint3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+struct dim3 {
+  dim3(unsigned width = 1, unsigned height = 1, unsigned depth = 1)
+      : x(width), y(height), z(depth) {}
+  unsigned x, y, z;
+};
+inline thread_local uint3 blockIdx, threadIdx;
+inline thread_local dim3 blockDim, gridDim;
+
+namespace simulated {
+struct Stream;
+struct Event;
+struct Graph;
+
+// How many GPUs there are, and the memory of each; for tests of what goes wrong. The first count is
+// in the environment variable SIMULATED_CUDA_DEVICES, or 2.
+void set_device_count(int count);
+void set_memory_bytes(std::size_t bytes);
+// Runs `task` as the next work of `stream`, or captures it.
+cudaError_t enqueue(Stream* stream, std::function<void()> task);
+}  // namespace simulated
+
+using cudaStream_t = simulated::Stream*;
+using cudaEvent_t = simulated::Event*;
+using cudaGraph_t = simulated::Graph*;
+using cudaGraphExec_t = simulated::Graph*;
+
+const char* cudaGetErrorName(cudaError_t error);
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+
+struct cudaDeviceProp {
+  char name[256];
+  int major, minor, multiProcessorCount;
+};
+struct cudaFuncAttributes {
+  int numRegs;
+};
+cudaError_t cudaDriverGetVersion(int* version);
+cudaError_t cudaRuntimeGetVersion(int* version);
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
+template <typename Function>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, Function*) {
+  return cudaSuccess;
+}
+
+inline constexpr unsigned cudaHostAllocPortable = 1, cudaHostAllocMapped = 2;
+enum cudaMemcpyKind { cudaMemcpyDefault = 4 };
+cudaError_t cudaMalloc(void** memory, std::size_t bytes);
+cudaError_t cudaFree(void* memory);
+cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags);
+cudaError_t cudaFreeHost(void* memory);
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device,
+                                std::size_t bytes, cudaStream_t stream);
+
+inline constexpr unsigned cudaStreamNonBlocking = 1;
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+
+inline constexpr unsigned cudaEventDefault = 0, cudaEventDisableTiming = 2;
+inline constexpr unsigned cudaEventRecordDefault = 0, cudaEventRecordExternal = 1;
+inline constexpr unsigned cudaEventWaitDefault = 0;
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags);
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return cudaEventRecordWithFlags(event, stream, cudaEventRecordDefault);
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  std::size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+};
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments... arguments) {
+  const std::tuple<Parameters...> copies(arguments...);
+  return simulated::enqueue(config->stream,
+                            [grid = config->gridDim, block = config->blockDim, kernel, copies] {
+                              gridDim = grid;
+                              blockDim = block;
+                              for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
+                                for (threadIdx.x = 0; threadIdx.x < block.x; ++threadIdx.x)
+                                  std::apply(kernel, copies);
+                              }
+                            });
+}
