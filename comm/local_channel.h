@@ -1,5 +1,4 @@
-// Channel between two ranks (threads) of one process on one device: hands memory over, copies
-// nothing.
+// Channels between two ranks of one process.
 #pragma once
 
 #include <memory>
@@ -8,6 +7,9 @@
 
 namespace stagecoach {
 
+// On one device: hands memory over, copies nothing.
 std::unique_ptr<Channel> make_local_channel();
+// On two devices: receive() copies the message into the consumer's buffer, on the consumer's stream.
+std::unique_ptr<Channel> make_copying_channel();
 
 }  // namespace stagecoach

@@ -1,8 +1,10 @@
 #include "data/loader.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "core/copy.h"
 #include "core/error.h"
 #include "core/philox.h"
 
@@ -29,8 +31,9 @@ std::int64_t up_to(std::int64_t bound, std::uint32_t word) {
 
 }  // namespace
 
-Batch::Batch(std::int64_t batch, std::int64_t image_size)
-    : images(channels_last(batch, 3, image_size, image_size)), labels({DType::kI32, {batch}}) {}
+Batch::Batch(std::int64_t batch, std::int64_t image_size, DType dtype, Device device)
+    : images(channels_last(batch, 3, image_size, image_size, dtype), device),
+      labels({DType::kI32, {batch}}, device) {}
 
 Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, LoaderOptions options,
                std::int64_t first, std::function<std::int64_t(std::int64_t)> epoch_of)
@@ -38,15 +41,27 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
       order_(std::move(order)),
       options_(std::move(options)),
       epoch_of_(std::move(epoch_of)),
-      raw_({DType::kU8, {batch, dataset.channels, dataset.height, dataset.width}}),
       next_number_(first),
       ready_(2),
-      context_(options_.threads) {
+      context_(options_.target) {
   check_dataset(dataset);
   STAGECOACH_CHECK(batch > 0, "Loader", "a batch of at least one sample", fmt::format("{}", batch));
   STAGECOACH_CHECK(first >= 0, "Loader", "a first batch >= 0", fmt::format("{}", first));
   for (int i = 0; i < 2; ++i) {
-    batches_.push_back(std::make_unique<Batch>(batch, options_.transform.crop));
+    batches_.push_back(
+        std::make_unique<Batch>(batch, options_.transform.crop, options_.dtype, context_.device()));
+  }
+  if (context_.device().type == DeviceType::kCuda) {
+    resident_ = std::make_unique<ResidentImages>(context_, dataset.size(), dataset.height,
+                                                 dataset.pixels.data(), dataset.labels.data(),
+                                                 options_.transform);
+    const TensorSpec samples = row_major({batch, 4}, DType::kI32);
+    for (int i = 0; i < 2; ++i) {
+      chosen_.push_back(Buffer::pinned(samples.bytes()));
+      samples_.emplace_back(samples, context_.device());
+    }
+  } else {
+    raw_.emplace(row_major({batch, dataset.channels, dataset.height, dataset.width}, DType::kU8));
   }
   prepare(next_number_);
 }
@@ -72,7 +87,7 @@ const Batch* Loader::next() {
 }
 
 std::int64_t Loader::bytes() const {
-  std::int64_t bytes = 0;
+  std::int64_t bytes = resident_ ? resident_->bytes() : 0;
   for (const auto& batch : batches_) {
     bytes += batch->images.buffer.bytes() + batch->labels.buffer.bytes();
   }
@@ -85,6 +100,10 @@ void Loader::prepare(std::int64_t number) {
   ready_[number % 2] = ready;
   Batch& batch = *batches_[number % 2];
   Stream& stream = context_.stream();
+  if (resident_) {
+    fill_on_gpu(number, batch);
+    return stream.record(ready);
+  }
   stream.enqueue([this, number, ready, &batch, &stream]() mutable {
     // The transform is enqueued behind this task, so only then can its end be marked.
     try {
@@ -97,27 +116,35 @@ void Loader::prepare(std::int64_t number) {
   });
 }
 
+// The samples of a batch, checked.
+std::vector<std::int64_t> Loader::samples_of(std::int64_t number) const {
+  std::vector<std::int64_t> samples = order_(number);
+  const std::int64_t capacity = batches_[0]->labels.tensor.elements();
+  STAGECOACH_CHECK(std::ssize(samples) <= capacity, "Loader",
+                   fmt::format("at most {} samples in batch {}", capacity, number),
+                   fmt::format("{}", samples.size()));
+  for (const std::int64_t sample : samples) {
+    STAGECOACH_CHECK(sample >= 0 && sample < dataset_.size(), "Loader",
+                     fmt::format("samples of batch {} in [0, {})", number, dataset_.size()),
+                     fmt::format("{}", sample));
+  }
+  return samples;
+}
+
 // Runs on the stream's thread and leaves the transform to its next task.
 void Loader::fill(std::int64_t number, Batch& batch) {
-  const std::vector<std::int64_t> samples = order_(number);
-  const auto count = static_cast<std::int64_t>(samples.size());
-  const std::int64_t capacity = batch.labels.tensor.elements();
-  STAGECOACH_CHECK(count <= capacity, "Loader",
-                   fmt::format("at most {} samples in batch {}", capacity, number),
-                   fmt::format("{}", count));
+  const std::vector<std::int64_t> samples = samples_of(number);
+  const std::int64_t count = std::ssize(samples);
   std::memset(batch.labels.tensor.data, 0, batch.labels.tensor.bytes());
   batch.count = count;
   if (count == 0) return;
 
   const std::int64_t epoch = epoch_of_(number);
-  auto* raw = raw_.tensor.as<std::uint8_t>();
+  auto* raw = raw_->tensor.as<std::uint8_t>();
   auto* labels = batch.labels.tensor.as<std::int32_t>();
   std::vector<ImageCrop> crops;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t sample = samples[i];
-    STAGECOACH_CHECK(sample >= 0 && sample < dataset_.size(), "Loader",
-                     fmt::format("samples of batch {} in [0, {})", number, dataset_.size()),
-                     fmt::format("{}", sample));
     std::memcpy(raw + i * dataset_.image_bytes(), dataset_.image(sample), dataset_.image_bytes());
     labels[i] = dataset_.labels[sample];
     crops.push_back(crop_of(epoch, sample));
@@ -125,7 +152,28 @@ void Loader::fill(std::int64_t number, Batch& batch) {
   const Tensor images = rows_of(batch.images.tensor, 0, count);
   std::memset(static_cast<char*>(images.data) + images.bytes(), 0,
               batch.images.tensor.bytes() - images.bytes());
-  transform_images(context_, images, rows_of(raw_.tensor, 0, count), crops, options_.transform);
+  transform_images(context_, images, rows_of(raw_->tensor, 0, count), crops, options_.transform);
+}
+
+// Rows behind the batch's samples repeat the last one: what is computed of them is not counted.
+void Loader::fill_on_gpu(std::int64_t number, Batch& batch) {
+  const std::vector<std::int64_t> samples = samples_of(number);
+  batch.count = std::ssize(samples);
+  if (samples.empty()) return;
+  const std::int64_t epoch = epoch_of_(number);
+  const Tensor& table = samples_[number % 2].tensor;
+  const Tensor chosen = chosen_[number % 2].view(table.spec);
+  auto* row = chosen.as<std::int32_t>();
+  for (std::int64_t i = 0; i < table.shape()[0]; ++i, row += 4) {
+    const std::int64_t sample = samples[static_cast<std::size_t>(std::min(i, batch.count - 1))];
+    const ImageCrop crop = crop_of(epoch, sample);
+    row[0] = static_cast<std::int32_t>(sample);
+    row[1] = static_cast<std::int32_t>(crop.top);
+    row[2] = static_cast<std::int32_t>(crop.left);
+    row[3] = crop.flip ? 1 : 0;
+  }
+  copy(context_.stream(), table, chosen);
+  transform_samples(context_, batch.images.tensor, batch.labels.tensor, *resident_, table);
 }
 
 ImageCrop Loader::crop_of(std::int64_t epoch, std::int64_t sample) const {

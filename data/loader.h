@@ -1,14 +1,17 @@
-// Loader: prepares the next batch while the current one trains.
+// Loader: prepares the next batch while the current one trains. On the CPU its thread makes network
+// input of the images; on a GPU, where all images of the data set then lie, a kernel does.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/context.h"
 #include "core/worker.h"
 #include "data/dataset.h"
 #include "kernels/image_transform.h"
+#include "kernels/resident_images.h"
 
 namespace stagecoach {
 
@@ -21,15 +24,16 @@ struct LoaderOptions {
   ImageTransform transform;
   Augmentation augmentation;
   std::uint64_t seed = 0;  // of the augmentation: RandomStream{seed, kAugmentation, epoch, sample}
-  int threads = 1;
+  Target target;           // where batches are prepared and lie
+  DType dtype = DType::kF32;  // of the network's input; BF16 on a GPU only
 };
 
-// A prepared batch: images [B, 3, S, S] fp32 channels_last, labels [B] I32.
+// A prepared batch: images [B, 3, S, S] channels_last, labels [B] I32, on the loader's device.
 struct Batch {
-  explicit Batch(std::int64_t batch, std::int64_t image_size);
+  Batch(std::int64_t batch, std::int64_t image_size, DType dtype = DType::kF32, Device device = {});
   OwnedTensor images;
   OwnedTensor labels;
-  std::int64_t count = 0;  // samples filled, from the front; the rest are zeros with label 0
+  std::int64_t count = 0;  // samples filled, from the front; the rest is no part of the batch
 };
 
 // Which samples of the data set batch number `i` holds; empty ends the sequence.
@@ -55,19 +59,20 @@ class Loader {
   // (the first one, which nobody could have prepared before, is not counted).
   double waited_seconds() const { return waited_seconds_; }
   std::int64_t waits() const { return waits_; }
-  // Bytes of the two batch buffers.
+  // Bytes of the two batch buffers, and on a GPU of the data set.
   std::int64_t bytes() const;
 
  private:
   void prepare(std::int64_t number);
+  std::vector<std::int64_t> samples_of(std::int64_t number) const;
   void fill(std::int64_t number, Batch& batch);
+  void fill_on_gpu(std::int64_t number, Batch& batch);
   ImageCrop crop_of(std::int64_t epoch, std::int64_t sample) const;
 
   const Dataset& dataset_;
   BatchOrder order_;
   LoaderOptions options_;
   std::function<std::int64_t(std::int64_t)> epoch_of_;
-  OwnedTensor raw_;                              // bytes of the images of one batch
   std::vector<std::unique_ptr<Batch>> batches_;  // two, used in turn
   std::int64_t next_number_ = 0;                 // of the batch that next() hands out
   bool first_call_ = true;
@@ -75,6 +80,11 @@ class Loader {
   std::int64_t waits_ = 0;
   std::vector<Event> ready_;  // of batches_
   Context context_;
+  std::optional<OwnedTensor> raw_;  // on the CPU: bytes of the images of one batch
+  // On a GPU: the data set; and for each of batches_ its samples, on the host and there.
+  std::unique_ptr<ResidentImages> resident_;
+  std::vector<Buffer> chosen_;
+  std::vector<OwnedTensor> samples_;
 };
 
 }  // namespace stagecoach

@@ -17,14 +17,14 @@ class AdaptiveAvgPool2d final : public Layer {
     return fmt::format("AdaptiveAvgPool2d({}x{})", out_h_, out_w_);
   }
 
-  LayerPlan plan(const TensorSpec& input, int) const override {
-    STAGECOACH_CHECK(input.shape.rank() == 4 && input.dtype == DType::kF32 &&
+  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+    STAGECOACH_CHECK(input.shape.rank() == 4 && is_floating(input.dtype) &&
                          input.format == MemoryFormat::kChannelsLast && input.elements() > 0,
                      "AdaptiveAvgPool2d", "input F32 channels_last of rank 4, not empty",
                      input.to_string());
     LayerPlan plan;
     plan.input = input;
-    plan.output = channels_last(input.shape[0], input.shape[1], out_h_, out_w_);
+    plan.output = channels_last(input.shape[0], input.shape[1], out_h_, out_w_, input.dtype);
     return plan;
   }
 

@@ -22,18 +22,20 @@ class Conv2d final : public Layer {
                        padding_text(options_.padding_h, options_.padding_w));
   }
 
-  LayerPlan plan(const TensorSpec& input, int threads) const override {
+  LayerPlan plan(const TensorSpec& input, const Target& target) const override {
     // conv2d_output() would blame the weight.
     STAGECOACH_CHECK(input.shape.rank() == 4 && input.shape[1] == in_channels_, "Conv2d",
                      fmt::format("input [N, {}, H, W]", in_channels_), input.to_string());
     const TensorSpec weight = channels_last(out_channels_, in_channels_, kernel_, kernel_);
     const float bound =
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(in_channels_ * kernel_ * kernel_)));
+    TensorSpec used = weight;  // by the operations
+    used.dtype = input.dtype;
     LayerPlan plan;
     plan.input = input;
-    plan.output = conv2d_output(input, weight, options_);
+    plan.output = conv2d_output(input, used, options_);
     plan.parameters = {{"weight", weight, bound}, {"bias", row_major({out_channels_}), bound}};
-    plan.workspace_bytes = conv2d_workspace_bytes(input, weight, options_, threads);
+    plan.workspace_bytes = conv2d_workspace_bytes(input, used, options_, target);
     plan.input_needed_by_weight = true;
     return plan;
   }
@@ -41,7 +43,7 @@ class Conv2d final : public Layer {
   void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
                std::uint32_t) const override {
     conv2d_forward(context, tensors.output, tensors.input, tensors.parameters[0],
-                   tensors.parameters[1], options_);
+                   tensors.parameters[1], options_, tensors.activation);
   }
 
   void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
@@ -53,6 +55,10 @@ class Conv2d final : public Layer {
   void backward_weight(Context& context, const BackwardWeightTensors& tensors) const override {
     conv2d_backward_weight(context, tensors.parameter_grads[0], tensors.parameter_grads[1],
                            tensors.output_grad, tensors.input, options_, tensors.mode);
+  }
+
+  bool fuses_relu_after(const Target& target) const override {
+    return target.device.type == DeviceType::kCuda;
   }
 
  private:

@@ -22,8 +22,8 @@ class Dropout final : public Layer {
 
   std::string describe() const override { return fmt::format("Dropout({})", p_); }
 
-  LayerPlan plan(const TensorSpec& input, int) const override {
-    STAGECOACH_CHECK(input.dtype == DType::kF32 && input.shape.rank() >= 1 && input.elements() > 0,
+  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+    STAGECOACH_CHECK(is_floating(input.dtype) && input.shape.rank() >= 1 && input.elements() > 0,
                      "Dropout", "input F32 of rank >= 1, not empty", input.to_string());
     LayerPlan plan;
     plan.input = input;

@@ -7,12 +7,12 @@ namespace {
 
 TensorSpec flat(const TensorSpec& input) {
   const Shape& shape = input.shape;
-  return row_major({shape[0], shape[1] * shape[2] * shape[3]});
+  return row_major({shape[0], shape[1] * shape[2] * shape[3]}, input.dtype);
 }
 
 // A flat tensor as the row-major image whose elements it holds.
 Tensor as_image(Tensor tensor, const TensorSpec& image) {
-  tensor.spec = row_major(image.shape);
+  tensor.spec = row_major(image.shape, image.dtype);
   return tensor;
 }
 
@@ -20,8 +20,8 @@ class Flatten final : public Layer {
  public:
   std::string describe() const override { return "Flatten()"; }
 
-  LayerPlan plan(const TensorSpec& input, int) const override {
-    STAGECOACH_CHECK(input.shape.rank() == 4 && input.dtype == DType::kF32 &&
+  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+    STAGECOACH_CHECK(input.shape.rank() == 4 && is_floating(input.dtype) &&
                          input.format == MemoryFormat::kChannelsLast && input.elements() > 0,
                      "Flatten", "input F32 channels_last of rank 4, not empty", input.to_string());
     LayerPlan plan;

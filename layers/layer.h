@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/context.h"
+#include "kernels/activation.h"
 #include "kernels/gradient_mode.h"
 
 namespace stagecoach {
@@ -29,6 +30,13 @@ struct LayerPlan {
   bool in_place = false;             // output may be the input's memory, and likewise the gradients
   bool input_needed_by_weight = false;  // W reads the input
   bool output_needed_by_input = false;  // B reads the output
+
+  // What a neighbour does of this layer's work, and the other way round; set by Network::plan from
+  // the network alone, so it does not depend on how the network is split.
+  Activation activation = Activation::kNone;  // F applies the ReLU that follows, too
+  bool input_from_relu = false;   // B is that of the ReLU before, too (see MaxPool2dInput)
+  bool forward_is_copy = false;   // F finds its work done
+  bool backward_is_copy = false;  // B likewise
 };
 
 // Which micro-batch runs: all that dropout may depend on.
@@ -42,8 +50,10 @@ struct MicroBatch {
 
 struct ForwardTensors {
   Tensor output, input;
-  std::span<const Tensor> parameters;  // in the plan's order
-  std::span<const Tensor> saved;       // in the plan's order
+  std::span<const Tensor> parameters;         // in the plan's order
+  std::span<const Tensor> saved;              // in the plan's order
+  Activation activation = Activation::kNone;  // of the plan
+  bool input_from_relu = false;               // of the plan
 };
 struct BackwardInputTensors {
   Tensor input_grad, output_grad;
@@ -64,9 +74,16 @@ class Layer {
   // Kind, for people: "Conv2d(3, 64, kernel 11x11, stride 4, padding 2)".
   virtual std::string describe() const = 0;
 
-  // Throws Error naming the layer's kind when the input does not fit. `threads`: compute threads
-  // of the context that will run it (the workspace depends on it, results never do).
-  virtual LayerPlan plan(const TensorSpec& input, int threads) const = 0;
+  // Throws Error naming the layer's kind when the input does not fit. `target`: what will run it
+  // (the workspace depends on it). Activations and gradients have the input's dtype; parameters and
+  // their gradients are F32, and where the input is BF16 the operations get BF16 copies of them.
+  virtual LayerPlan plan(const TensorSpec& input, const Target& target) const = 0;
+
+  // Whether the layer is a ReLU; whether its forward can apply one that follows; whether its
+  // backward can be that of one before too.
+  virtual bool is_relu() const { return false; }
+  virtual bool fuses_relu_after(const Target&) const { return false; }
+  virtual bool fuses_relu_before(const Target&) const { return false; }
 
   // Enqueue on the context's stream. The operations they call check every tensor.
   virtual void forward(Context& context, const ForwardTensors& tensors, const MicroBatch& micro,

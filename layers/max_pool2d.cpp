@@ -17,7 +17,7 @@ class MaxPool2d final : public Layer {
                        padding_text(options_.padding_h, options_.padding_w));
   }
 
-  LayerPlan plan(const TensorSpec& input, int) const override {
+  LayerPlan plan(const TensorSpec& input, const Target&) const override {
     LayerPlan plan;
     plan.input = input;
     plan.output = max_pool2d_output(input, options_);
@@ -29,13 +29,20 @@ class MaxPool2d final : public Layer {
 
   void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
                std::uint32_t) const override {
-    max_pool2d_forward(context, tensors.output, tensors.saved[0], tensors.input, options_);
+    max_pool2d_forward(
+        context, tensors.output, tensors.saved[0], tensors.input, options_,
+        tensors.input_from_relu ? MaxPool2dInput::kOutputOfRelu : MaxPool2dInput::kAny);
   }
 
   void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
                       std::uint32_t) const override {
     max_pool2d_backward(context, tensors.input_grad, tensors.output_grad, tensors.saved[0],
                         options_);
+  }
+
+  bool fuses_relu_before(const Target& target) const override {
+    return target.device.type == DeviceType::kCuda &&
+           options_.kernel_h * options_.kernel_w <= kNoPlace;
   }
 
  private:

@@ -28,17 +28,35 @@ Network::Network(std::string name, std::vector<NamedLayer> layers)
   }
 }
 
-std::vector<LayerPlan> Network::plan(const TensorSpec& input, int threads) const {
+std::vector<LayerPlan> Network::plan(const TensorSpec& input, const Target& target) const {
   std::vector<LayerPlan> plans;
   for (int i = 0; i < size(); ++i) {
     const TensorSpec& fed = plans.empty() ? input : plans.back().output;
     try {
-      plans.push_back(layers_[i].layer->plan(fed, threads));
+      plans.push_back(layers_[i].layer->plan(fed, target));
     } catch (const Error& error) {
       throw Error(place_of(i, layers_[i]), "an input that fits", fed.to_string(), error.message());
     }
   }
+  for (int i = 0; i < size(); ++i) {
+    if (layers_[i].layer->is_relu()) fuse_relu(i, target, plans);
+  }
   return plans;
+}
+
+// A convolution can apply the ReLU to what it writes, and applying it again changes nothing. A pool
+// can let no gradient through to what the ReLU cut off; then the ReLU has nothing to do in B, and
+// need not keep its output for it.
+void Network::fuse_relu(int i, const Target& target, std::vector<LayerPlan>& plans) const {
+  if (i > 0 && layers_[i - 1].layer->fuses_relu_after(target)) {
+    plans[i - 1].activation = Activation::kRelu;
+    plans[i].forward_is_copy = true;
+  }
+  if (i + 1 < size() && layers_[i + 1].layer->fuses_relu_before(target)) {
+    plans[i + 1].input_from_relu = true;
+    plans[i].backward_is_copy = true;
+    plans[i].output_needed_by_input = false;
+  }
 }
 
 std::vector<NamedParameter> parameters_of(const Network& network,

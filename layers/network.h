@@ -30,11 +30,14 @@ class Network {
   int size() const { return static_cast<int>(layers_.size()); }
   const NamedLayer& operator[](int i) const { return layers_.at(i); }
 
-  // One plan per layer for an input of this spec; an error names the layer ("features.3 (Conv2d
+  // One plan per layer for an input of this spec, with what neighbours do of each other's work; an
+  // error names the layer ("features.3 (Conv2d
   // ...)") and is thrown before anything runs.
-  std::vector<LayerPlan> plan(const TensorSpec& input, int threads) const;
+  std::vector<LayerPlan> plan(const TensorSpec& input, const Target& target) const;
 
  private:
+  void fuse_relu(int i, const Target& target, std::vector<LayerPlan>& plans) const;
+
   std::string name_;
   std::vector<NamedLayer> layers_;
 };

@@ -8,10 +8,11 @@ namespace {
 
 class Relu final : public Layer {
  public:
+  bool is_relu() const override { return true; }
   std::string describe() const override { return "ReLU()"; }
 
-  LayerPlan plan(const TensorSpec& input, int) const override {
-    STAGECOACH_CHECK(input.dtype == DType::kF32, "ReLU", "input F32", input.to_string());
+  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+    STAGECOACH_CHECK(is_floating(input.dtype), "ReLU", "input F32", input.to_string());
     LayerPlan plan;
     plan.input = input;
     plan.output = input;

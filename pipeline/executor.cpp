@@ -50,12 +50,12 @@ MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64
 void SpanRecorder::begin(Stream& stream) {
   spans_.clear();
   start_ = Event();
-  stream.record(start_);
+  stream.record(start_, EventUse::kTime);
 }
 
 void SpanRecorder::end_span(Stream& stream, TraceKind kind, int stage, int micro_batch) {
   spans_.push_back({kind, stage, micro_batch, Event()});
-  stream.record(spans_.back().end);
+  stream.record(spans_.back().end, EventUse::kTime);
 }
 
 SpanRecorder::Failure SpanRecorder::first_failure() const {
@@ -104,9 +104,7 @@ void Executor::run(const Schedule& schedule, const BufferCounts& buffers, const 
     walk({schedule, buffers, input});
   } catch (...) {
     failed_at_ = Clock::now();
-    const auto error =
-        located(std::current_exception(), rank_,
-                place_of(current_.stage, name_of(current_.kind), current_.micro_batch));
+    const auto error = located_here(std::current_exception());
     abort_channels(error);
     stream_.reset();
     std::rethrow_exception(error);
@@ -130,17 +128,35 @@ void Executor::abort_channels(const std::exception_ptr& error) {
   }
 }
 
+std::exception_ptr Executor::located_here(const std::exception_ptr& error) const {
+  return located(error, rank_,
+                 place_of(current_.stage, name_of(current_.kind), current_.micro_batch));
+}
+
 void Executor::walk(const Step& step) {
+  begin();
+  for (const Action& action : step.schedule.ranks[static_cast<std::size_t>(rank_)]) {
+    act(step.schedule, step.buffers, step.input, action);
+  }
+  update(step.input);
+}
+
+void Executor::begin() {
   activations_.clear();
   gradients_.clear();
   spans_.begin(stream_);
-  for (const Action& action : step.schedule.ranks[static_cast<std::size_t>(rank_)]) {
-    current_ = action;
-    run_action(step, action);
-  }
-  if (step.input.optimizer == nullptr) return;
+}
+
+void Executor::act(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input,
+                   const Action& action) {
+  current_ = action;
+  run_action({schedule, buffers, input}, action);
+}
+
+void Executor::update(const StepInput& input) {
+  if (input.optimizer == nullptr) return;
   for (const auto& [number, linked] : stages_) {
-    linked.stage->optimizer_step(*step.input.optimizer, step.input.micro.step);
+    linked.stage->optimizer_step(*input.optimizer, input.micro.step);
     spans_.end_span(stream_, TraceKind::kOptimizer, number, -1);
   }
 }
@@ -156,9 +172,11 @@ void Executor::run_action(const Step& step, const Action& action) {
     case ActionKind::kBackwardWeight:
       return backward_weight(step, action, linked);
     case ActionKind::kReceiveActivation:
-      return receive(*linked.activations_in, activations_[key], action);
+      return receive(*linked.activations_in, linked.stage->received_input(action.micro_batch),
+                     activations_[key], action);
     case ActionKind::kReceiveGradient:
-      return receive(*linked.gradients_in, gradients_[key], action);
+      return receive(*linked.gradients_in, linked.stage->received_output_grad(action.micro_batch),
+                     gradients_[key], action);
     case ActionKind::kSendActivation:
       return send(*linked.activations_out, linked.stage->output(action.micro_batch), action);
     case ActionKind::kSendGradient:
@@ -204,10 +222,11 @@ void Executor::backward_weight(const Step& step, const Action& action, const Lin
   release(linked.gradients_in, action);
 }
 
-void Executor::receive(Channel& channel, Tensor& message, const Action& action) {
+void Executor::receive(Channel& channel, const Tensor& buffer, Tensor& message,
+                       const Action& action) {
   channel.await(action.micro_batch, stream_);
   end_span(TraceKind::kWait, action);
-  message = channel.receive(action.micro_batch, {}, stream_);
+  message = channel.receive(action.micro_batch, buffer, stream_);
   end_span(TraceKind::kReceive, action);
 }
 

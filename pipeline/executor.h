@@ -81,6 +81,16 @@ class Executor {
   // When run() failed: of several ranks, the first one names the cause.
   Clock::time_point failed_at() const { return failed_at_; }
 
+  // The parts of run() but for the waiting, for a caller that walks all ranks' actions on one
+  // thread, each after what it depends on.
+  void begin();
+  void act(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input,
+           const Action& action);
+  void update(const StepInput& input);  // the optimizer, where the input has one
+  // An error of act(), with the action that it struck.
+  std::exception_ptr located_here(const std::exception_ptr& error) const;
+  SpanRecorder& spans() { return spans_; }
+
   // Of the last run.
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const {
     return spans_.events(origin, step);
@@ -94,7 +104,7 @@ class Executor {
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
   void backward_input(const Step& step, const Action& action, const LinkedStage& linked);
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
-  void receive(Channel& channel, Tensor& message, const Action& action);
+  void receive(Channel& channel, const Tensor& buffer, Tensor& message, const Action& action);
   void send(Channel& channel, const Tensor& message, const Action& action);
   void release(Channel* channel, const Action& action);
   void wait_released(Channel* channel, const Action& action, int message);

@@ -52,6 +52,7 @@ class Planner {
     plan_parameters();
     plan_slots();
     plan_gradients();
+    plan_received();
     std::int64_t workspace = 0;
     for (const LayerPlan& layer : layers_) workspace = std::max(workspace, layer.workspace_bytes);
     plan_.workspace = plan_.arena.add("workspace", workspace);
@@ -105,6 +106,24 @@ class Planner {
       for (Place& place : of_layer) place.region = plan_.parameters;
     }
     plan_.parameter = std::move(places);
+    if (std::ranges::any_of(layers_, [](const LayerPlan& layer) {
+          return !layer.parameters.empty() && layer.input.dtype == DType::kBF16;
+        })) {
+      plan_copies(bytes / 2);
+    }
+  }
+
+  // Element by element as the parameters, in half the bytes.
+  void plan_copies(std::int64_t bytes) {
+    plan_.copies = plan_.arena.add("parameters in bf16", bytes);
+    plan_.copy = plan_.parameter;
+    for (auto& of_layer : plan_.copy) {
+      for (Place& place : of_layer) {
+        place.region = plan_.copies;
+        place.offset /= 2;
+        place.spec.dtype = DType::kBF16;
+      }
+    }
   }
 
   // Until when the output of a layer is read.
@@ -167,6 +186,22 @@ class Planner {
       plan_.input_gradients =
           plan_.arena.add("gradients for the stage before", spec.bytes(), stage_.gradient_buffers);
       plan_.input_grad = Place{plan_.input_gradients, 0, spec};
+    }
+  }
+
+  // As long in use as the slot that reads it.
+  void plan_received() {
+    if (stage_.receives_activations) {
+      const TensorSpec& spec = layers_[0].input;
+      plan_.received_activations =
+          plan_.arena.add("received activations", spec.bytes(), stage_.slots);
+      plan_.received_input = Place{plan_.received_activations, 0, spec};
+    }
+    if (stage_.receives_gradients) {
+      const TensorSpec& spec = layers_[n_ - 1].output;
+      plan_.received_gradients =
+          plan_.arena.add("received gradients", spec.bytes(), stage_.gradient_slots);
+      plan_.received_output_grad = Place{plan_.received_gradients, 0, spec};
     }
   }
 

@@ -16,6 +16,9 @@ struct StageMemory {
   int gradient_buffers = 1;  // input gradients that the stage before may still read: BufferCounts
   int gradient_slots = 1;    // micro-batches between B and W: gradient_slots_of()
   bool has_previous = false, has_next = false;
+  // Whether what comes from the stage before, or after, is copied here
+  // (Channel::needs_receive_buffer).
+  bool receives_activations = false, receives_gradients = false;
   std::int64_t loss_rows = 0;  // samples in a step: losses kept by the last stage
   int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
 };
@@ -38,18 +41,22 @@ struct MemoryPlan {
   ArenaPlan arena;
   // Regions of one slot: tensors of the optimizer's steps, flat, each like all parameters together.
   int parameters = -1, gradients = -1, workspace = -1;
+  int copies = -1;  // of the parameters, in BF16, where a layer computes in it; else none
   std::vector<int> optimizer_states;
   // Regions with several: slots, gradient slots, and the input gradients for the stage before.
   int slots = -1, gradient_slots = -1, input_gradients = -1;
+  int received_activations = -1, received_gradients = -1;  // none where nothing is copied
 
   TensorSpec flat;  // of parameters and of what is like them; F32 [elements with padding]
   std::vector<std::vector<Place>> parameter;  // [layer][parameter], same place in `gradients`
+  std::vector<std::vector<Place>> copy;       // likewise, in `copies`; empty where there are none
   std::vector<Place> output;                  // [layer]
   std::vector<std::vector<Place>> saved;      // [layer][saved tensor]
   // Gradient of the output of a layer, in `gradient_slots`; none where the last layer gets it from
   // the next stage, or where B does not go (before the first parameter of the network).
   std::vector<std::optional<Place>> output_grad;
-  std::optional<Place> input_grad;       // in input_gradients; when there is a stage before
+  std::optional<Place> input_grad;  // in input_gradients; when there is a stage before
+  std::optional<Place> received_input, received_output_grad;
   std::optional<Place> logits_grad;      // in a slot; last stage
   std::optional<Place> losses, correct;  // F32 and I32 [loss_rows]; last stage
   // B runs for the layers [first_backward, layers): none below needs a gradient.

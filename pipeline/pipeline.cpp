@@ -1,10 +1,13 @@
 #include "pipeline/pipeline.h"
 
+#include <map>
 #include <mutex>
 
 #include "comm/local_channel.h"
+#include "core/copy.h"
 #include "core/error.h"
 #include "core/system_memory.h"
+#include "pipeline/dependencies.h"
 
 namespace stagecoach {
 namespace {
@@ -71,29 +74,47 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
   check(training_, buffers_);
   check(evaluation_, buffers_);
   for (std::size_t rank = 0; rank < training_.ranks.size(); ++rank) {
-    contexts_.push_back(std::make_unique<Context>(options.threads));
+    Target target = options.target;
+    if (!options.devices.empty()) target.device = options.devices.at(rank);
+    contexts_.push_back(std::make_unique<Context>(target));
   }
   make_stages(network, plans, options);
   make_executors();
+  make_drivers(options);
 }
 
 Pipeline::~Pipeline() = default;
 
 void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                            const PipelineOptions& options) {
-  const std::vector<StageOptions> stages = stage_options(options, buffers_);
-  std::int64_t bytes = options.other_bytes;
-  for (const StageOptions& stage : stages) {
-    const std::span all(plans);
-    const auto own = all.subspan(static_cast<std::size_t>(stage.first),
-                                 static_cast<std::size_t>(stage.end - stage.first));
-    bytes += plan_memory(own, stage.memory).arena.bytes();
+  std::vector<StageOptions> stages = stage_options(options, buffers_);
+  for (std::size_t s = 1; s < stages.size(); ++s) {
+    stages[s].memory.receives_activations = copies_between(s);
+    stages[s - 1].memory.receives_gradients = copies_between(s);
   }
-  check_memory("the plan", bytes);
+  std::map<int, std::int64_t> bytes;  // by index of the device
+  bytes[context_of(0).device().index] = options.other_bytes;
   for (std::size_t s = 0; s < stages.size(); ++s) {
-    Context& context = *contexts_[static_cast<std::size_t>(rank_of_[s])];
-    stages_.push_back(std::make_unique<Stage>(network, plans, stages[s], context));
+    const std::span all(plans);
+    const auto own = all.subspan(static_cast<std::size_t>(stages[s].first),
+                                 static_cast<std::size_t>(stages[s].end - stages[s].first));
+    bytes[context_of(s).device().index] += plan_memory(own, stages[s].memory).arena.bytes();
   }
+  for (const auto& [index, sum] : bytes) {
+    check_memory("the plan", sum, {options.target.device.type, index});
+  }
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    stages_.push_back(std::make_unique<Stage>(network, plans, stages[s], context_of(s)));
+  }
+}
+
+Context& Pipeline::context_of(std::size_t stage) const {
+  return *contexts_[static_cast<std::size_t>(rank_of_[stage])];
+}
+
+// Whether what stage and stage - 1 send each other is copied from device to device.
+bool Pipeline::copies_between(std::size_t stage) const {
+  return context_of(stage).device() != context_of(stage - 1).device();
 }
 
 void Pipeline::make_executors() {
@@ -105,18 +126,67 @@ void Pipeline::make_executors() {
   for (std::size_t s = 0; s < stages_.size(); ++s) {
     stage(s).stage = stages_[s].get();
     if (s == 0 || rank_of_[s] == rank_of_[s - 1]) continue;
-    channels_.push_back(make_local_channel());
+    const auto make_channel = copies_between(s) ? make_copying_channel : make_local_channel;
+    channels_.push_back(make_channel());
     stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
-    channels_.push_back(make_local_channel());
+    channels_.push_back(make_channel());
     stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
   }
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank]));
-    threads_.push_back(std::make_unique<Worker>());
+  }
+}
+
+// Either threads that run the ranks side by side, or one that enqueues the work of all: streams of
+// GPUs are asynchronous by themselves, and only one thread can capture a graph.
+void Pipeline::make_drivers(const PipelineOptions& options) {
+  if (!Graph::can_capture(contexts_[0]->device())) {
+    for (std::size_t rank = 0; rank < contexts_.size(); ++rank) {
+      threads_.push_back(std::make_unique<Worker>());
+    }
+    return;
+  }
+  std::vector<Context*> contexts;
+  for (const auto& context : contexts_) contexts.push_back(context.get());
+  launcher_.emplace(contexts, options.eager);
+  const Device last = stages_.back()->context().device();
+  if (last != contexts_[0]->device()) {
+    labels_.emplace(row_major({options.loss_rows}, DType::kI32), last);
   }
 }
 
 void Pipeline::run(const StepInput& input) {
+  if (!launcher_) return run_on_threads(input);
+  std::vector<SpanRecorder*> spans;
+  for (const auto& executor : executors_) spans.push_back(&executor->spans());
+  launcher_->run(
+      input, [&] { enqueue(input); }, spans);
+  launcher_->check_losses(*stages_.back(), input, training_.micro_batches);
+}
+
+// All ranks' actions, each after what it depends on.
+void Pipeline::enqueue(const StepInput& step_input) {
+  for (const auto& channel : channels_) channel->reset();
+  for (const auto& executor : executors_) executor->begin();
+  StepInput input = step_input;
+  if (labels_) {
+    copy(stages_.back()->context().stream(), labels_->tensor, input.labels);
+    input.labels = labels_->tensor;
+  }
+  const Schedule& schedule = input.micro.training ? training_ : evaluation_;
+  replay(schedule, Dependencies(schedule, buffers_),
+         [&](int rank, std::size_t, const Action& action, const DependencyList&) {
+           Executor& executor = *executors_[static_cast<std::size_t>(rank)];
+           try {
+             executor.act(schedule, buffers_, input, action);
+           } catch (...) {
+             std::rethrow_exception(executor.located_here(std::current_exception()));
+           }
+         });
+  for (const auto& executor : executors_) executor->update(input);
+}
+
+void Pipeline::run_on_threads(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
   const Schedule& schedule = input.micro.training ? training_ : evaluation_;
   FirstError first_error;

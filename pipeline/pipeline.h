@@ -1,11 +1,14 @@
-// Pipeline: all ranks of a training job in one process, a thread and a stream for each.
+// Pipeline: all ranks of a training job in one process, a stream for each; on the CPU a thread,
+// too.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/worker.h"
 #include "pipeline/executor.h"
+#include "pipeline/step_launcher.h"
 
 namespace stagecoach {
 
@@ -25,7 +28,10 @@ class TrainingLoop {
 struct PipelineOptions {
   Partition partition;
   Schedule schedule;  // of training, compute-only; stages as in the partition
-  int threads = 1;    // compute threads of each rank
+  Target target;      // of each rank
+  // Of each rank, where they are not all the target's device.
+  std::vector<Device> devices;
+  bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
   Optimizer optimizer;
   std::int64_t loss_rows = 0;    // samples in a step
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
@@ -48,6 +54,11 @@ class Pipeline : public TrainingLoop {
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                    const PipelineOptions& options);
   void make_executors();
+  void make_drivers(const PipelineOptions& options);
+  Context& context_of(std::size_t stage) const;
+  bool copies_between(std::size_t stage) const;
+  void run_on_threads(const StepInput& input);
+  void enqueue(const StepInput& input);
 
   Schedule training_, evaluation_;
   BufferCounts buffers_;
@@ -56,14 +67,16 @@ class Pipeline : public TrainingLoop {
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<Executor>> executors_;  // per rank
-  std::vector<std::unique_ptr<Worker>> threads_;      // per rank; last: they use the members above
+  std::vector<std::unique_ptr<Worker>> threads_;      // per rank; they use the members above
+  std::optional<OwnedTensor> labels_;                 // the last stage's, when on another GPU
+  std::optional<StepLauncher> launcher_;              // on GPUs, instead of threads_
 };
 
 // The whole network as one stage, one micro-batch after another: no schedule, no channels, no
 // other threads. What a pipeline is compared with.
 class PlainLoop : public TrainingLoop {
  public:
-  // Of `options`: threads, optimizer, loss_rows, other_bytes; and the schedule's micro_batches.
+  // Of `options`: all but the partition and the devices; of the schedule its micro_batches.
   PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
             const PipelineOptions& options);
 
@@ -80,6 +93,7 @@ class PlainLoop : public TrainingLoop {
   Context context_;
   std::vector<std::unique_ptr<Stage>> stages_;  // one
   SpanRecorder spans_{0};
+  std::optional<StepLauncher> launcher_;  // on a GPU
 };
 
 }  // namespace stagecoach

@@ -16,13 +16,21 @@ StageOptions whole_network(const Network& network, const PipelineOptions& option
 
 PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
                      const PipelineOptions& options)
-    : micro_batches_(options.schedule.micro_batches), context_(options.threads) {
+    : micro_batches_(options.schedule.micro_batches), context_(options.target) {
   const StageOptions stage = whole_network(network, options);
-  check_memory("the plan", plan_memory(plans, stage.memory).arena.bytes() + options.other_bytes);
+  check_memory("the plan", plan_memory(plans, stage.memory).arena.bytes() + options.other_bytes,
+               options.target.device);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
+  if (Graph::can_capture(options.target.device)) {
+    launcher_.emplace(std::vector<Context*>{&context_}, options.eager);
+  }
 }
 
 void PlainLoop::run(const StepInput& input) {
+  if (launcher_) {
+    launcher_->run(input, [&] { walk(input); }, {&spans_});
+    return launcher_->check_losses(*stages_[0], input, micro_batches_);
+  }
   // Also where the walk fails: what is enqueued still reads the input.
   try {
     walk(input);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/system_memory.h"
+#include "kernels/step.h"
 #include "kernels/uniform.h"
 #include "pipeline/stage.h"
 
@@ -28,24 +29,27 @@ StageOptions single_layer(const Network& network, int layer, std::int64_t rows) 
 
 // Values as in training, neither all zero nor denormal.
 OwnedTensor random_tensor(Context& context, const TensorSpec& spec) {
-  OwnedTensor owned(spec);
+  OwnedTensor owned(spec, context.device());
   fill_uniform(context, owned.tensor, 1.0f, {.use = RandomUse::kSyntheticData});
   return owned;
 }
 
 class LayerTimer {
  public:
-  LayerTimer(const Network& network, const std::vector<LayerPlan>& plans, int layer, int threads)
-      : rows_(plans.front().input.shape[0]), context_(threads) {
+  LayerTimer(const Network& network, const std::vector<LayerPlan>& plans, int layer,
+             const Target& target)
+      : rows_(plans.front().input.shape[0]), context_(target) {
     const LayerPlan& plan = plans[static_cast<std::size_t>(layer)];
     const StageOptions options = single_layer(network, layer, rows_);
     const auto arena = plan_memory(std::span(&plan, 1), options.memory).arena;
-    check_memory("measuring a layer", arena.bytes() + plan.input.bytes() + plan.output.bytes());
+    check_memory("measuring a layer", arena.bytes() + plan.input.bytes() + plan.output.bytes(),
+                 target.device);
     stage_.emplace(network, plans, options, context_);
     stage_->initialize(0);
     input_.emplace(random_tensor(context_, plan.input));
     if (options.memory.has_next) output_grad_.emplace(random_tensor(context_, plan.output));
-    labels_.emplace(TensorSpec{DType::kI32, {rows_}});
+    labels_.emplace(TensorSpec{DType::kI32, {rows_}}, target.device);
+    begin_step(context_, {});
   }
 
   double median_seconds() {
@@ -67,11 +71,11 @@ class LayerTimer {
     MicroBatch micro;
     micro.index = index_++;  // after the first one, gradients are added as in most of a step
     Event start, end;
-    context_.stream().record(start);
+    context_.stream().record(start, EventUse::kTime);
     stage_->forward(input_->tensor, labels_->tensor, rows_, micro);
     stage_->backward_input(output_grad_ ? output_grad_->tensor : Tensor{}, micro);
     stage_->backward_weight(micro);
-    context_.stream().record(end);
+    context_.stream().record(end, EventUse::kTime);
     context_.stream().synchronize();
     return std::chrono::duration<double>(end.time() - start.time()).count();
   }
@@ -85,11 +89,11 @@ class LayerTimer {
 
 }  // namespace
 
-LayerCosts measure_layers(const Network& network, const std::vector<LayerPlan>& plans, int threads,
-                          const std::function<void(int)>& done) {
+LayerCosts measure_layers(const Network& network, const std::vector<LayerPlan>& plans,
+                          const Target& target, const std::function<void(int)>& done) {
   LayerCosts costs;
   for (int layer = 0; layer < network.size(); ++layer) {
-    costs.push_back(LayerTimer(network, plans, layer, threads).median_seconds());
+    costs.push_back(LayerTimer(network, plans, layer, target).median_seconds());
     if (done) done(layer + 1);
   }
   return costs;

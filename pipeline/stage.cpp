@@ -3,32 +3,44 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/bfloat16.h"
+#include "core/copy.h"
 #include "core/error.h"
+#include "kernels/cast.h"
 #include "kernels/softmax_cross_entropy.h"
 #include "kernels/uniform.h"
 
 namespace stagecoach {
 namespace {
 
-// Fails the stream when a loss is not finite.
-void check_losses(Stream& stream, const Tensor& losses, const MicroBatch& micro) {
-  stream.enqueue([losses, micro] {
-    const auto* loss = losses.as<float>();
-    for (std::int64_t row = 0; row < losses.elements(); ++row) {
-      if (std::isfinite(loss[row])) continue;
-      throw NumericError(
-          fmt::format("training step {}", micro.step + 1), "a finite loss",
-          fmt::format("{} for sample {} of micro-batch {}", loss[row], row, micro.index));
-    }
-  });
+template <typename T>
+bool all_finite_as(const Tensor& tensor) {
+  const T* data = tensor.as<T>();
+  return std::all_of(data, data + tensor.elements(),
+                     [](T x) { return std::isfinite(static_cast<float>(x)); });
 }
 
 }  // namespace
 
 bool all_finite(const Tensor& tensor) {
-  if (tensor.spec.dtype != DType::kF32) return true;
-  const auto* data = tensor.as<float>();
-  return std::all_of(data, data + tensor.elements(), [](float x) { return std::isfinite(x); });
+  if (tensor.spec.dtype == DType::kF32) return all_finite_as<float>(tensor);
+  return tensor.spec.dtype != DType::kBF16 || all_finite_as<BFloat16>(tensor);
+}
+
+bool all_finite(Stream& stream, const Tensor& tensor) {
+  if (tensor.device.type != DeviceType::kCpu) return all_finite(to_host(stream, tensor).tensor);
+  stream.synchronize();
+  return all_finite(tensor);
+}
+
+void check_finite_losses(const Tensor& losses, const MicroBatch& micro) {
+  const auto* loss = losses.as<float>();
+  for (std::int64_t row = 0; row < losses.elements(); ++row) {
+    if (std::isfinite(loss[row])) continue;
+    throw NumericError(
+        fmt::format("training step {}", micro.step + 1), "a finite loss",
+        fmt::format("{} for sample {} of micro-batch {}", loss[row], row, micro.index));
+  }
 }
 
 Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
@@ -37,7 +49,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       options_(options),
       layer_plans_(plans.begin() + options.first, plans.begin() + options.end),
       plan_(plan_memory(layer_plans_, options.memory)),
-      arena_(plan_.arena),
+      arena_(plan_.arena, context.device()),
       inputs_(static_cast<std::size_t>(options.memory.slots)),
       output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
       context_(context) {
@@ -55,9 +67,11 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
     if (named[i].layer < options.first || named[i].layer >= options.end) continue;
     const int layer = named[i].layer - options.first;
     const Place& place = plan_.parameter[layer][values_[layer].size()];
-    values_[layer].push_back(arena_.view(plan_.parameters, 0, place.offset, place.spec));
+    const Place& used = plan_.copies < 0 ? place : plan_.copy[layer][values_[layer].size()];
+    values_[layer].push_back(arena_.view(used.region, 0, used.offset, used.spec));
     grads_[layer].push_back(arena_.view(plan_.gradients, 0, place.offset, place.spec));
-    parameters_.push_back({named[i].name, values_[layer].back(), grads_[layer].back()});
+    parameters_.push_back({named[i].name, arena_.view(place.region, 0, place.offset, place.spec),
+                           grads_[layer].back()});
     parameter_index_.push_back(static_cast<int>(i));
   }
 }
@@ -118,10 +132,18 @@ std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
 }
 
 void Stage::forward_layer(int i, const MicroBatch& micro) {
+  const Tensor output = view(plan_.output[i], micro.index), input = input_of(i, micro.index);
+  const LayerPlan& plan = layer_plan(i);
+  if (plan.forward_is_copy) return copy_unless_same(output, input);
   const std::vector<Tensor> saved = saved_of(i, micro.index);
-  layer(i).forward(
-      context_, {view(plan_.output[i], micro.index), input_of(i, micro.index), values_[i], saved},
-      micro, static_cast<std::uint32_t>(options_.first + i));
+  layer(i).forward(context_,
+                   {output, input, values_[i], saved, plan.activation, plan.input_from_relu}, micro,
+                   static_cast<std::uint32_t>(options_.first + i));
+}
+
+// Layers that work in place have one memory for both; at the edge of a stage it is a neighbour's.
+void Stage::copy_unless_same(const Tensor& to, const Tensor& from) {
+  if (to.data != from.data) copy(context_.stream(), to, from);
 }
 
 void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
@@ -142,7 +164,8 @@ void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBa
   const Tensor correct = rows_of(this->correct(), micro.first_sample, rows);
   softmax_cross_entropy(context_, losses, correct, view(plan_.logits_grad, micro.index),
                         output(micro.index), labels, 1.0f / static_cast<float>(batch));
-  if (micro.training) check_losses(context_.stream(), losses, micro);
+  if (!micro.training || context_.device().type != DeviceType::kCpu) return;
+  context_.stream().enqueue([losses, micro] { check_finite_losses(losses, micro); });
 }
 
 void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro) {
@@ -154,14 +177,19 @@ void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro) {
   use_workspace();
   output_grads_[static_cast<std::size_t>(slot)] = output_grad;
   for (int i = size() - 1; i >= plan_.first_backward; --i) {
-    const std::vector<Tensor> saved = saved_of(i, micro.index);
-    const Tensor output =
-        layer_plan(i).output_needed_by_input ? view(plan_.output[i], micro.index) : Tensor{};
-    layer(i).backward_input(
-        context_,
-        {input_grad_of(i, micro.index), output_grad_of(i, micro.index), output, values_[i], saved},
-        micro, static_cast<std::uint32_t>(options_.first + i));
+    backward_layer(i, micro);
   }
+}
+
+void Stage::backward_layer(int i, const MicroBatch& micro) {
+  const Tensor input_grad = input_grad_of(i, micro.index);
+  const Tensor output_grad = output_grad_of(i, micro.index);
+  if (layer_plan(i).backward_is_copy) return copy_unless_same(input_grad, output_grad);
+  const std::vector<Tensor> saved = saved_of(i, micro.index);
+  const Tensor output =
+      layer_plan(i).output_needed_by_input ? view(plan_.output[i], micro.index) : Tensor{};
+  layer(i).backward_input(context_, {input_grad, output_grad, output, values_[i], saved}, micro,
+                          static_cast<std::uint32_t>(options_.first + i));
 }
 
 void Stage::backward_weight(const MicroBatch& micro) {
@@ -183,13 +211,24 @@ void Stage::optimizer_step(const Optimizer& optimizer, std::int64_t step) {
                    fmt::format("{}", options_.memory.optimizer_states));
   const auto flat = [this](int region) { return arena_.view(region, 0, 0, plan_.flat); };
   const Tensor parameters = flat(plan_.parameters), grads = flat(plan_.gradients);
+  const Tensor copies = flat_copies();
   const Tensor state = flat(plan_.optimizer_states[0]);
   if (optimizer.kind == Optimizer::Kind::kSgd) {
-    sgd_step(context_, parameters, state, grads, optimizer.sgd);
+    sgd_step(context_, parameters, state, grads, optimizer.sgd, copies);
   } else {
     adam_step(context_, parameters, state, flat(plan_.optimizer_states[1]), grads, optimizer.adam,
-              step + 1);
+              step + 1, copies);
   }
+}
+
+Tensor Stage::flat_copies() const {
+  if (plan_.copies < 0) return {};
+  return arena_.view(plan_.copies, 0, 0, row_major(plan_.flat.shape, DType::kBF16));
+}
+
+void Stage::refresh_copies() {
+  if (plan_.copies < 0) return;
+  cast(context_, flat_copies(), arena_.view(plan_.parameters, 0, 0, plan_.flat));
 }
 
 void Stage::initialize(std::uint64_t seed) {
@@ -199,9 +238,11 @@ void Stage::initialize(std::uint64_t seed) {
       const RandomStream stream{.seed = seed,
                                 .use = RandomUse::kInitialWeights,
                                 .layer = static_cast<std::uint32_t>(parameter_index_[next])};
-      fill_uniform(context_, values_[i][p], layer_plan(i).parameters[p].init_bound, stream);
+      fill_uniform(context_, parameters_[next].value, layer_plan(i).parameters[p].init_bound,
+                   stream);
     }
   }
+  refresh_copies();
 }
 
 int Stage::first_nonfinite_layer(const Tensor& input, const MicroBatch& micro) {
@@ -210,8 +251,8 @@ int Stage::first_nonfinite_layer(const Tensor& input, const MicroBatch& micro) {
   use_workspace();
   for (int i = 0; i < size(); ++i) {
     forward_layer(i, micro);
-    context_.stream().synchronize();
-    if (!all_finite(view(plan_.output[i], micro.index))) return options_.first + i;
+    const Tensor output = view(plan_.output[i], micro.index);
+    if (!all_finite(context_.stream(), output)) return options_.first + i;
   }
   return -1;
 }

@@ -52,8 +52,8 @@ class Stage {
   // F. `input`: the micro-batch; it must stay until W has run. `labels` (I32 [rows]; last stage):
   // gives losses and right answers in rows [micro.first_sample, + rows) of losses() and correct(),
   // and the gradient of their mean over `batch` samples. A loss that is not finite fails the stream
-  // with a NumericError: no stage then updates its weights. When not training, the slot is given
-  // back at once.
+  // with a NumericError, or raises the context's failure flag on a GPU: no stage then updates its
+  // weights. When not training, the slot is given back at once.
   void forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
                const MicroBatch& micro);
   // B. `output_grad`: from the stage after (undefined on the last); must stay until W has run.
@@ -68,12 +68,20 @@ class Stage {
   // the first stage).
   Tensor output(std::int64_t micro) const;
   Tensor input_grad(std::int64_t micro) const;
+  // Where a message of a neighbour on another device is copied to; undefined where none is.
+  Tensor received_input(std::int64_t micro) const { return view(plan_.received_input, micro); }
+  Tensor received_output_grad(std::int64_t micro) const {
+    return view(plan_.received_output_grad, micro);
+  }
   Tensor losses() const { return view(plan_.losses, 0); }    // last stage, else undefined
   Tensor correct() const { return view(plan_.correct, 0); }  // last stage, else undefined
 
   // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer =
   // i}.
   void initialize(std::uint64_t seed);
+  // After the parameters were written from outside: makes their copies in BF16, where there are
+  // any.
+  void refresh_copies();
   struct Parameter {
     std::string name;  // "features.0.weight"
     Tensor value, grad;
@@ -95,7 +103,10 @@ class Stage {
   Tensor input_grad_of(int layer, std::int64_t micro) const;
   std::vector<Tensor> saved_of(int layer, std::int64_t micro) const;
   void use_workspace() const;
+  Tensor flat_copies() const;
+  void copy_unless_same(const Tensor& to, const Tensor& from);
   void forward_layer(int layer, const MicroBatch& micro);
+  void backward_layer(int layer, const MicroBatch& micro);
   void compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro);
 
   const Network& network_;
@@ -106,14 +117,20 @@ class Stage {
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network
   // [layer][parameter]
-  std::vector<std::vector<Tensor>> values_, grads_;
-  std::vector<Tensor> inputs_;        // per slot: of the micro-batch in it
-  std::vector<Tensor> output_grads_;  // per gradient slot
+  std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
+  std::vector<Tensor> inputs_;                       // per slot: of the micro-batch in it
+  std::vector<Tensor> output_grads_;                 // per gradient slot
   Context& context_;
 };
 
-// Whether no element is infinity or NaN; true for other types than F32. Reads on the caller's
-// thread.
+// Whether no element is infinity or NaN; true for other types than F32 and BF16. The tensor is in
+// the CPU's memory; reads on the caller's thread.
 bool all_finite(const Tensor& tensor);
+// Of a tensor anywhere, after all that was enqueued on `stream`. Blocks.
+bool all_finite(Stream& stream, const Tensor& tensor);
+
+// Throws the NumericError of the first loss that is not finite; `losses` (F32, the CPU's) are those
+// of micro-batch `micro`.
+void check_finite_losses(const Tensor& losses, const MicroBatch& micro);
 
 }  // namespace stagecoach

@@ -34,6 +34,8 @@ constexpr const char* kTrainFooter = R"(Examples:
       No download, no pipeline. The weights have the same bits as those of any --stages.
   stagecoach train --epochs 1 --eval-every 100 --metrics run.jsonl --report run.json
       A whole epoch, the test accuracy every 100 steps, everything kept for programs to read.
+  stagecoach train --device cuda:0 --micro-batches 4 --micro-batch-size 128
+      Both stages on the first GPU, in bf16.
 
 What a run measures, and prints at its end:
   F, B, W   the time of each stage in forward, in the gradient of its input, in that of its weights
@@ -41,7 +43,8 @@ What a run measures, and prints at its end:
   bubble    the idle part of all stages' time: as measured; as predicted by replaying the schedule
             with the measured F, B and W; and by the formula for equal stages, (K-1)/(M+K-1)
   memory    what was planned for each stage before the first step, and its measured peak
-Losses and weights do not depend on --stages, --schedule, --partition or --threads, to the last bit.)";
+Losses and weights do not depend on --stages, --schedule, --partition, --threads or --eager, to the
+last bit; they do on the device, its kind, and the precision.)";
 
 // CLI11's layout with the default at the end of the description instead of in the option's name.
 class HelpFormatter : public CLI::Formatter {
@@ -150,7 +153,24 @@ void add_pipeline_options(CLI::App& app, TrainConfig& c) {
   group.add("--partition", c.partition, "HOW",
             "how layers are shared out: by measured time, uniform,\n"
             "by parameters, or the first layers of the later stages: 3,10");
-  group.add("--threads", c.threads, "T", "compute threads of each stage; 0: cores / stages");
+}
+
+void add_device_options(CLI::App& app, TrainConfig& c) {
+  const Group group(app, "Device");
+  group.add("--device", c.device, "NAME",
+            "auto (the GPUs where there are any, else the CPU), cpu, cuda, or\n"
+            "GPUs by number: cuda:0,1; stages that find no GPU of their\nown share one");
+  group.add("--precision", c.precision, "NAME",
+            "fp32, tf32 or bf16 (with fp32 weights, sums and optimizer);\n"
+            "auto: bf16 on a GPU, fp32 on the CPU");
+  group.add("--threads", c.threads, "T", "CPU: compute threads of each stage; 0: cores / stages");
+  group.add_flag("--eager", c.eager,
+                 "GPU: launch every kernel anew in every step, instead of\nthe captured graph");
+  group.add_flag("--tune", c.tune,
+                 "GPU: time the convolution algorithms once and keep the choice\n"
+                 "in the cache folder; later runs find it there");
+  group.add_flag("--fast-nondeterministic", c.fast_nondeterministic,
+                 "GPU: also algorithms that give other bits from run to run");
 }
 
 void add_training_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
@@ -259,6 +279,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   train.footer(kTrainFooter);
   add_data_options(train, line.train);
   add_pipeline_options(train, line.train);
+  add_device_options(train, line.train);
   add_training_options(train, line.train, given);
   add_file_options(train, line.train);
   CLI::App& info = *app.add_subcommand("info", "devices, library versions, what this build can do");

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "pipeline/schedule.h"
+#include "trainer/devices.h"
 #include "trainer/suggest.h"
 
 namespace stagecoach {
@@ -128,6 +129,8 @@ void validate(const TrainConfig& config) {
   check_range("--micro-batch-size", config.micro_batch_size, 1, kMany);
   check_range("--micro-batches", config.micro_batches, 1, kMany);
   check_partition(config);
+  if (config.device != "auto" && config.device != "cpu") gpu_indices(config.device);
+  check_word("--precision", config.precision, {"auto", "fp32", "tf32", "bf16"});
   check_range("--threads", config.threads, 0, 1024, "0 shares the cores among the stages");
 
   check_range("--steps", config.steps, config.epochs > 0 ? 0 : 1, kForever);

@@ -28,7 +28,12 @@ struct TrainConfig {
   std::int64_t max_train_samples = 0, max_test_samples = 0;  // 0: all
   bool random_crop = false, random_flip = false;
   std::uint64_t seed = 1138;
-  int threads = 0;  // per stage; 0: cores / stages, at least 1
+  std::string device = "auto";         // auto, cpu, cuda, or GPUs: "cuda:0,1"
+  std::string precision = "auto";      // fp32, tf32, bf16; auto: bf16 on a GPU, fp32 on the CPU
+  bool eager = false;                  // GPU: no captured graph
+  bool tune = false;                   // GPU: time the library's algorithms
+  bool fast_nondeterministic = false;  // GPU: also algorithms whose sums have no fixed order
+  int threads = 0;                     // per stage; 0: cores / stages, at least 1
   std::filesystem::path save, init, metrics, report, trace, svg;
   bool quiet = false;
 

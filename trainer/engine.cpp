@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 
+#include "core/copy.h"
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "pipeline/memory_plan.h"
@@ -38,6 +40,12 @@ LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
   return costs;
 }
 
+// The tensor, or where it lies on a GPU a copy that goes to `copies`.
+Tensor on_host(const Stage& stage, const Tensor& tensor, std::deque<OwnedTensor>& copies) {
+  if (tensor.device.type == DeviceType::kCpu) return tensor;
+  return copies.emplace_back(to_host(stage.context().stream(), tensor)).tensor;
+}
+
 std::string cuts_of(const Partition& partition) {
   if (partition.stages() == 1) return "one stage";
   return fmt::format("cut at layer{} {}", partition.stages() == 2 ? "" : "s",
@@ -48,11 +56,12 @@ std::string cuts_of(const Partition& partition) {
 
 Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
                const std::function<void(const std::string&)>& note)
-    : network_(network), config_(config), optimizer_(optimizer_of(config)) {
-  const int threads = config.threads_per_stage();
-  const TensorSpec images =
-      channels_last(config.micro_batch_size, 3, config.image_size, config.image_size);
-  const std::vector<LayerPlan> plans = network.plan(images, threads);
+    : network_(network),
+      config_(config),
+      devices_(choose_devices(config)),
+      optimizer_(optimizer_of(config)) {
+  const std::vector<LayerPlan> plans =
+      network.plan(input_spec(config.micro_batch_size), devices_.target);
   check_least_memory(plans, other_bytes);
   partition_ = choose_partition(plans, note);
 
@@ -60,7 +69,9 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
   options.partition = partition_;
   options.schedule =
       make_schedule(config.schedule, std::max(1, config.stages), config.micro_batches);
-  options.threads = threads;
+  options.target = devices_.target;
+  options.devices = devices_.devices;
+  options.eager = config.eager;
   options.optimizer = optimizer_;
   options.loss_rows = config.batch();
   options.other_bytes = other_bytes;
@@ -77,13 +88,38 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
   }
 }
 
-// What every split needs, before the layers are measured: that takes a few micro-batches.
-void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
-                                std::int64_t other_bytes) const {
+TensorSpec Engine::input_spec(std::int64_t images) const {
+  return channels_last(images, 3, config_.image_size, config_.image_size, devices_.dtype());
+}
+
+std::int64_t Engine::least_bytes(const std::vector<LayerPlan>& plans) const {
   StageMemory whole;
   whole.loss_rows = config_.batch();
   whole.optimizer_states = optimizer_.states();
-  check_memory("the smallest plan", plan_memory(plans, whole).arena.bytes() + other_bytes);
+  return plan_memory(plans, whole).arena.bytes();
+}
+
+// What every split over one device needs, before the layers are measured: that takes a few
+// micro-batches. Stages on several GPUs share it, so there the pipeline's own check decides.
+void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
+                                std::int64_t other_bytes) const {
+  if (devices_.devices.front() != devices_.devices.back()) return;
+  const Device device = devices_.target.device;
+  const std::int64_t available = available_memory_bytes(device);
+  const std::int64_t needed = least_bytes(plans) + other_bytes;
+  if (needed <= available) return;
+  // What would fit: halved until it does. The other bytes shrink with the batch, or stay.
+  std::int64_t size = config_.micro_batch_size / 2;
+  while (size >= 1 && least_bytes(network_.plan(input_spec(size), devices_.target)) +
+                              other_bytes * size / config_.micro_batch_size >
+                          available) {
+    size /= 2;
+  }
+  check_memory("the smallest plan", needed, device,
+               size >= 1 ? fmt::format("use smaller or fewer micro-batches: --micro-batch-size {} "
+                                       "would fit",
+                                       size)
+                         : "not even --micro-batch-size 1 would fit: use smaller images");
 }
 
 Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
@@ -95,7 +131,7 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
   const char* unit = "layers";
   if (config_.partition == "time" && stages > 1) {
     note("measuring the time of each layer, to split the network");
-    costs = measure_layers(network_, plans, config_.threads_per_stage());
+    costs = measure_layers(network_, plans, devices_.target);
     for (double& seconds : costs) seconds *= 1e3;
     unit = "ms";
   } else if (config_.partition == "parameters") {
@@ -128,8 +164,11 @@ StepInput Engine::input_of(const Batch& batch, bool training) const {
 
 BatchResult Engine::result_of(const Batch& batch) const {
   const Stage& last = *loop_->stages().back();
-  const auto* losses = last.losses().as<float>();
-  const auto* correct = last.correct().as<std::int32_t>();
+  std::deque<OwnedTensor> copies;
+  const Tensor all_losses = on_host(last, last.losses(), copies);
+  const Tensor all_correct = on_host(last, last.correct(), copies);
+  const auto* losses = all_losses.as<float>();
+  const auto* correct = all_correct.as<std::int32_t>();
   BatchResult result;
   result.samples = batch.count;
   for (std::int64_t i = 0; i < batch.count; ++i) {
@@ -176,6 +215,12 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
     const MicroBatch micro = micro_batch_of(input, m, config_.micro_batch_size);
     Tensor fed = rows_of(input.images, micro.first_sample, config_.micro_batch_size);
     for (const auto& stage : loop_->stages()) {
+      if (fed.device != stage->context().device()) {
+        Stream& stream = stage->context().stream();
+        copy(stream, stage->received_input(m), fed);
+        stream.synchronize();
+        fed = stage->received_input(m);
+      }
       const int layer = stage->first_nonfinite_layer(fed, micro);
       fed = stage->output(m);
       if (layer < 0) continue;
@@ -184,7 +229,8 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
                       network_[layer].name, network_[layer].layer->describe(), m);
       for (const Stage::Parameter& parameter : stage->parameters()) {
         const bool own = parameter.name.starts_with(network_[layer].name + ".");
-        if (own && !all_finite(parameter.value)) text += ", and in " + parameter.name;
+        if (own && !all_finite(stage->context().stream(), parameter.value))
+          text += ", and in " + parameter.name;
       }
       return text;
     }
@@ -194,16 +240,18 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
 
 void Engine::save(const std::filesystem::path& file) const {
   std::vector<NamedTensor> tensors;
+  std::deque<OwnedTensor> copies;
   for (const auto& stage : loop_->stages()) {
     for (const Stage::Parameter& p : stage->parameters()) {
+      const Tensor value = on_host(*stage, p.value, copies);
       // The loss of the last step is that of the weights before it.
-      if (!all_finite(p.value)) {
+      if (!all_finite(value)) {
         throw NumericError(
             "saving the weights", "finite weights",
             fmt::format("infinity or NaN in {} after training step {}", p.name, steps_),
             "nothing was saved; try a smaller --lr");
       }
-      tensors.push_back({p.name, p.value});
+      tensors.push_back({p.name, value});
     }
   }
   write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
@@ -222,7 +270,19 @@ void Engine::load(const std::filesystem::path& file) {
     }
   }
   for (const auto& stage : loop_->stages()) {
-    for (const Stage::Parameter& p : stage->parameters()) stored.read(p.name, p.value);
+    Stream& stream = stage->context().stream();
+    for (const Stage::Parameter& p : stage->parameters()) {
+      if (p.value.device.type == DeviceType::kCpu) {
+        stored.read(p.name, p.value);
+        continue;
+      }
+      const OwnedTensor read(p.value.spec);
+      stored.read(p.name, read.tensor);
+      copy(stream, p.value, read.tensor);
+      stream.synchronize();
+    }
+    stage->refresh_copies();
+    stream.synchronize();
   }
 }
 

@@ -11,6 +11,7 @@
 #include "layers/network.h"
 #include "pipeline/pipeline.h"
 #include "trainer/config.h"
+#include "trainer/devices.h"
 
 namespace stagecoach {
 
@@ -26,9 +27,10 @@ struct BatchResult {
 class Engine {
  public:
   // Splits the network, plans and allocates all memory, draws the initial weights. `network` must
-  // outlive the engine. `other_bytes`: memory that the process will need beside. `note` gets lines
-  // for people: what is measured, and how the layers are shared out. Throws UsageError when the
-  // network has too few layers, Error when the memory does not suffice.
+  // outlive the engine. `other_bytes`: memory of the first stage's device that will be needed
+  // beside. `note` gets lines for people: what is measured, and how the layers are shared out.
+  // Throws UsageError when the network has too few layers or the device is not there, Error when
+  // the memory does not suffice, with what would fit.
   Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
          const std::function<void(const std::string&)>& note);
 
@@ -51,9 +53,12 @@ class Engine {
   const TrainingLoop& loop() const { return *loop_; }
   const Pipeline* pipeline() const { return pipeline_; }  // null for the plain loop
   const Partition& partition() const { return partition_; }
+  const DeviceChoice& devices() const { return devices_; }
   const std::string& partition_text() const { return partition_text_; }  // how and where it is cut
 
  private:
+  TensorSpec input_spec(std::int64_t images) const;
+  std::int64_t least_bytes(const std::vector<LayerPlan>& plans) const;
   void check_least_memory(const std::vector<LayerPlan>& plans, std::int64_t other_bytes) const;
   Partition choose_partition(const std::vector<LayerPlan>& plans,
                              const std::function<void(const std::string&)>& note);
@@ -65,6 +70,7 @@ class Engine {
 
   const Network& network_;
   const TrainConfig config_;
+  const DeviceChoice devices_;
   Partition partition_;
   std::string partition_text_;
   Optimizer optimizer_;

@@ -33,6 +33,8 @@ nlohmann::json to_json(const RunReport& report) {
   nlohmann::json json = {{"model", report.model},
                          {"data", report.data},
                          {"device", report.device},
+                         {"precision", report.precision},
+                         {"launch", report.launch},
                          {"schedule", report.schedule},
                          {"partition", report.partition},
                          {"pipeline_stages", report.stages},

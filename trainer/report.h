@@ -36,7 +36,9 @@ struct MemoryReport {
 
 struct RunReport {
   std::string model, schedule, partition, device = "cpu";
-  std::string data;  // "CIFAR-10 from DIR", "synthetic"
+  std::string precision = "fp32";
+  std::string launch;  // on a GPU: "graph" or "eager"
+  std::string data;    // "CIFAR-10 from DIR", "synthetic"
   int stages = 0, micro_batches = 0, threads = 1;
   std::int64_t micro_batch_size = 0, steps = 0, image_size = 0;
   std::uint64_t seed = 0;
@@ -54,7 +56,8 @@ struct RunReport {
 };
 
 // Keys: images_per_second, step_seconds_median, loss_first, loss_last, accuracy (null when not
-// asked), data, bubble.{measured,predicted,formula,imbalance} (null for the plain loop),
+// asked), data, device, precision, launch, bubble.{measured,predicted,formula,imbalance} (null for
+// the plain loop),
 // stages[].{first_layer,last_layer,parameters,forward_seconds,backward_input_seconds,
 // backward_weight_seconds,wait_seconds,...}, memory[].{planned_bytes,peak_bytes}, and the rest.
 nlohmann::json to_json(const RunReport& report);

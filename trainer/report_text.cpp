@@ -46,16 +46,20 @@ std::string milliseconds(double seconds) {
 }
 
 std::string header(const RunReport& r) {
-  const std::string job = fmt::format(", {0} x {0}, on {1}", r.image_size, r.device);
+  const std::string precision = r.launch.empty() ? "" : ", " + r.precision;
+  const std::string job = fmt::format(", {0} x {0}, on {1}{2}", r.image_size, r.device, precision);
   std::string text = fmt::format("{} on ", r.model);
   text += cut(r.data, kColumns - std::min(kColumns - 10, text.size() + job.size())) + job + "\n";
-  const std::string threads = plural(r.threads, "thread");
+  const std::string threads = r.launch.empty()      ? plural(r.threads, "thread") + " a stage"
+                              : r.launch == "graph" ? "a captured graph launched for each step"
+                                                    : "kernels launched one by one";
   const std::string batches = fmt::format("M = {}, B = {}: {} images a step", r.micro_batches,
                                           r.micro_batch_size, r.micro_batches * r.micro_batch_size);
   if (r.stages == 0) {
-    text += fmt::format("plain loop without a pipeline, {}, {}\n", batches, threads);
+    text += fmt::format("plain loop without a pipeline, {}, {}\n", batches,
+                        r.launch.empty() ? plural(r.threads, "thread") : threads);
   } else {
-    text += fmt::format("{}, K = {}, {}, {} a stage\n", r.schedule, r.stages, batches, threads);
+    text += fmt::format("{}, K = {}, {}, {}\n", r.schedule, r.stages, batches, threads);
   }
   return text;
 }

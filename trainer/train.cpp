@@ -44,8 +44,12 @@ DataSplits find_data_of(const TrainConfig& config) {
   return find_data(request);
 }
 
-LoaderOptions loader_options(const TrainConfig& config, bool training) {
+LoaderOptions loader_options(const TrainConfig& config, const DeviceChoice& devices,
+                             bool training) {
   LoaderOptions options;
+  options.target = devices.target;
+  options.target.threads = 1;
+  options.dtype = devices.dtype();
   options.transform.resize = config.image_size * 8 / 7;
   options.transform.crop = config.image_size;
   options.seed = config.seed;
@@ -67,6 +71,7 @@ class Training {
   explicit Training(const TrainConfig& config)
       : config_(config),
         network_(make_alexnet(10, static_cast<float>(config.dropout))),
+        devices_(choose_devices(config)),
         data_((check_request(config, network_), find_data_of(config))),
         steps_(count_steps()),
         engine_(network_, config, loader_bytes(),
@@ -79,7 +84,7 @@ class Training {
     Progress progress(steps_, config_.quiet);
     Loader loader(
         data_.train, config_.batch(), [this](std::int64_t step) { return batch_of(step); },
-        loader_options(config_, true), 0,
+        loader_options(config_, devices_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
@@ -108,11 +113,15 @@ class Training {
     return config_.steps > 0 ? config_.steps : config_.epochs * steps_per_epoch();
   }
 
-  // Two batches of a loader, and while testing two more.
+  // Two batches of a loader, and while testing two more; on a GPU also the images.
   std::int64_t loader_bytes() const {
     const std::int64_t size = config_.image_size;
-    const std::int64_t batch = channels_last(config_.batch(), 3, size, size).bytes();
-    return (config_.eval_every > 0 ? 4 : 2) * batch;
+    const std::int64_t batch =
+        channels_last(config_.batch(), 3, size, size, devices_.dtype()).bytes();
+    const std::int64_t batches = (config_.eval_every > 0 ? 4 : 2) * batch;
+    if (devices_.target.device.type == DeviceType::kCpu) return batches;
+    return batches +
+           static_cast<std::int64_t>(data_.train.pixels.size() + data_.test.pixels.size());
   }
 
   std::vector<std::int64_t> batch_of(std::int64_t step) const {
@@ -141,7 +150,7 @@ class Training {
       }
       return samples;
     };
-    Loader loader(data_.test, batch, order, loader_options(config_, false));
+    Loader loader(data_.test, batch, order, loader_options(config_, devices_, false));
     BatchResult sum;
     while (const Batch* test = loader.next()) {
       const BatchResult result = engine_.eval_batch(*test);
@@ -161,7 +170,12 @@ class Training {
     report_.stages = config_.stages;
     report_.micro_batches = config_.micro_batches;
     report_.micro_batch_size = config_.micro_batch_size;
-    report_.threads = config_.threads_per_stage();
+    report_.threads = devices_.target.threads;
+    report_.device = devices_.text;
+    report_.precision = name_of(devices_.target.precision);
+    if (devices_.target.device.type == DeviceType::kCuda) {
+      report_.launch = config_.eager ? "eager" : "graph";
+    }
     report_.image_size = config_.image_size;
     report_.steps = steps_;
     report_.seed = config_.seed;
@@ -228,6 +242,7 @@ class Training {
 
   const TrainConfig config_;
   Network network_;
+  DeviceChoice devices_;
   DataSplits data_;
   std::int64_t steps_;
   Engine engine_;

@@ -22,7 +22,7 @@ LoaderOptions options(int threads = 1) {
   LoaderOptions options;
   options.transform.resize = kSize;
   options.transform.crop = kCrop;
-  options.threads = threads;
+  options.target = threads;
   return options;
 }
 

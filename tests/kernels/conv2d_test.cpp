@@ -249,8 +249,8 @@ TEST(Conv2dErrorTest, NamesWhatIsWrong) {
   EXPECT_EQ(message(x, channels_last(4, 3, 11, 3), {1, 1, 1, 1}),
             "conv2d: expected kernel of at most the padded input, 10 x 10, got kernel 11 x 3");
   EXPECT_EQ(message(channels_last(2, 3, 8, 8, DType::kBF16), w, {}),
-            "conv2d: expected input F32 channels_last of rank 4, not empty, got "
-            "BF16 [2, 3, 8, 8] channels_last");
+            "conv2d: expected input and weight of one dtype, got BF16 [2, 3, 8, 8] channels_last "
+            "and F32 [4, 3, 3, 3] channels_last");
   EXPECT_EQ(message(x, row_major({4, 3, 3, 3}), {}),
             "conv2d: expected weight F32 channels_last of rank 4, not empty, got "
             "F32 [4, 3, 3, 3]");

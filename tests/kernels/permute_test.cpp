@@ -58,7 +58,7 @@ TEST(PermuteErrorTest, NamesWhatIsWrong) {
   EXPECT_EQ(message(b.tensor, a.tensor),
             "permute_format: expected output F32 [2, 3, 4, 5], got F32 [2, 3, 4, 6]");
   EXPECT_EQ(message(flat.tensor, flat.tensor),
-            "permute_format: expected input F32 of rank 4, got F32 [2, 3]");
+            "permute_format: expected input of rank 4, got F32 [2, 3]");
   EXPECT_EQ(message(a.tensor, a.tensor),
             "permute_format: expected output beside the input, got both in the same memory");
 }

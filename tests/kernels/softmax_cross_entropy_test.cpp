@@ -195,7 +195,7 @@ TEST(SoftmaxCrossEntropy, RefusesOtherTensors) {
   expect(b.losses.tensor, correct, grad, logits, labels, "losses F32 [4]", "[5]");
   expect(losses, losses, grad, logits, labels, "correct I32 [4]", "F32 [4]");
   expect(losses, correct, b.grad.tensor, logits, labels, "logits_grad F32 [4, 3]", "[5, 3]");
-  expect(losses, correct, grad, losses, labels, "logits F32 [N, C]", "F32 [4]");
+  expect(losses, correct, grad, losses, labels, "logits [N, C]", "F32 [4]");
   expect(losses, correct, grad, logits, b.labels.tensor, "labels I32 [4]", "[5]");
 }
 

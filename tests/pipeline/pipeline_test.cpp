@@ -45,7 +45,7 @@ const std::vector<std::vector<int>> kCuts = {
 
 std::string describe(const PipelineOptions& options) {
   return fmt::format("{}, M = {}, {} threads, cuts {}", options.schedule.name,
-                     options.schedule.micro_batches, options.threads,
+                     options.schedule.micro_batches, options.target.threads,
                      fmt::join(options.partition.first, ","));
 }
 

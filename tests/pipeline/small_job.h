@@ -53,8 +53,8 @@ class HookedLayer final : public Layer {
       : inner_(std::move(inner)), hook_(std::move(hook)) {}
 
   std::string describe() const override { return "Hooked " + inner_->describe(); }
-  LayerPlan plan(const TensorSpec& input, int threads) const override {
-    return inner_->plan(input, threads);
+  LayerPlan plan(const TensorSpec& input, const Target& target) const override {
+    return inner_->plan(input, target);
   }
   void forward(Context& context, const ForwardTensors& tensors, const MicroBatch& micro,
                std::uint32_t layer) const override {
@@ -133,7 +133,7 @@ inline PipelineOptions small_options(const Schedule& schedule, const std::vector
   options.partition.first.insert(options.partition.first.end(), cuts.begin(), cuts.end());
   options.partition.layers = layers;
   options.schedule = schedule;
-  options.threads = threads;
+  options.target = Target(threads);
   options.optimizer = optimizer;
   options.loss_rows = static_cast<std::int64_t>(schedule.micro_batches) * kMicroBatchRows;
   return options;
@@ -158,7 +158,7 @@ struct Job {
   explicit Job(const PipelineOptions& job_options, Network of = small_network())
       : options(job_options),
         network(std::move(of)),
-        loop(network, network.plan(small_input(), options.threads), options) {
+        loop(network, network.plan(small_input(), options.target), options) {
     for (const auto& stage : loop.stages()) {
       stage->initialize(kSeed);
       stage->context().stream().synchronize();
