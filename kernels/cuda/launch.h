@@ -36,11 +36,39 @@ __device__ inline void store(T* to, const Pack<T, kSize>& pack) {
   *reinterpret_cast<Pack<T, kSize>*>(to) = pack;
 }
 
+// The same where only `count` elements are left, or the address is not aligned (`packed` false):
+// those that there are, one by one.
+template <typename T, int kSize>
+__device__ inline Pack<T, kSize> load(const T* from, std::int64_t count, bool packed) {
+  if (packed && count >= kSize) return load<T, kSize>(from);
+  Pack<T, kSize> pack = {};
+  for (int k = 0; k < kSize; ++k) {
+    if (k < count) pack.values[k] = from[k];
+  }
+  return pack;
+}
+template <typename T, int kSize>
+__device__ inline void store(T* to, const Pack<T, kSize>& pack, std::int64_t count, bool packed) {
+  if (packed && count >= kSize) return store(to, pack);
+  for (int k = 0; k < kSize; ++k) {
+    if (k < count) to[k] = pack.values[k];
+  }
+}
+
+// Whether packs of 16 bytes can begin at these addresses.
+template <typename... Pointers>
+bool aligned(const Pointers*... pointers) {
+  return (... && (reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0));
+}
 // Whether rows of `columns` elements of T at these addresses can be read in packs of 16 bytes.
 template <typename T, typename... Pointers>
 bool packable(std::int64_t columns, const Pointers*... pointers) {
-  const auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
-  return columns % kPack<T> == 0 && (aligned(pointers) && ...);
+  return columns % kPack<T> == 0 && aligned(pointers...);
+}
+
+// Groups of `size` items that hold `items`; the last may be short.
+constexpr std::int64_t groups_of(std::int64_t items, std::int64_t size) {
+  return (items + size - 1) / size;
 }
 
 // Calls body(T{}) for the element type of an activation.

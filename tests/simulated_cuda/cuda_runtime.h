@@ -25,8 +25,10 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorStubLibrary = 34,
   cudaErrorInsufficientDriver = 35,
-  cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidDeviceFunction = 98,
   cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorNoKernelImageForDevice = 209,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900,
@@ -55,6 +57,9 @@ struct Graph;
 // in the environment variable SIMULATED_CUDA_DEVICES, or 2.
 void set_device_count(int count);
 void set_memory_bytes(std::size_t bytes);
+// The compute capability of the GPUs, and whether the build's kernels have code for it.
+void set_compute_capability(int major, int minor, bool has_code = true);
+bool has_code();
 // Runs `task` as the next work of `stream`, or captures it.
 cudaError_t enqueue(Stream* stream, std::function<void()> task);
 }  // namespace simulated
@@ -83,7 +88,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 template <typename Function>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, Function*) {
-  return cudaSuccess;
+  return simulated::has_code() ? cudaSuccess : cudaErrorNoKernelImageForDevice;
 }
 
 inline constexpr unsigned cudaHostAllocPortable = 1, cudaHostAllocMapped = 2;

@@ -23,6 +23,8 @@ int initial_device_count() {
 
 std::atomic<int> device_count = initial_device_count();
 std::atomic<std::size_t> memory_bytes = std::size_t{8} << 30;  // of each GPU
+std::atomic<int> capability_major = 9, capability_minor = 0;
+std::atomic<bool> kernels_have_code = true;
 thread_local int current_device = 0;
 thread_local int captures = 0;  // begun by this thread and not ended
 
@@ -117,6 +119,14 @@ void set_device_count(int count) {
 void set_memory_bytes(std::size_t bytes) {
   memory_bytes = bytes;
 }
+void set_compute_capability(int major, int minor, bool has_code) {
+  capability_major = major;
+  capability_minor = minor;
+  kernels_have_code = has_code;
+}
+bool has_code() {
+  return kernels_have_code;
+}
 
 cudaError_t enqueue(Stream* stream, std::function<void()> task) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;  // nothing on the default stream
@@ -181,8 +191,8 @@ cudaError_t cudaSetDevice(int device) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= simulated::device_count) return cudaErrorInvalidDevice;
   std::strcpy(properties->name, "Simulated GPU");
-  properties->major = 9;
-  properties->minor = 0;
+  properties->major = simulated::capability_major;
+  properties->minor = simulated::capability_minor;
   properties->multiProcessorCount = 132;
   return cudaSuccess;
 }

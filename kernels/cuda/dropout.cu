@@ -1,0 +1,47 @@
+#include "kernels/dropout.h"
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/operations.h"
+#include "kernels/cuda/step_state.h"
+
+namespace stagecoach::cuda {
+namespace {
+
+// A thread takes as many elements as an access does: one or two blocks of random numbers.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    dropout_kernel(std::int64_t items, std::int64_t columns, bool packed, T* output, const T* input,
+                   DropoutMask mask, float scale, const StepState* state) {
+  constexpr int kSize = kPack<T>;
+  const std::int64_t groups = groups_of(columns, kSize);
+  RandomStream stream{mask.seed, RandomUse::kDropout, mask.layer, state->step};
+  for (std::int64_t i = first_item(); i < items; i += item_stride()) {
+    const std::int64_t row = i / groups, column = i % groups * kSize;
+    const std::int64_t place = row * columns + column;
+    Pack<T, kSize> pack = load<T, kSize>(input + place, columns - column, packed);
+    stream.sample = mask.first_sample + static_cast<std::uint32_t>(row);
+    for (int block = 0; block < kSize / 4; ++block) {
+      const PhiloxBlock words = stream.block(static_cast<std::uint32_t>(column / 4 + block));
+      for (int k = 0; k < 4; ++k) {
+        T& value = pack.values[block * 4 + k];
+        value = T(uniform01(words[k]) < mask.p ? 0.0f : static_cast<float>(value) * scale);
+      }
+    }
+    store(output + place, pack, columns - column, packed);
+  }
+}
+
+}  // namespace
+
+void dropout(Context& context, Tensor output, Tensor input, const DropoutMask& mask) {
+  const std::int64_t rows = input.shape()[0], columns = input.shape()[1];
+  with_element_type(input.spec.dtype, [&]<typename T>(T) {
+    T* to = output.as<T>();
+    const T* from = input.as<T>();
+    const std::int64_t items = rows * groups_of(columns, kPack<T>);
+    launch(context, items, dropout_kernel<T>, items, columns, packable<T>(columns, to, from), to,
+           from, mask, 1.0f / (1.0f - mask.p), step_state(context));
+  });
+}
+
+}  // namespace stagecoach::cuda

@@ -1,0 +1,83 @@
+#include "kernels/cuda/image_items.h"
+#include "kernels/cuda/operations.h"
+
+namespace stagecoach::cuda {
+namespace {
+
+// Of the tensor that has the pixels one by one.
+struct Pixels {
+  std::int64_t height, width, channels;
+};
+
+template <typename To, typename From, int kSize>
+__global__ void __launch_bounds__(kThreads)
+    space_to_depth_kernel(ImageItems items, Pixels pixels, int block, int padding, To* output,
+                          const From* input) {
+  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+    const ImagePlace place = items.at(i);
+    const auto channels = static_cast<int>(pixels.channels);
+    // Of the first channel; those after it count on.
+    int tap = place.channel / channels, c = place.channel % channels;
+    int dy = tap / block, dx = tap % block;
+    Pack<To, kSize> pack;
+    for (int k = 0; k < kSize; ++k) {
+      const int y = place.y * block + dy - padding, x = place.x * block + dx - padding;
+      const bool inside = dy < block && y >= 0 && y < pixels.height && x >= 0 && x < pixels.width;
+      const std::int64_t pixel = (place.image * pixels.height + y) * pixels.width + x;
+      pack.values[k] = To(inside ? static_cast<float>(input[pixel * pixels.channels + c]) : 0.0f);
+      if (++c < channels) continue;
+      c = 0;
+      if (++dx < block) continue;
+      dx = 0;
+      ++dy;
+    }
+    store(output + i * kSize, pack);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    depth_to_space_kernel(ImageItems items, Pixels blocks, std::int64_t channels, int block,
+                          float* output, const float* input, bool accumulate) {
+  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+    const ImagePlace place = items.at(i);
+    const int tap = place.y % block * block + place.x % block;
+    const std::int64_t pixel =
+        (place.image * blocks.height + place.y / block) * blocks.width + place.x / block;
+    const float value = input[pixel * blocks.channels + tap * channels + place.channel];
+    output[i] = accumulate ? output[i] + value : value;
+  }
+}
+
+Pixels pixels_of(const TensorSpec& spec) {
+  return {spec.shape[2], spec.shape[3], spec.shape[1]};
+}
+
+}  // namespace
+
+void space_to_depth(Context& context, Tensor output, Tensor input, const SpaceToDepth& options) {
+  const auto block = static_cast<int>(options.block), padding = static_cast<int>(options.padding);
+  const auto run = [&]<typename To, typename From>(To, From) {
+    const auto start = [&](const ImageItems& items, auto kernel) {
+      launch(context, items.count(), kernel, items, pixels_of(input.spec), block, padding,
+             output.as<To>(), input.as<From>());
+    };
+    if (packable<To>(output.shape()[1], output.as<To>())) {
+      start({"space_to_depth", output.spec, kPack<To>}, space_to_depth_kernel<To, From, kPack<To>>);
+    } else {
+      start({"space_to_depth", output.spec, 1}, space_to_depth_kernel<To, From, 1>);
+    }
+  };
+  with_element_type(output.spec.dtype, [&]<typename To>(To to) {
+    with_element_type(input.spec.dtype, [&]<typename From>(From from) { run(to, from); });
+  });
+}
+
+void depth_to_space(Context& context, Tensor output, Tensor input, const SpaceToDepth& options,
+                    GradientMode mode) {
+  const ImageItems items("depth_to_space", output.spec, 1);
+  launch(context, items.count(), depth_to_space_kernel, items, pixels_of(input.spec),
+         output.shape()[1], static_cast<int>(options.block), output.as<float>(), input.as<float>(),
+         mode == GradientMode::kAccumulate);
+}
+
+}  // namespace stagecoach::cuda
