@@ -10,7 +10,7 @@ namespace stagecoach {
 struct StepValues {
   std::int64_t step = 0;    // training step, from 0: of dropout's masks
   float learning_rate = 0;  // of sgd_step
-  AdamRates adam;           // of adam_step
+  AdamRates adam = {};      // of adam_step
 };
 
 // On a GPU, enqueues the write; dropout, sgd_step and adam_step on this context use these values

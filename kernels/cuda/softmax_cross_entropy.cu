@@ -27,13 +27,13 @@ __device__ RowResult row_of(std::int64_t classes, T* grad, const T* logits, std:
   const double largest = logit(best), labelled = logit(label);
   double sum = 0.0;
   for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(logit(c) - largest);
+  const auto loss = static_cast<float>(std::log(sum) - (labelled - largest));
   for (std::int64_t c = 0; c < classes; ++c) {
     const double target = c == label ? 1.0 : 0.0;
     const double power = static_cast<float>(std::exp(logit(c) - largest));  // as the CPU keeps it
     grad[c] = T(static_cast<float>((power / sum - target) * scale));
   }
-  const double loss = std::log(sum) - (labelled - largest);
-  return {static_cast<float>(loss), best == label && loss == loss};
+  return {loss, best == label && loss == loss};
 }
 
 template <typename T>

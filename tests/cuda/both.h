@@ -1,8 +1,10 @@
-// Runs an operation on the simulated GPU and on the CPU, from the same inputs.
+// Runs an operation on a GPU, simulated or real, and on the CPU, from the same inputs.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <deque>
 #include <vector>
 
@@ -103,6 +105,52 @@ Values on_cpu(const std::deque<OwnedTensor>& inputs, const Run& run) {
   }
   return values;
 }
+
+// Equal bits, but NaN is NaN: its other bits are the processor's choice.
+inline ::testing::AssertionResult same_values(const std::vector<float>& got,
+                                              const std::vector<float>& expected) {
+  if (got.size() != expected.size()) return ::testing::AssertionFailure() << "sizes differ";
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (std::isnan(got[i]) && std::isnan(expected[i])) continue;
+    if (std::bit_cast<std::uint32_t>(got[i]) == std::bit_cast<std::uint32_t>(expected[i])) continue;
+    return ::testing::AssertionFailure()
+           << "element " << i << " is " << got[i] << " instead of " << expected[i];
+  }
+  return ::testing::AssertionSuccess();
+}
+inline ::testing::AssertionResult same_values(const Values& got, const Values& expected) {
+  if (got.size() != expected.size()) return ::testing::AssertionFailure() << "sizes differ";
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (auto same = same_values(got[i], expected[i]); !same) return same << " in tensor " << i;
+  }
+  return ::testing::AssertionSuccess();
+}
+
+// A context on the GPU, and tensors there.
+class Gpu {
+ public:
+  Context& context() { return context_; }
+  // Zeros; a copy of a tensor of the host.
+  Tensor make(const TensorSpec& spec) { return owned_.emplace_back(spec, kGpu).tensor; }
+  Tensor put(const Tensor& from) {
+    const Tensor to = make(from.spec);
+    copy(context_.stream(), to, from);
+    context_.stream().synchronize();
+    return to;
+  }
+  template <typename T>
+  Tensor put(const std::vector<T>& values) {
+    const auto size = static_cast<std::int64_t>(values.size());
+    return put(Tensor{const_cast<T*>(values.data()), row_major({size}, DTypeOf<T>::value), {}});
+  }
+  std::vector<float> get(const Tensor& from) {
+    return values_of(to_host(context_.stream(), from).tensor);
+  }
+
+ private:
+  std::deque<OwnedTensor> owned_;
+  Context context_{Target(1, kGpu)};
+};
 
 // Element types and sizes: of packs and threads, and of neither.
 struct ElementCase {

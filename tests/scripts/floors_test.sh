@@ -14,6 +14,7 @@ declare -A below=(
   [trainer]="trainer pipeline data comm layers kernels core"
 )
 floors="${!below[*]}"
+sources=(--include='*.h' --include='*.cpp' --include='*.cu')
 checked=0
 wrong=0
 
@@ -27,13 +28,30 @@ for floor in $floors; do
       echo "$file:$line: $floor must not use $included: $text"
       wrong=$((wrong + 1))
     fi
-  done < <(grep -rn --include='*.h' --include='*.cpp' '^ *# *include "' "$floor")
+  done < <(grep -rn "${sources[@]}" '^ *# *include "' "$floor")
 done
 
 # Devices and transports stay behind their doors.
-if grep -rnE --include='*.h' --include='*.cpp' '# *include <(cuda|cudnn|cublas|nccl|mpi)' \
-  core layers data pipeline trainer; then
-  echo "only kernels/cuda, comm/nccl and comm/mpi include these"
+doors='^(core/cuda|kernels/cuda|comm/nccl|comm/mpi)/'
+if grep -rnE "${sources[@]}" '# *include <(cuda|cudnn|cublas|nccl|mpi)' \
+  core kernels layers data comm pipeline trainer | grep -vE "$doors"; then
+  echo "only core/cuda, kernels/cuda, comm/nccl and comm/mpi include these"
+  wrong=$((wrong + 1))
+fi
+
+# Every kernel says how many threads a block has at most (nvcc's own warning takes templates for
+# kernels that do not), and is started by launch(), which checks what the driver says.
+for file in kernels/cuda/*.cu; do
+  kernels=$(grep -c '__global__' "$file" || true)
+  bounded=$(grep -cE '__global__ void __launch_bounds__\(kThreads\)' "$file" || true)
+  if ((kernels != bounded)); then
+    echo "$file: $kernels kernels, but $bounded of them __global__ void __launch_bounds__(kThreads)"
+    wrong=$((wrong + 1))
+  fi
+done
+if grep -rnE "${sources[@]}" '<<<|__global__' core kernels layers data comm pipeline trainer |
+  grep -vE '^kernels/cuda/[a-z0-9_]+\.cu:[0-9]+:.*__global__ '; then
+  echo "kernels are in kernels/cuda/*.cu, and are started by launch() only"
   wrong=$((wrong + 1))
 fi
 
