@@ -1,0 +1,72 @@
+// Engines on a GPU, their data and their weights.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/copy.h"
+#include "tests/trainer/engine_run.h"
+
+namespace stagecoach::testing {
+
+inline TrainConfig gpu_config(int stages, const std::string& precision = "fp32",
+                              const std::string& device = "cuda:0") {
+  TrainConfig config = small_config(stages);
+  config.device = device;
+  config.precision = precision;
+  return config;
+}
+
+// The weights, by name, copied to the host.
+inline std::map<std::string, std::vector<float>> weights_on_host(const Engine& engine) {
+  std::map<std::string, std::vector<float>> weights;
+  for (const auto& stage : engine.loop().stages()) {
+    for (const auto& parameter : stage->parameters()) {
+      const OwnedTensor host = to_host(stage->context().stream(), parameter.value);
+      const float* data = host.tensor.as<float>();
+      weights[parameter.name] = {data, data + host.tensor.elements()};
+    }
+  }
+  return weights;
+}
+
+// Batches in the order of the synthetic data, on the engine's first device.
+inline std::unique_ptr<Loader> batches_for(const Engine& engine, const Dataset& dataset,
+                                           const TrainConfig& config) {
+  LoaderOptions options;
+  options.transform.resize = config.image_size * 8 / 7;
+  options.transform.crop = config.image_size;
+  options.augmentation = {true, true};
+  options.target = engine.devices().target;
+  options.dtype = engine.devices().dtype();
+  const auto order = [size = dataset.size(), batch = config.batch()](std::int64_t i) {
+    std::vector<std::int64_t> samples(static_cast<std::size_t>(batch));
+    std::iota(samples.begin(), samples.end(), i * batch % (size - batch + 1));
+    return samples;
+  };
+  return std::make_unique<Loader>(dataset, config.batch(), order, options);
+}
+
+// What a run leaves: its losses, its weights, and the loss of an evaluation.
+struct Trained {
+  std::vector<double> losses;
+  std::map<std::string, std::vector<float>> weights;
+  bool operator==(const Trained&) const = default;
+};
+
+inline Trained train_steps(const TrainConfig& config, int steps) {
+  const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+  EngineRun run(config);
+  const std::unique_ptr<Loader> loader = batches_for(run.engine, dataset, config);
+  Trained trained;
+  for (int i = 0; i < steps; ++i) {
+    trained.losses.push_back(run.engine.train_batch(*loader->next()).mean_loss());
+  }
+  trained.losses.push_back(run.engine.eval_batch(*loader->next()).mean_loss());
+  trained.weights = weights_on_host(run.engine);
+  return trained;
+}
+
+}  // namespace stagecoach::testing

@@ -1,0 +1,156 @@
+// Training on a GPU: the same bits for every number of stages, schedule and way to launch; close to
+// the CPU; and what happens when a loss is not finite.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/cuda/engine_run.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::gpu_config;
+using testing::small_config;
+using testing::train_steps;
+using testing::Trained;
+
+constexpr int kSteps = 5;  // two of them eager, two captured, one launched again
+
+class EngineShim : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(EngineShim, GivesTheSameBitsTwice) {
+  const TrainConfig config = gpu_config(0, GetParam());
+  EXPECT_EQ(train_steps(config, kSteps), train_steps(config, kSteps));
+}
+
+TEST_P(EngineShim, GivesTheSameBitsForEverySplitAndSchedule) {
+  const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
+  for (const int stages : {1, 2, 4}) {
+    for (const char* schedule : {"naive", "gpipe", "1f1b"}) {
+      TrainConfig config = gpu_config(stages, GetParam());
+      config.schedule = schedule;
+      EXPECT_EQ(train_steps(config, kSteps), expected) << stages << " stages, " << schedule;
+    }
+  }
+}
+
+// Between a convolution and its ReLU, a ReLU and its pool, a linear layer and its ReLU: what they
+// do of each other's work must not depend on the cut.
+TEST_P(EngineShim, GivesTheSameBitsForEveryCut) {
+  const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
+  for (int cut = 1; cut < 12; ++cut) {
+    TrainConfig config = gpu_config(2, GetParam());
+    config.partition = std::to_string(cut);
+    EXPECT_EQ(train_steps(config, kSteps), expected) << "cut at " << cut;
+  }
+}
+
+TEST_P(EngineShim, GraphsGiveTheBitsOfEagerSteps) {
+  for (const char* optimizer : {"sgd", "adam"}) {
+    TrainConfig config = gpu_config(2, GetParam());
+    config.optimizer = optimizer;
+    config.learning_rate = 0.01;
+    const Trained graph = train_steps(config, kSteps);
+    config.eager = true;
+    EXPECT_EQ(train_steps(config, kSteps), graph) << optimizer;
+  }
+}
+
+TEST_P(EngineShim, TrainsAsTheCpuDoes) {
+  const bool bf16 = std::string(GetParam()) == "bf16";
+  const double bound = bf16 ? 1e-2 : std::string(GetParam()) == "tf32" ? 1e-3 : 1e-5;
+  TrainConfig on_cpu = small_config(0);
+  on_cpu.device = "cpu";
+  const Trained cpu = train_steps(on_cpu, kSteps),
+                gpu = train_steps(gpu_config(0, GetParam()), kSteps);
+  for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
+    EXPECT_NEAR(gpu.losses[i], cpu.losses[i], bound * cpu.losses[i]) << "step " << i;
+  }
+  for (const auto& [name, values] : cpu.weights) {
+    double difference = 0, sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      difference += std::pow(gpu.weights.at(name)[i] - values[i], 2);
+      sum += std::pow(values[i], 2);
+    }
+    EXPECT_LE(std::sqrt(difference / sum), bound) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, EngineShim, ::testing::Values("fp32", "tf32", "bf16"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// The first step that is a graph's, not only an eager one.
+TEST(EngineFailureShim, ALossThatIsNotFiniteChangesNoWeight) {
+  for (const int stages : {0, 2}) {
+    const TrainConfig config = gpu_config(stages);
+    const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+    testing::EngineRun run(config);
+    const auto loader = testing::batches_for(run.engine, dataset, config);
+    for (int i = 0; i < 4; ++i) run.engine.train_batch(*loader->next());
+    // A weight of the last layer becomes infinite, so the logits do.
+    const Stage& last = *run.engine.loop().stages().back();
+    const Tensor weight = last.parameters().back().value;
+    OwnedTensor host = to_host(last.context().stream(), weight);
+    host.tensor.as<float>()[0] = std::numeric_limits<float>::infinity();
+    copy(last.context().stream(), weight, host.tensor);
+    last.context().stream().synchronize();
+    const auto before = testing::weights_on_host(run.engine);
+    try {
+      run.engine.train_batch(*loader->next());
+      ADD_FAILURE() << "no error";
+    } catch (const NumericError& error) {
+      EXPECT_NE(error.message().find("training step 5"), std::string::npos) << error.message();
+      EXPECT_NE(error.message().find("layer 11, classifier.4"), std::string::npos)
+          << error.message();
+    }
+    EXPECT_EQ(testing::weights_on_host(run.engine), before);
+    EXPECT_EQ(run.engine.steps(), 4);
+  }
+}
+
+TEST(EngineFilesShim, WeightsGoToAFileAndBack) {
+  const std::string file = ::testing::TempDir() + "gpu-weights.safetensors";
+  for (const char* precision : {"fp32", "bf16"}) {
+    const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+    const TrainConfig config = gpu_config(2, precision);
+    testing::EngineRun trained(config);
+    const auto loader = testing::batches_for(trained.engine, dataset, config);
+    trained.engine.train_batch(*loader->next());
+    trained.engine.save(file);
+    TrainConfig other = config;
+    other.seed = 7;
+    testing::EngineRun fresh(other);
+    fresh.engine.load(file);
+    EXPECT_EQ(testing::weights_on_host(fresh.engine), testing::weights_on_host(trained.engine));
+    const Batch& batch = *loader->next();  // computes with what was loaded, copies in bf16 too
+    EXPECT_EQ(fresh.engine.eval_batch(batch).loss, trained.engine.eval_batch(batch).loss);
+  }
+}
+
+TEST(EngineTraceShim, EveryStepHasItsTimes) {
+  const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+  const TrainConfig config = gpu_config(2);
+  testing::EngineRun run(config);
+  const auto loader = testing::batches_for(run.engine, dataset, config);
+  const Clock::time_point origin = Clock::now();
+  double last_end = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    run.engine.train_batch(*loader->next());
+    const auto events = run.engine.loop().trace(origin, step);
+    int forwards = 0;
+    double end = 0;
+    for (const TraceEvent& event : events) {
+      EXPECT_GE(event.start, last_end - 1e-3) << step;
+      EXPECT_GE(event.end, event.start - 1e-4) << step;
+      end = std::max(end, event.end);
+      if (event.kind == TraceKind::kForward) ++forwards;
+    }
+    EXPECT_EQ(forwards, 2 * config.micro_batches);
+    EXPECT_GT(end, last_end);
+    last_end = end;
+  }
+}
+
+}  // namespace
+}  // namespace stagecoach

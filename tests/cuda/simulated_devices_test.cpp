@@ -1,0 +1,123 @@
+// Several GPUs, none, and too little memory: what the simulated runtime can be made to have.
+#include <cuda_runtime.h>
+#include <gtest/gtest.h>
+
+#include "core/cuda/backend.h"
+#include "tests/cuda/engine_run.h"
+#include "tests/kernels/checks.h"
+#include "trainer/devices.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::expect_error;
+using testing::gpu_config;
+using testing::train_steps;
+
+class SimulatedDevices : public ::testing::Test {
+ protected:
+  ~SimulatedDevices() override {
+    simulated::set_device_count(2);
+    simulated::set_memory_bytes(std::size_t{8} << 30);
+  }
+};
+
+std::vector<int> indices_of(const TrainConfig& config) {
+  std::vector<int> indices;
+  for (const Device& device : choose_devices(config).devices) indices.push_back(device.index);
+  return indices;
+}
+
+TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOne) {
+  for (const char* precision : {"fp32", "bf16"}) {
+    const auto expected = train_steps(gpu_config(0, precision), 5);
+    for (const int stages : {2, 4}) {
+      for (const char* schedule : {"gpipe", "1f1b"}) {
+        for (const bool eager : {false, true}) {
+          TrainConfig config = gpu_config(stages, precision, "cuda:0,1");
+          config.schedule = schedule;
+          config.eager = eager;
+          EXPECT_EQ(train_steps(config, 5), expected) << precision << stages << schedule << eager;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SimulatedDevices, TwoGpusHoldWhatWasPlanned) {
+  testing::EngineRun run(gpu_config(2, "fp32", "cuda:0,1"));
+  const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+  const auto loader = testing::batches_for(run.engine, dataset, gpu_config(2));
+  run.engine.train_batch(*loader->next());
+  for (const auto& stage : run.engine.loop().stages()) {
+    EXPECT_EQ(stage->arena().peak_bytes(), stage->arena().plan().bytes());
+  }
+  const auto& first = *run.engine.loop().stages()[0];
+  const auto& second = *run.engine.loop().stages()[1];
+  EXPECT_GE(first.memory_plan().received_gradients, 0);
+  EXPECT_EQ(first.memory_plan().received_activations, -1);
+  EXPECT_GE(second.memory_plan().received_activations, 0);
+}
+
+TEST_F(SimulatedDevices, RanksAreSharedOutInRuns) {
+  simulated::set_device_count(3);
+  EXPECT_EQ(indices_of(gpu_config(2, "fp32", "cuda")), (std::vector<int>{0, 1}));
+  EXPECT_EQ(indices_of(gpu_config(6, "fp32", "auto")), (std::vector<int>{0, 0, 1, 1, 2, 2}));
+  EXPECT_EQ(indices_of(gpu_config(3, "fp32", "cuda:2,0")), (std::vector<int>{2, 2, 0}));
+  EXPECT_EQ(indices_of(gpu_config(0, "fp32", "cuda:1")), (std::vector<int>{1}));
+}
+
+TEST_F(SimulatedDevices, AutoTakesTheGpusOrTheCpu) {
+  TrainConfig config = gpu_config(2, "auto", "auto");
+  EXPECT_EQ(choose_devices(config).text, "cuda:0,1 (Simulated GPU)");
+  EXPECT_EQ(choose_devices(config).target.precision, Precision::kBf16);
+  simulated::set_device_count(0);
+  EXPECT_EQ(choose_devices(config).text, "cpu");
+  EXPECT_EQ(choose_devices(config).target.precision, Precision::kFp32);
+}
+
+TEST_F(SimulatedDevices, SaysWhatIsNotThere) {
+  expect_error([] { choose_devices(gpu_config(1, "fp32", "cuda:0,5")); },
+               {"GPUs from 0 to 1", "cuda:0,5", "stagecoach info"});
+  expect_error([] { choose_devices(gpu_config(1, "bf16", "cpu")); }, {"--precision fp32", "bf16"});
+  simulated::set_device_count(0);
+  expect_error([] { choose_devices(gpu_config(1)); },
+               {"a GPU for --device cuda:0", "no NVIDIA driver is installed", "--device cpu"});
+  expect_error(
+      [] {
+        Context context(Target(1, {DeviceType::kCuda, 0}));
+      },
+      {"cuda:0", "no NVIDIA driver is installed"});
+}
+
+TEST_F(SimulatedDevices, RefusesOtherWordsForDevices) {
+  for (const char* text : {"gpu", "cuda:", "cuda:0,", "cuda:,1", "cuda:x", "cuda:-1", "cuda:1,1",
+                           "cuda:99999999999"}) {
+    expect_error([&] { gpu_indices(text); }, {"cuda:0,1, each once", text});
+  }
+  EXPECT_EQ(gpu_indices("cuda"), std::vector<int>{});
+  EXPECT_EQ(gpu_indices("cuda:3,0"), (std::vector<int>{3, 0}));
+}
+
+TEST_F(SimulatedDevices, SaysWhatWouldFitIntoMemory) {
+  simulated::set_memory_bytes(2 << 20);
+  TrainConfig config = gpu_config(2);
+  config.micro_batch_size = 512;
+  config.micro_batches = 1;
+  expect_error([&] { testing::EngineRun run(config); },
+               {"memory", "cuda:0 has left", "--micro-batch-size", "would fit"});
+  simulated::set_memory_bytes(10 << 10);
+  expect_error([&] { testing::EngineRun run(config); }, {"not even --micro-batch-size 1"});
+}
+
+TEST_F(SimulatedDevices, SaysHowMuchABufferWanted) {
+  simulated::set_memory_bytes(1 << 20);
+  expect_error(
+      [] {
+        Buffer buffer(2 << 20, {DeviceType::kCuda, 1});
+      },
+      {"2097152 bytes of memory on cuda:1", "1048576 bytes that are free"});
+}
+
+}  // namespace
+}  // namespace stagecoach
