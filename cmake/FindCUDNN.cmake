@@ -1,8 +1,8 @@
-# FindCUDNN: the headers of cuDNN 9 and the folder of its libraries, which are opened at run time.
+# FindCUDNN: the headers of cuDNN 9, and its library, which is opened at run time.
 #
-# CUDNN_FOUND, CUDNN_VERSION, CUDNN_INCLUDE_DIR, CUDNN_LIBRARY, CUDNN_LIBRARY_DIR (for an rpath), and
-# the target CUDNN::headers. Looks beside the CUDA toolkit and, first, in CUDNN_ROOT, CUDNN_HOME or
-# CUDNN_PATH (CMake variables or environment), also in the layout of the Python wheels.
+# Sets CUDNN_FOUND, CUDNN_VERSION, CUDNN_INCLUDE_DIR and CUDNN_LIBRARY, whose folder is for an rpath.
+# Looks first in CUDNN_ROOT (variable or environment), CUDNN_HOME and CUDNN_PATH (environment), then
+# beside the CUDA toolkit; also in the layout of the Python wheels.
 include(FindPackageHandleStandardArgs)
 find_package(CUDAToolkit QUIET)
 set(_cudnn_hints ${CUDNN_ROOT} $ENV{CUDNN_ROOT} $ENV{CUDNN_HOME} $ENV{CUDNN_PATH}
@@ -23,11 +23,4 @@ if(EXISTS "${CUDNN_INCLUDE_DIR}/cudnn_version.h")
 endif()
 find_package_handle_standard_args(CUDNN REQUIRED_VARS CUDNN_INCLUDE_DIR CUDNN_LIBRARY
                                   VERSION_VAR CUDNN_VERSION)
-if(CUDNN_FOUND)
-  get_filename_component(CUDNN_LIBRARY_DIR "${CUDNN_LIBRARY}" DIRECTORY)
-  if(NOT TARGET CUDNN::headers)
-    add_library(CUDNN::headers INTERFACE IMPORTED)
-    set_target_properties(CUDNN::headers PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${CUDNN_INCLUDE_DIR}")
-  endif()
-endif()
 mark_as_advanced(CUDNN_INCLUDE_DIR CUDNN_LIBRARY)

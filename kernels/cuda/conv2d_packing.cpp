@@ -15,7 +15,7 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) {
 bool wants_blocks(const ConvProblem& problem) {
   const std::int64_t group = problem.precision == Precision::kBf16 ? kGroup : kGroup / 2;
   return problem.precision != Precision::kFp32 && problem.c % group != 0 && problem.stride_h > 1 &&
-         problem.stride_h == problem.stride_w &&
+         problem.stride_h == problem.stride_w && problem.padding_h == problem.padding_w &&
          problem.c * problem.stride_h * problem.stride_w <= kMostBlockChannels;
 }
 

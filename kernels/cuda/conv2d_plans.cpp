@@ -7,14 +7,22 @@
 
 namespace stagecoach::cuda {
 
-CudnnDevice::CudnnDevice(cudnnHandle_t handle, std::string name, int multiprocessors)
-    : handle_(handle), name_(std::move(name)), multiprocessors_(multiprocessors) {}
+namespace {
+
+std::string kind_of(const std::string& name, int multiprocessors) {
+  return fmt::format("{}, {} SMs", name, multiprocessors);
+}
+
+}  // namespace
+
+CudnnDevice::CudnnDevice(cudnnHandle_t handle, const std::string& name, int multiprocessors)
+    : handle_(handle), kind_(kind_of(name, multiprocessors)) {}
 
 CudnnDevice::CudnnDevice(const std::string& profile) {
   try {
     const nlohmann::json json = nlohmann::json::parse(profile);
-    name_ = json.at("deviceName").get<std::string>();
-    multiprocessors_ = json.at("multiProcessorCount").get<int>();
+    kind_ = kind_of(json.at("deviceName").get<std::string>(),
+                    json.at("multiProcessorCount").get<int>());
   } catch (const nlohmann::json::exception& error) {
     throw Error("cuDNN", "device properties as JSON with deviceName and multiProcessorCount",
                 error.what());
@@ -150,7 +158,7 @@ std::vector<ConvPlan> list_plans(const CudnnDevice& device, const ConvProblem& p
   }
   STAGECOACH_CHECK(!plans.empty(), "conv2d",
                    fmt::format("an engine of cuDNN {} on {} for {}", cudnn_version_text(),
-                               device.name(), problem.key()),
+                               device.kind(), problem.key()),
                    refusals.to_string(),
                    problem.precision == Precision::kBf16
                        ? "bf16 needs a GPU of compute capability 8.0 or newer; use --precision fp32"

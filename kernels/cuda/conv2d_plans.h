@@ -17,13 +17,13 @@ namespace stagecoach::cuda {
 class CudnnDevice {
  public:
   // A GPU, through a handle of cuDNN that was made while it was current, and that outlives this.
-  CudnnDevice(cudnnHandle_t handle, std::string name, int multiprocessors);
+  CudnnDevice(cudnnHandle_t handle, const std::string& name, int multiprocessors);
   // Only a description, as cuDNN's JSON of device properties: plans can be made, but not run.
   // Throws Error when it is damaged.
   explicit CudnnDevice(const std::string& profile);
 
-  const std::string& name() const { return name_; }
-  int multiprocessors() const { return multiprocessors_; }
+  // All GPUs that get the same plans: "NVIDIA H100 80GB HBM3, 132 SMs".
+  const std::string& kind() const { return kind_; }
   cudnnHandle_t handle() const { return handle_; }  // null for a description
   // Tells heuristics, engines or plans what they are for; `name` is their attribute for a
   // description.
@@ -31,8 +31,7 @@ class CudnnDevice {
 
  private:
   cudnnHandle_t handle_ = nullptr;
-  std::string name_;
-  int multiprocessors_ = 0;
+  std::string kind_;
   std::optional<CudnnDescriptor> properties_;
 };
 

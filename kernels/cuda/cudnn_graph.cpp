@@ -104,7 +104,7 @@ CudnnDescriptor tensor(std::int64_t id, DType dtype, const Dims& dims,
   result.set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims);
   result.set(CUDNN_ATTR_TENSOR_STRIDES, channels_last_strides);
   result.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id);
-  result.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 16);
+  result.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, kConvAlignment);
   result.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, &is_virtual);
   result.finalize();
   return result;

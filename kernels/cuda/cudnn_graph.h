@@ -58,8 +58,10 @@ class CudnnDescriptor {
 // The names of tensors in the graphs below: what a variant pack binds memory to.
 enum class ConvTensor : std::int64_t { kX = 1, kW = 2, kY = 3, kBias = 4 };
 
+constexpr std::int64_t kConvAlignment = 16;  // of their memory, in bytes
+
 // The operation graph of `problem`: for the gradients, kX, kW and kY name dx or x, dw or w, and dy.
-// fp32 sums; memory aligned to 16 bytes. `handle` null: for planning without a device.
+// fp32 sums. `handle` null: for planning without a device.
 CudnnDescriptor convolution_graph(const ConvProblem& problem, cudnnHandle_t handle);
 
 }  // namespace stagecoach::cuda

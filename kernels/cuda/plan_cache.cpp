@@ -65,10 +65,9 @@ fs::path plan_cache_file() {
   return fs::path(home) / ".cache" / kName;
 }
 
-std::string plan_cache_key(const std::string& cudnn_version, const std::string& device_name,
-                           int multiprocessors, const ConvProblem& problem) {
-  return fmt::format("cuDNN {} | {} | {} SMs | {}", cudnn_version, device_name, multiprocessors,
-                     problem.key());
+std::string plan_cache_key(const std::string& cudnn_version, const std::string& device_kind,
+                           const ConvProblem& problem) {
+  return fmt::format("cuDNN {} | {} | {}", cudnn_version, device_kind, problem.key());
 }
 
 PlanCache::PlanCache(fs::path file) : file_(std::move(file)), choices_(read_or_warn(file_)) {}

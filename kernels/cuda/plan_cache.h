@@ -14,9 +14,10 @@ namespace stagecoach::cuda {
 // it nor HOME is set.
 std::filesystem::path plan_cache_file();
 
-// What a choice is good for: a version of cuDNN, a kind of GPU, a convolution.
-std::string plan_cache_key(const std::string& cudnn_version, const std::string& device_name,
-                           int multiprocessors, const ConvProblem& problem);
+// What a choice is good for: a version of cuDNN, a kind of GPU (its name and number of SMs), a
+// convolution.
+std::string plan_cache_key(const std::string& cudnn_version, const std::string& device_kind,
+                           const ConvProblem& problem);
 
 // Choices by key, read when made. It never fails: a file that cannot be read, is damaged or was
 // written by another program counts as empty, and one that cannot be written is left as it is, both

@@ -5,7 +5,10 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+
+#include "core/log.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -14,6 +17,16 @@ namespace fs = std::filesystem;
 
 const EngineChoice kFirst = {41, {{2, 5}, {13, 0}, {27, -1}}};
 const EngineChoice kSecond = {0, {}};
+
+// What `call` logs.
+std::string logged(const std::function<void()>& call) {
+  const auto before = spdlog::default_logger();
+  ::testing::internal::CaptureStderr();
+  initialize_log(false);
+  call();
+  spdlog::set_default_logger(before);
+  return ::testing::internal::GetCapturedStderr();
+}
 
 class PlanCacheTest : public ::testing::Test {
  protected:
@@ -28,14 +41,6 @@ class PlanCacheTest : public ::testing::Test {
     std::ofstream(file()) << text;
   }
   fs::path file() const { return folder_ / "cudnn_plans.json"; }
-  // What the cache finds under "a" when made from the file, and whether it warned.
-  std::optional<EngineChoice> find_and_log(std::string& log) const {
-    ::testing::internal::CaptureStdout();  // where spdlog writes unless told otherwise
-    const std::optional<EngineChoice> found = PlanCache(file()).find("a");
-    log = ::testing::internal::GetCapturedStdout();
-    return found;
-  }
-
   fs::path folder_;
 };
 
@@ -86,27 +91,24 @@ TEST_F(PlanCacheTest, IgnoresDamagedAndForeignFilesWithAWarning) {
   changed("/plans/a/knobs/0", {1});
   for (const std::string& text : bad) {
     write(text);
-    std::string log;
-    EXPECT_EQ(find_and_log(log), std::nullopt) << text;
+    const std::string log =
+        logged([&] { EXPECT_EQ(PlanCache(file()).find("a"), std::nullopt) << text; });
     EXPECT_NE(log.find("are ignored"), std::string::npos) << text << "\n" << log;
   }
 }
 
 TEST_F(PlanCacheTest, ReplacesADamagedFile) {
   write("{");
-  PlanCache(file()).store("a", kFirst);
-  std::string log;
-  EXPECT_EQ(find_and_log(log), kFirst);
-  EXPECT_EQ(log, "");
+  logged([&] { PlanCache(file()).store("a", kFirst); });
+  EXPECT_EQ(logged([&] { EXPECT_EQ(PlanCache(file()).find("a"), kFirst); }), "");
 }
 
 TEST_F(PlanCacheTest, WarnsWhereItCannotWrite) {
   fs::create_directories(folder_);
   std::ofstream(folder_ / "in_the_way");
   PlanCache cache(folder_ / "in_the_way" / "cudnn_plans.json");
-  ::testing::internal::CaptureStdout();
-  cache.store("a", kFirst);
-  EXPECT_NE(::testing::internal::GetCapturedStdout().find("are not kept"), std::string::npos);
+  const std::string log = logged([&] { cache.store("a", kFirst); });
+  EXPECT_NE(log.find("are not kept"), std::string::npos) << log;
   EXPECT_EQ(cache.find("a"), kFirst);
 }
 
@@ -130,8 +132,8 @@ TEST(PlanCacheKey, ChangesWithEverythingThatAPlanDependsOn) {
                             .stride_w = 2,
                             .padding_h = 0,
                             .padding_w = 4};
-  EXPECT_EQ(plan_cache_key("9.19.0", "NVIDIA H100 80GB HBM3", 132, problem),
-            "cuDNN 9.19.0 | NVIDIA H100 80GB HBM3 | 132 SMs | forward_relu bf16 deterministic "
+  EXPECT_EQ(plan_cache_key("9.19.0", "NVIDIA H100 80GB HBM3, 132 SMs", problem),
+            "cuDNN 9.19.0 | NVIDIA H100 80GB HBM3, 132 SMs | forward_relu bf16 deterministic "
             "x=32,48,57,58 w=64,48,3,5 stride=1,2 padding=0,4");
   ConvProblem any_order = problem;
   any_order.deterministic = false;
