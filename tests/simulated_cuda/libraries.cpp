@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/linear.h"
-#include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/linear.h"
 
 namespace stagecoach::cuda {
@@ -41,19 +41,31 @@ void enqueue(Context& context, std::function<void()> task) {
   STAGECOACH_CUDA_CHECK(simulated::enqueue(native_stream(context), std::move(task)));
 }
 
-cpu::Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
-                          const TensorSpec& output, const Conv2dOptions& options) {
-  return {.images = input.shape[0],
-          .in_h = input.shape[2],
-          .in_w = input.shape[3],
-          .channels = input.shape[1],
-          .outputs = weight.shape[0],
-          .kernel_h = weight.shape[2],
-          .kernel_w = weight.shape[3],
-          .out_h = output.shape[2],
-          .out_w = output.shape[3],
-          .options = options};
+cpu::Conv2dShape shape_of(const ConvProblem& problem) {
+  return {.images = problem.n,
+          .in_h = problem.h,
+          .in_w = problem.w,
+          .channels = problem.c,
+          .outputs = problem.o,
+          .kernel_h = problem.kh,
+          .kernel_w = problem.kw,
+          .out_h = problem.out_h(),
+          .out_w = problem.out_w(),
+          .options = {.stride_h = problem.stride_h,
+                      .stride_w = problem.stride_w,
+                      .padding_h = problem.padding_h,
+                      .padding_w = problem.padding_w}};
 }
+
+// The operands as tensors of the problem's dtype.
+struct ConvTensors {
+  ConvTensors(const ConvProblem& p, const ConvOperands& operands, Device device)
+      : x{operands.x, channels_last(p.n, p.c, p.h, p.w, p.dtype()), device},
+        w{operands.w, channels_last(p.o, p.c, p.kh, p.kw, p.dtype()), device},
+        y{operands.y, channels_last(p.n, p.o, p.out_h(), p.out_w(), p.dtype()), device},
+        bias{operands.bias, row_major({p.o}, p.dtype()), device} {}
+  Tensor x, w, y, bias;
+};
 
 // Runs body(algorithm, pool, scratch memory) of a convolution.
 template <typename Body>
@@ -64,54 +76,44 @@ void with_algorithm(const cpu::Conv2dShape& shape, const Body& body) {
   body(algorithm, pool, workspace.data());
 }
 
+void compute(const ConvProblem& problem, const ConvTensors& tensors) {
+  const auto& [x, w, y, bias] = tensors;
+  const bool forward = problem.kind == ConvKind::kForward || problem.kind == ConvKind::kForwardRelu;
+  const Tensor& result = forward ? y : problem.kind == ConvKind::kBackwardInput ? x : w;
+  std::vector<float> values(static_cast<std::size_t>(result.elements()));
+  with_algorithm(shape_of(problem), [&](const cpu::Conv2dAlgorithm& algorithm, ThreadPool& pool,
+                                        void* memory) {
+    const cpu::Conv2dShape shape = shape_of(problem);
+    if (forward) {
+      algorithm.forward(pool, memory, shape, values.data(), widened(x).data(), widened(w).data(),
+                        widened(bias).data());
+    } else if (problem.kind == ConvKind::kBackwardInput) {
+      algorithm.backward_input(pool, memory, shape, values.data(), widened(y).data(),
+                               widened(w).data());
+    } else {
+      std::vector<float> unused(static_cast<std::size_t>(problem.o));
+      algorithm.backward_weight(pool, memory, shape, values.data(), unused.data(),
+                                widened(y).data(), widened(x).data(), GradientMode::kOverwrite);
+    }
+  });
+  narrow(result, values,
+         problem.kind == ConvKind::kForwardRelu ? Activation::kRelu : Activation::kNone);
+}
+
+constexpr std::int64_t kWorkspaceBytes = 1000;
+
 }  // namespace
 
-std::int64_t conv2d_workspace_bytes(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,
-                                    const Target&) {
-  return 1024;
+std::int64_t library_workspace_bytes(const ConvProblem&, const Target&) {
+  return kWorkspaceBytes;
 }
 
-void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    const Conv2dOptions& options, Activation activation) {
-  context.workspace("conv2d_forward", 1024);
-  const cpu::Conv2dShape shape = shape_of(input.spec, weight.spec, output.spec, options);
+void run_convolution(Context& context, const ConvProblem& problem, const ConvOperands& operands) {
+  const ConvTensors tensors(problem, operands, context.device());
   enqueue(context, [=] {
-    std::vector<float> result(static_cast<std::size_t>(output.elements()));
-    with_algorithm(shape,
-                   [&](const cpu::Conv2dAlgorithm& algorithm, ThreadPool& pool, void* memory) {
-                     algorithm.forward(pool, memory, shape, result.data(), widened(input).data(),
-                                       widened(weight).data(), widened(bias).data());
-                   });
-    narrow(output, result, activation);
-  });
-}
-
-void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
-                           const Conv2dOptions& options) {
-  context.workspace("conv2d_backward_input", 1024);
-  const cpu::Conv2dShape shape = shape_of(input_grad.spec, weight.spec, output_grad.spec, options);
-  enqueue(context, [=] {
-    std::vector<float> result(static_cast<std::size_t>(input_grad.elements()));
-    with_algorithm(shape,
-                   [&](const cpu::Conv2dAlgorithm& algorithm, ThreadPool& pool, void* memory) {
-                     algorithm.backward_input(pool, memory, shape, result.data(),
-                                              widened(output_grad).data(), widened(weight).data());
-                   });
-    narrow(input_grad, result, Activation::kNone);
-  });
-}
-
-void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
-                            Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode) {
-  context.workspace("conv2d_backward_weight", 1024);
-  const cpu::Conv2dShape shape = shape_of(input.spec, weight_grad.spec, output_grad.spec, options);
-  enqueue(context, [=] {
-    with_algorithm(shape, [&](const cpu::Conv2dAlgorithm& algorithm, ThreadPool& pool,
-                              void* memory) {
-      algorithm.backward_weight(pool, memory, shape, weight_grad.as<float>(), bias_grad.as<float>(),
-                                widened(output_grad).data(), widened(input).data(), mode);
-    });
+    // As the library may: what another part of the workspace holds must survive.
+    std::memset(operands.workspace, 0xff, kWorkspaceBytes);
+    compute(problem, tensors);
   });
 }
 

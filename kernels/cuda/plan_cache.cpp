@@ -1,0 +1,93 @@
+#include "kernels/cuda/plan_cache.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "core/log.h"
+
+namespace stagecoach::cuda {
+namespace {
+
+namespace fs = std::filesystem;
+using Choices = std::map<std::string, EngineChoice>;
+
+constexpr const char* kFormat = "stagecoach cudnn plans 1";
+
+// The choices of `file`; empty where there is none. Throws when it is not what write_choices()
+// wrote.
+Choices read_choices(const fs::path& file) {
+  std::error_code ignored;
+  if (file.empty() || !fs::exists(file, ignored)) return {};
+  std::ifstream stream(file);
+  STAGECOACH_CHECK(stream.is_open(), "plan cache", "a file that can be read", "none");
+  const nlohmann::json json = nlohmann::json::parse(stream);
+  STAGECOACH_CHECK(json.at("format") == kFormat, "plan cache", kFormat, json.at("format").dump());
+  Choices choices;
+  for (const auto& [key, value] : json.at("plans").items()) {
+    EngineChoice& choice = choices[key];
+    value.at("engine").get_to(choice.engine);
+    value.at("knobs").get_to(choice.knobs);
+  }
+  return choices;
+}
+
+Choices read_or_warn(const fs::path& file) {
+  try {
+    return read_choices(file);
+  } catch (const std::exception& error) {  // ours, or the JSON library's
+    spdlog::warn("the tuned plans in '{}' are ignored: {}", file.string(), error.what());
+    return {};
+  }
+}
+
+void write_choices(const fs::path& file, const Choices& choices) {
+  nlohmann::json json = {{"format", kFormat}, {"plans", nlohmann::json::object()}};
+  for (const auto& [key, choice] : choices) {
+    json["plans"][key] = {{"engine", choice.engine}, {"knobs", choice.knobs}};
+  }
+  fs::create_directories(file.parent_path());
+  write_file(file, [&](std::ostream& stream) { stream << json.dump(1) << '\n'; });
+}
+
+}  // namespace
+
+fs::path plan_cache_file() {
+  constexpr const char* kName = "stagecoach/cudnn_plans.json";
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  // The XDG Base Directory Specification has relative paths ignored.
+  if (cache != nullptr && fs::path(cache).is_absolute()) return fs::path(cache) / kName;
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0') return {};
+  return fs::path(home) / ".cache" / kName;
+}
+
+std::string plan_cache_key(const std::string& cudnn_version, const std::string& device_kind,
+                           const ConvProblem& problem) {
+  return fmt::format("cuDNN {} | {} | {}", cudnn_version, device_kind, problem.key());
+}
+
+PlanCache::PlanCache(fs::path file) : file_(std::move(file)), choices_(read_or_warn(file_)) {}
+
+std::optional<EngineChoice> PlanCache::find(const std::string& key) const {
+  const auto found = choices_.find(key);
+  if (found == choices_.end()) return std::nullopt;
+  return found->second;
+}
+
+void PlanCache::store(const std::string& key, const EngineChoice& choice) {
+  choices_[key] = choice;
+  if (file_.empty()) return;
+  Choices all = read_or_warn(file_);
+  all[key] = choice;
+  try {
+    write_choices(file_, all);
+  } catch (const std::exception& error) {
+    spdlog::warn("the tuned plans are not kept in '{}': {}", file_.string(), error.what());
+  }
+}
+
+}  // namespace stagecoach::cuda
