@@ -3,8 +3,10 @@
 #include <fstream>
 #include <thread>
 
+#include "core/cuda/backend.h"
 #include "core/system_memory.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cuda/versions.h"
 #include "pipeline/schedule.h"
 #include "trainer/suggest.h"
 #include "trainer/train.h"
@@ -30,17 +32,44 @@ std::string instructions() {
 #endif
 }
 
+std::string line(const std::string& name, const std::string& value) {
+  return fmt::format("{:<14}{}\n", name, value);
+}
+
+double gib(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 30);
+}
+
+// Every GPU, and the libraries; or why there are none.
+std::string cuda_lines() {
+  const std::string versions = cuda::runtime_versions();
+  if (versions.empty()) return line("cuda", "not in this build (cmake --preset cuda makes one)");
+  std::string why, text;
+  const int count = cuda::device_count(&why);
+  if (count == 0) text += line("cuda", "built with CUDA, no GPU found: " + why);
+  for (int i = 0; i < count; ++i) {
+    const cuda::DeviceInfo gpu = cuda::device_info({DeviceType::kCuda, i});
+    text += line(i == 0 ? "cuda" : "",
+                 fmt::format("cuda:{}: {}, compute capability {}.{}, {} multiprocessors, {:.1f} of "
+                             "{:.1f} GiB of memory free",
+                             i, gpu.name, gpu.major, gpu.minor, gpu.multiprocessors,
+                             gib(gpu.free_memory_bytes), gib(gpu.memory_bytes)));
+  }
+  text += line("", versions);
+  for (const auto& [name, version] : cuda::library_versions()) {
+    text += line("", name + " " + version);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string info_text() {
-  const auto line = [](const char* name, const std::string& value) {
-    return fmt::format("{:<14}{}\n", name, value);
-  };
   return line("stagecoach", STAGECOACH_VERSION) +
-         line("device", fmt::format("cpu: {}, {} cores, {:.1f} GiB of memory free", cpu_name(),
-                                    std::thread::hardware_concurrency(),
-                                    static_cast<double>(available_memory_bytes()) / (1 << 30))) +
-         line("cuda", "not in this build") +
+         line("device",
+              fmt::format("cpu: {}, {} cores, {:.1f} GiB of memory free", cpu_name(),
+                          std::thread::hardware_concurrency(), gib(available_memory_bytes()))) +
+         cuda_lines() +
          line("compiled",
               fmt::format("by GCC-compatible {}, for {}", __VERSION__, instructions())) +
          line("matrices", cpu::gemm_library()) + line("networks", "alexnet") +

@@ -4,6 +4,7 @@
 #include "kernels/cuda/conv2d.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/operations.h"
+#include "kernels/cuda/versions.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -14,6 +15,10 @@ namespace {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> library_versions() {
+  return {};
+}
 
 // clang-format off: a table
 void check_target(const Target&) {

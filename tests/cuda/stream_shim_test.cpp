@@ -51,7 +51,7 @@ TEST(StreamShim, EventsHaveTimesInTheirOrder) {
   const Clock::time_point after = Clock::now();
   for (std::size_t i = 0; i < events.size(); ++i) {
     EXPECT_TRUE(events[i].reached());
-    if (i > 0) EXPECT_GE(events[i].time(), events[i - 1].time());
+    EXPECT_GE(events[i].time(), events[i > 0 ? i - 1 : 0].time());
   }
   // The two clocks are tied to within a fraction of a millisecond.
   EXPECT_GT(events.front().time(), before - std::chrono::milliseconds(2));

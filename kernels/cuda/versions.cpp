@@ -1,0 +1,51 @@
+#include "kernels/cuda/versions.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+
+#include "core/cuda/dynamic_library.h"
+#include "core/error.h"
+
+namespace stagecoach::cuda {
+namespace {
+
+// Libraries count as major * `unit` + minor * 100 + patch.
+std::string dotted(std::size_t version, std::size_t unit) {
+  return fmt::format("{}.{}.{}", version / unit, version % unit / 100, version % 100);
+}
+
+std::string cudnn_version() {
+  const DynamicLibrary library("cuDNN", {"libcudnn.so.9", "libcudnn.so"});
+  return dotted(library.symbol<std::size_t()>("cudnnGetVersion")(), 10000);
+}
+
+std::string cublaslt_version() {
+  const DynamicLibrary library("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so"});
+  return dotted(library.symbol<std::size_t()>("cublasLtGetVersion")(), 10000);
+}
+
+std::string nccl_version() {
+  const DynamicLibrary library("NCCL", {"libnccl.so.2", "libnccl.so"});
+  int version = 0;
+  library.symbol<int(int*)>("ncclGetVersion")(&version);
+  return dotted(static_cast<std::size_t>(version), 10000);
+}
+
+std::string or_reason(std::string (*version)()) {
+  try {
+    return version();
+  } catch (const Error& error) {
+    return "not found: " + error.message();
+  }
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> library_versions() {
+  return {{"cuDNN", or_reason(cudnn_version)},
+          {"cuBLASLt", or_reason(cublaslt_version)},
+          {"NCCL", or_reason(nccl_version)}};
+}
+
+}  // namespace stagecoach::cuda
