@@ -122,6 +122,9 @@ class Runner:
             raise RunError(f"ran on {report['device']}, not on a GPU")
         if report.get("precision", setting.precision) != setting.precision:
             raise RunError(f"ran in {report['precision']}")
+        launch = "eager" if "--eager" in setting.options else "graph"
+        if setting.stages == 0 and report.get("launch", launch) != launch:
+            raise RunError(f"the step was launched as {report['launch']}, not as {launch}")
         keys = ("images_per_second", "step_seconds_median", "loss_last", "device", "data_waits",
                 "data_wait_seconds", "bubble", "stages", "memory", "steps")
         result = {key: report.get(key) for key in keys}
