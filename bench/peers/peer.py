@@ -8,7 +8,6 @@ import statistics
 import time
 
 import torch
-import torchvision
 from torch import nn
 
 CLASSES = 10
@@ -19,6 +18,8 @@ SEED = 1138
 
 def alexnet_layers():
     """AlexNet as the list of 22 layers that DeepSpeed's pipeline example makes of it."""
+    import torchvision  # only here: bench/gpu does without it
+
     torch.manual_seed(SEED)
     network = torchvision.models.AlexNet(num_classes=CLASSES)
     return [*network.features, network.avgpool, nn.Flatten(1), *network.classifier]

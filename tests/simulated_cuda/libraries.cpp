@@ -1,6 +1,6 @@
 // cuDNN's and cuBLASLt's part of the backend, simulated by the CPU's operations in fp32:
-// convolutions and linear layers as tasks of the simulated stream. BF16 operands are widened before
-// and rounded after.
+// convolutions and matrix products as tasks of the simulated stream. BF16 operands are widened
+// before and rounded after.
 #include <cstring>
 #include <vector>
 
@@ -8,9 +8,10 @@
 #include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "kernels/cpu/conv2d.h"
-#include "kernels/cpu/linear.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cuda/conv2d_library.h"
-#include "kernels/cuda/linear.h"
+#include "kernels/cuda/matrix_product.h"
+#include "tests/simulated_cuda/products.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -117,41 +118,52 @@ void run_convolution(Context& context, const ConvProblem& problem, const ConvOpe
   });
 }
 
-std::int64_t linear_workspace_bytes(const TensorSpec&, const TensorSpec&, const Target&) {
-  return 512;
+namespace {
+
+// As the words of matrix_product.h say, in fp32. What is column-major there is a row-major matrix
+// transposed, so the factors change places: D^T = op(B)^T op(A)^T.
+void multiply(const MatrixProduct& p, const Tensor& a, const Tensor& b, const Tensor& d,
+              const Tensor& bias) {
+  const auto transposed = [](bool is) { return is ? cpu::Transpose::kYes : cpu::Transpose::kNo; };
+  const std::vector<float> factor_a = widened(a), factor_b = widened(b);
+  std::vector<float> result = widened(d);
+  cpu::sgemm(transposed(p.transpose_b), transposed(p.transpose_a), p.n, p.m, p.k,
+             {factor_b.data(), p.ldb()}, {factor_a.data(), p.lda()}, p.accumulate ? 1.0f : 0.0f,
+             {result.data(), p.ldd()});
+  if (p.epilogue == Epilogue::kBias || p.epilogue == Epilogue::kBiasRelu) {
+    const std::vector<float> added = widened(bias);
+    for (std::size_t i = 0; i < result.size(); ++i) result[i] += added[i % added.size()];
+  }
+  narrow(d, result, p.epilogue == Epilogue::kBiasRelu ? Activation::kRelu : Activation::kNone);
+  if (p.epilogue != Epilogue::kBiasGradient) return;
+  std::vector<float> sums(static_cast<std::size_t>(p.n));
+  for (std::int64_t l = 0; l < p.k; ++l) {
+    for (std::int64_t j = 0; j < p.n; ++j) {
+      sums[j] += factor_b[p.transpose_b ? l * p.ldb() + j : j * p.ldb() + l];
+    }
+  }
+  narrow(bias, sums, Activation::kNone);
 }
 
-void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    Activation activation) {
-  const cpu::LinearShape shape{input.shape()[0], input.shape()[1], weight.shape()[0]};
-  enqueue(context, [=] {
-    ThreadPool pool(1);
-    std::vector<float> result(static_cast<std::size_t>(output.elements()));
-    cpu::linear_forward(pool, shape, result.data(), widened(input).data(), widened(weight).data(),
-                        widened(bias).data());
-    narrow(output, result, activation);
-  });
-}
+}  // namespace
 
-void linear_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight) {
-  const cpu::LinearShape shape{input_grad.shape()[0], weight.shape()[1], weight.shape()[0]};
+bool run_product(Context& context, const MatrixProduct& product, const ProductOperands& operands) {
+  if (simulated::refuses_product && simulated::refuses_product(product)) return false;
+  const auto matrix = [&](const void* data, std::int64_t elements, DType dtype) {
+    return Tensor{const_cast<void*>(data), row_major({elements}, dtype), context.device()};
+  };
+  const Tensor a = matrix(operands.a, product.m * product.k, product.operands);
+  const Tensor b = matrix(operands.b, product.k * product.n, product.operands);
+  const Tensor d = matrix(operands.d, product.m * product.n, product.result);
+  const bool gradient = product.epilogue == Epilogue::kBiasGradient;
+  const Tensor bias = matrix(operands.bias, gradient ? product.n : product.m, product.result);
   enqueue(context, [=] {
-    ThreadPool pool(1);
-    std::vector<float> result(static_cast<std::size_t>(input_grad.elements()));
-    cpu::linear_backward_input(pool, shape, result.data(), widened(output_grad).data(),
-                               widened(weight).data());
-    narrow(input_grad, result, Activation::kNone);
+    // As the library may: what lies behind its workspace must survive.
+    auto* workspace = static_cast<std::byte*>(operands.workspace);
+    workspace[0] = workspace[kProductWorkspaceBytes - 1] = std::byte{0xFF};
+    multiply(product, a, b, d, bias);
   });
-}
-
-void linear_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
-                            Tensor output_grad, Tensor input, GradientMode mode) {
-  const cpu::LinearShape shape{input.shape()[0], input.shape()[1], weight_grad.shape()[0]};
-  enqueue(context, [=] {
-    ThreadPool pool(1);
-    cpu::linear_backward_weight(pool, shape, weight_grad.as<float>(), bias_grad.as<float>(),
-                                widened(output_grad).data(), widened(input).data(), mode);
-  });
+  return true;
 }
 
 }  // namespace stagecoach::cuda

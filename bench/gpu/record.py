@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""The dated record of scripts/gpu_check.sh, from what its steps left in a folder.
+
+Writes FOLDER/gpu_NAME_DATE.json and .md: machine, every step with its command and result, tests
+that failed or were skipped, kernels, training. With --forget-others it instead empties the state
+folder when what it holds is of another commit, day or GPU. Python's standard library only.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import re
+import sys
+import xml.etree.ElementTree
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "peers"))
+import machine  # noqa: E402
+import tables  # noqa: E402
+from run_peers import git  # noqa: E402
+
+
+def commit():
+    """From git, or where there is no .git from who copied the sources here."""
+    if os.environ.get("STAGECOACH_COMMIT"):
+        return os.environ["STAGECOACH_COMMIT"]
+    file = ROOT / "build" / "commit"
+    if git("rev-parse", "HEAD") == "unknown" and file.exists():
+        return file.read_text().strip()
+    name = git("rev-parse", "--short=12", "HEAD")
+    return name + (" with uncommitted changes" if git("status", "--porcelain") not in
+                   ("", "unknown") else "")
+
+
+def today():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+
+
+def identity():
+    try:
+        names = [gpu["name"] for gpu in machine.gpus()[0]]
+    except machine.NoGpu:
+        names = []
+    return "\n".join([commit(), today(), *names]) + "\n"
+
+
+def forget_others(state):
+    file = state / "identity"
+    if not file.exists() or file.read_text() != identity():
+        for old in state.iterdir():
+            if old.is_file():
+                old.unlink()
+        file.write_text(identity())
+
+
+def steps(state):
+    result = []
+    for file in sorted(state.glob("*.step"), key=lambda path: path.stat().st_mtime):
+        name, status, seconds, limit, command = file.read_text().rstrip("\n").split("\t")
+        entry = {"name": name, "seconds": int(seconds), "limit_seconds": int(limit)}
+        if status == "not-run":
+            entry.update(result="not run", why=command)
+        elif status == "0":
+            entry.update(result="passed", command=command)
+        else:
+            # timeout's own statuses
+            why = "time limit" if status in ("124", "137") else f"status {status}"
+            log = state / f"{name}.log"
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            entry.update(result="failed", command=command, why=why, log_tail=lines[-40:])
+        result.append(entry)
+    return result
+
+
+def tests(state):
+    """Counts and names, from what ctest wrote; None when it wrote nothing."""
+    file = state / "tests.xml"
+    if not file.exists():
+        return None
+    result = {"passed": 0, "failed": [], "skipped": []}
+    for case in xml.etree.ElementTree.parse(file).getroot().iter("testcase"):
+        name = case.get("name")
+        if case.find("failure") is not None or case.get("status") == "fail":
+            result["failed"].append(name)
+        elif case.get("status") == "run":
+            result["passed"] += 1
+        else:
+            result["skipped"].append({"name": name, "why": why_skipped(case)})
+    return result
+
+
+def why_skipped(case):
+    """The line after GoogleTest's "Skipped", without its place."""
+    output = case.findtext("system-out") or ""
+    found = re.search(r"Skipped\n(.+)", output)
+    return found.group(1).strip() if found else case.get("status")
+
+
+def read_json(file):
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def make_record(state):
+    return {
+        "title": "GPU check", "date": datetime.datetime.now(datetime.timezone.utc).strftime(
+            "%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "machine": read_json(state / "machine.json"),
+        "steps": steps(state),
+        "tests": tests(state),
+        "device_properties": read_json(state / "device_properties.json"),
+        "kernels": read_json(state / "kernels.json"),
+        "training": read_json(state / "training.json"),
+    }
+
+
+def gpu_name(record):
+    found = (record["machine"] or {}).get("gpus") or [{"name": "unknown"}]
+    return found[0]["name"]
+
+
+def version_line(facts):
+    def dotted(entry, large, small):
+        if not entry:
+            return "not found"
+        number = entry["version"]
+        return f"{number // large}.{number // small % (large // small)}" + (
+            f".{number % small}" if small > 10 else "")
+
+    return (f"- driver {(facts.get('nvidia_smi') or {}).get('driver_version', 'unknown')} for CUDA "
+            f"{facts['driver_cuda'] // 1000}.{facts['driver_cuda'] % 1000 // 10}, "
+            f"runtime {dotted(facts['cudart'], 1000, 10)}, {facts['nvcc']}, "
+            f"cuBLASLt {dotted(facts['cublaslt'], 10000, 100)}, "
+            f"cuDNN {dotted(facts['cudnn'], 10000, 100)}, "
+            f"NCCL {dotted(facts['nccl'], 10000, 100)}, PyTorch {facts['torch'] or 'not found'}")
+
+
+def machine_lines(record):
+    facts = record["machine"]
+    if not facts:
+        return ["- the machine could not be described: see the step `machine`"]
+    lines = [f"- {gpu['name']}, {gpu['multiprocessors']} multiprocessors, capability "
+             f"{gpu['capability']}, {gpu['memory_bytes'] / 2**30:.1f} GiB" for gpu in facts["gpus"]]
+    lines.append(version_line(facts))
+    if facts["nvidia_smi"]:
+        lines.append("- " + ", ".join(f"{key} {value}" for key, value in
+                                      facts["nvidia_smi"].items() if key != "driver_version"))
+    return [*lines, f"- {facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}"]
+
+
+def step_lines(record):
+    lines = ["## Steps", "", "| step | result | seconds | |", "| --- | --- | ---: | --- |"]
+    for step in record["steps"]:
+        result = f"**{step['result']}**" if step["result"] == "failed" else step["result"]
+        what = ": ".join(part for part in (step.get("why"), f"`{step['command']}`"
+                                           if "command" in step else None) if part)
+        lines.append(f"| {step['name']} | {result} | {step['seconds']} | {what} |")
+    for step in record["steps"]:
+        if step.get("log_tail"):
+            lines += ["", f"End of the log of `{step['name']}`:", "", "```text",
+                      *step["log_tail"], "```"]
+    return lines
+
+
+def test_lines(record):
+    found = record["tests"]
+    if found is None:
+        return ["The tests were not run."]
+    return [f"{found['passed']} passed, {len(found['failed'])} failed, "
+            f"{len(found['skipped'])} skipped.", "",
+            *(f"- failed: {name}" for name in found["failed"]),
+            *(f"- skipped: {test['name']}: {test['why']}" for test in found["skipped"])]
+
+
+def markdown(record):
+    lines = [f"# GPU check: {gpu_name(record)}", "",
+             f"- {record['date']}, commit {record['commit']}", *machine_lines(record), "",
+             *step_lines(record), "", "## Tests", "", *test_lines(record), ""]
+    text = "\n".join(lines) + "\n"
+    if record["kernels"]:
+        text += tables.kernels(record["kernels"]) + "\n"
+    return text + (tables.training(record["training"]) if record["training"] else
+                   "Training was not measured.\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("state", type=pathlib.Path, help="folder of the steps' results")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "bench" / "results")
+    parser.add_argument("--forget-others", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.forget_others:
+        forget_others(arguments.state)
+        return 0
+    record = make_record(arguments.state)
+    slug = re.sub(r"[^a-z0-9]+", "_", gpu_name(record).lower()).strip("_")
+    stem = arguments.out / f"gpu_{slug.removeprefix('nvidia_')}_{today()}"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(markdown(record))
+    print(f"record: {stem}.md and .json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

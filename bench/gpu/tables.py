@@ -1,0 +1,208 @@
+"""Markdown tables of what run.py and Google Benchmark measured on a GPU."""
+
+import statistics
+
+import roofline
+
+OUT_OF_TIME = "the time limit came first"
+
+TORCH_TITLES = {
+    "default": "PyTorch as used",
+    "fp32": "PyTorch, fp32 throughout",
+    "tf32": "PyTorch, TF32",
+    "tf32-graph": "PyTorch, TF32, tuned, CUDA graph",
+    "bf16": "PyTorch, bf16, tuned",
+    "bf16-compile": "PyTorch, bf16, tuned, torch.compile",
+    "bf16-graph": "PyTorch, bf16, tuned, CUDA graph",
+}
+
+
+def precision_of(run):
+    """None for PyTorch's default, which mixes TF32 and fp32."""
+    if run["program"] == "stagecoach":
+        return run["precision"]
+    name = run["setting"].partition("-")[0]
+    return name if name in roofline.FLOPS_PER_SECOND else None
+
+
+def title_of(run):
+    if run["program"] == "torch":
+        return TORCH_TITLES.get(run["setting"], f"PyTorch, {run['setting']}")
+    return f"Stagecoach, {run['setting']}"
+
+
+def measured(runs):
+    return [run for run in runs if "images_per_second" in run]
+
+
+def grouped(runs):
+    """Runs of one configuration together, in the order of their first round."""
+    groups = {}
+    for run in runs:
+        key = (run["program"], run["setting"], run["batch"], run.get("stages", 0),
+               run.get("micro_batches", 1))
+        groups.setdefault(key, []).append(run)
+    return list(groups.values())
+
+
+def is_pipeline(run):
+    return run.get("stages", 0) > 0 or run.get("micro_batches", 1) > 1
+
+
+def ratio(group, others):
+    """Median over the rounds of the rate over the best rate of `others` in the same round."""
+    ratios = []
+    for run in measured(group):
+        rates = [other["images_per_second"] for other in measured(others)
+                 if other["round"] == run["round"] and other["batch"] == run["batch"]]
+        if rates:
+            ratios.append(run["images_per_second"] / max(rates))
+    return statistics.median(ratios) if ratios else None
+
+
+def shown(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def row_of(group, torch):
+    first = group[0]
+    good = measured(group)
+    if not good:
+        return f"| {first['batch']} | {title_of(first)} | - | - | - | - | - | - |"
+    rates = [run["images_per_second"] for run in good]
+    seconds = statistics.median(run["step_seconds_median"] for run in good)
+    precision = precision_of(first)
+    ideal = roofline.ideal_seconds(first["batch"], precision) if precision else None
+    as_used = [run for run in torch if run["setting"] == "default"]
+    same = [run for run in torch if precision and precision_of(run) == precision]
+    title = title_of(first)
+    if len(good) < len(group):
+        title += f" ({len(group) - len(good)} of {len(group)} runs failed)"
+    return (f"| {first['batch']} | {title} | {statistics.median(rates):.0f} | "
+            f"{min(rates):.0f} - {max(rates):.0f} | {1e3 * seconds:.3f} | "
+            f"{shown(ideal and ideal / seconds, '.0%')} | {shown(ratio(group, as_used), '.2f')} | "
+            f"{shown(ratio(group, same), '.2f')} |")
+
+
+def step_table(runs):
+    runs = [run for run in runs if not is_pipeline(run)]
+    torch = [run for run in runs if run["program"] == "torch"]
+    groups = sorted(grouped(runs), key=lambda group: group[0]["batch"])
+    return ["| batch | configuration | images/s | slowest - fastest | ms per step | roofline | "
+            "to PyTorch as used | to its best in this precision |",
+            "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *(row_of(group, torch) for group in groups)]
+
+
+def pipeline_table(runs):
+    lines = ["| stages | micro-batches | images/s | ms per step | bubble measured | predicted | "
+             "formula |", "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for group in grouped([run for run in runs if is_pipeline(run)]):
+        first, good = group[0], measured(group)
+        head = (f"| {first['stages'] or 'plain loop'} | "
+                f"{first['micro_batches']} x {first['batch']} |")
+        if not good:
+            lines.append(f"{head} - | - | - | - | - |")
+            continue
+
+        def middle(key):
+            values = [run["bubble"][key] for run in good if run.get("bubble")]
+            return statistics.median(values) if values else None
+
+        rate = statistics.median(run["images_per_second"] for run in good)
+        seconds = statistics.median(run["step_seconds_median"] for run in good)
+        bubbles = " | ".join(shown(middle(key), ".1%")
+                             for key in ("measured", "predicted", "formula"))
+        lines.append(f"{head} {rate:.0f} | {1e3 * seconds:.3f} | {bubbles} |")
+    return lines
+
+
+def failures(runs):
+    """Every distinct failure once; then what the time limit or the device left out."""
+    lines = []
+    for run in runs:
+        why = run.get("error") or run.get("not_run")
+        if why:
+            word = "Not run" if run.get("not_run") or why == OUT_OF_TIME else "Failed"
+            lines.append(f"- {word}: {title_of(run)}, batch {run['batch']}, "
+                         f"{run.get('stages', 0)} stages, round {run['round']}: {why}")
+    return list(dict.fromkeys(lines))
+
+
+def compared(runs, first, second):
+    """"batch 32: 1.52 ..." where setting `first` over `second` of Stagecoach was measured."""
+    plain = [run for run in runs if run["program"] == "stagecoach" and not is_pipeline(run)]
+    parts = []
+    for batch in sorted({run["batch"] for run in plain}):
+        at = [run for run in plain if run["batch"] == batch]
+        value = ratio([run for run in at if run["setting"] == first],
+                      [run for run in at if run["setting"] == second])
+        if value is not None:
+            parts.append(f"batch {batch}: {value:.2f}")
+    return ", ".join(parts)
+
+
+def experiments(runs):
+    """The open questions about the GPU: what was run, and why the others were not."""
+    torch = measured([run for run in runs if run["program"] == "torch"])
+    answers = [
+        ("a captured step against an eager one (images/s, bf16)",
+         compared(runs, "bf16", "bf16 --eager"), "no pair of runs succeeded"),
+        ("algorithms timed by --tune against the library's first (images/s, bf16)",
+         compared(runs, "bf16 --tune", "bf16"), "no pair of runs succeeded"),
+        ("PyTorch on the same machine", "in the table above" if torch else "",
+         "no setting of PyTorch ran"),
+        ("first convolution: space-to-depth against 8 channels", "",
+         "the program has no switch for it"),
+        ("gradient of the input, ReLU and bias in one kernel compiled at run time, against separate "
+         "ones", "", "the program has no switch for it"),
+        ("ReLU's gradient in the matrix product's epilogue", "",
+         "the layout of its mask is not documented; the program does not use it"),
+        ("optimizer beside the convolutions' gradients, on a second stream", "",
+         "the optimizer runs after the last weight gradient"),
+        ("two NCCL ranks on one GPU", "", "there is no NCCL transport yet"),
+    ]
+    return [f"- {'Run' if finding else 'Not run'}: {question}: {finding or why}"
+            for question, finding, why in answers]
+
+
+def training(record):
+    runs = record["runs"]
+    rounds = max((run["round"] for run in runs), default=0)
+    return "\n".join([
+        "## Training", "", f"    {record['command']}", "",
+        f"{record['date']}, commit {record['commit']}, rounds: {rounds}. AlexNet, 10 classes, "
+        "224 x 224, SGD with momentum. PyTorch's images lie on the GPU; Stagecoach's loader works "
+        "for its batches. Tuned: channels_last, cudnn.benchmark, fused SGD. Roofline: the least "
+        "time of bench/gpu/roofline.py over the measured time. Ratios are of images/s.", "",
+        *step_table(runs), "", "### Pipelines on one GPU, bf16", "", *pipeline_table(runs), "",
+        *failures(runs), "", "### Questions", "", *experiments(runs), ""])
+
+
+# What Google Benchmark writes beside the user's counters.
+OWN_KEYS = {"name", "family_index", "per_family_instance_index", "run_name", "run_type",
+            "repetitions", "repetition_index", "threads", "iterations", "real_time", "cpu_time",
+            "time_unit", "aggregate_name", "aggregate_unit", "label", "error_occurred",
+            "error_message", "skipped", "skip_message"}
+TO_MICROSECONDS = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
+
+
+def counter(name, value):
+    if name == "bytes_per_second":
+        return f"{1e-9 * value:.0f} GB/s"
+    return f"{name} {value:.4g}"
+
+
+def kernels(result):
+    """`result`: Google Benchmark's JSON."""
+    lines = ["## Kernels", "", "| kernel | us | |", "| --- | ---: | --- |"]
+    for entry in result["benchmarks"]:
+        if entry.get("error_occurred") or entry.get("skipped"):
+            why = entry.get("error_message") or entry.get("skip_message") or "no message"
+            lines.append(f"| {entry['name']} | - | {why} |")
+            continue
+        time = entry["real_time"] * TO_MICROSECONDS[entry["time_unit"]]
+        counters = ", ".join(counter(key, value) for key, value in entry.items()
+                             if key not in OWN_KEYS and isinstance(value, (int, float)))
+        lines.append(f"| {entry['name']} | {time:.1f} | {counters} |")
+    return "\n".join([*lines, ""])

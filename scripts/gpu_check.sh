@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Everything that only a machine with a GPU can show: scripts/gpu_check.sh --help
+# Each step has its own time limit and log (build/gpu_check/), and none stops the ones after it.
+set -euo pipefail
+root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+state=build/gpu_check
+part_seconds=585  # one part ends within ten minutes, whatever hangs
+failures=0
+
+usage() {
+  cat <<'END'
+usage: scripts/gpu_check.sh [all|build|test|sanitize|bench] [--out FOLDER]
+  build     configures and builds the preset cuda for this machine's GPU; the other parts do it too
+  test      every test; those that need a GPU fail, not skip, when they cannot have it
+  sanitize  compute-sanitizer's memcheck and racecheck over the small tests of own kernels
+  bench     kernels, and training beside PyTorch
+  all       all of it, in this order (the default); a part alone ends within ten minutes
+What came out is written to FOLDER/gpu_NAME_DATE.md and .json (default: bench/results), together with
+what earlier parts left in build/gpu_check. Needs an NVIDIA driver, the CUDA toolkit, cuDNN (also
+from Python's wheels), cmake, ninja, g++, python3, and the libraries of third_party/README.md: from
+the system, or from build/dependencies(.tar.gz), which scripts/pack_dependencies.sh makes elsewhere.
+No network. TORCH_PYTHON is a Python that has PyTorch (default: python3). STAGECOACH_COMMIT, or the
+file build/commit, names the commit where there is no .git.
+Exit status: 0 all passed, 1 a step failed, 2 something is missing or asked wrongly, 3 no GPU.
+END
+}
+
+fail() {
+  printf 'gpu_check: %s\n' "$@" >&2
+  exit 2
+}
+
+parts=()
+out=bench/results
+while (($# > 0)); do
+  case $1 in
+    all) parts=(test sanitize bench) ;;
+    build | test | sanitize | bench) parts=("$1") ;;
+    --out) out=${2:?--out needs a folder} && shift ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+  esac
+  shift
+done
+if ((${#parts[@]} == 0)); then parts=(test sanitize bench); fi
+if ((${#parts[@]} > 1)); then part_seconds=3600; fi
+
+gpu_name='' gpu_architecture='' cuda_home='' cudnn_root='' nccl_root='' wheel_libraries=''
+command -v python3 >/dev/null || fail "python3 is missing"
+if ! variables=$(python3 bench/gpu/machine.py --shell 2>&1); then
+  printf 'gpu_check: %s\n' "$variables" >&2
+  exit 3
+fi
+eval "$variables"
+
+check_tools() {
+  local missing=() tool
+  [[ -n $cuda_home ]] || missing+=(nvcc)
+  export PATH=$cuda_home/bin:$PATH
+  for tool in cmake ctest ninja g++; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  if [[ " ${parts[*]} " == *" sanitize "* ]]; then
+    command -v compute-sanitizer >/dev/null || missing+=(compute-sanitizer)
+  fi
+  ((${#missing[@]} == 0)) || fail "not on this machine: ${missing[*]}"
+}
+
+# Compiles nothing: asks the compiler which headers it finds.
+check_libraries() {
+  local header missing
+  if [[ ! -d build/dependencies && -f build/dependencies.tar.gz ]]; then
+    tar -C build -xzf build/dependencies.tar.gz
+  fi
+  local include=()
+  if [[ -d build/dependencies ]]; then
+    include=(-Ibuild/dependencies/include -Ibuild/dependencies/include/openblas
+      -Ibuild/dependencies/include/eigen3)
+    export CMAKE_PREFIX_PATH=$root/build/dependencies${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}
+    # An RPATH of the old kind also counts for the libraries that those libraries load.
+    export LDFLAGS="-Wl,--disable-new-dtags ${LDFLAGS:-}"
+  fi
+  missing=$(for header in fmt/format.h spdlog/spdlog.h CLI/CLI.hpp nlohmann/json.hpp cblas.h \
+    curl/curl.h archive.h openssl/evp.h gtest/gtest.h benchmark/benchmark.h; do
+    printf '#if !__has_include(<%s>)\n%s\n#endif\n' "$header" "$header"
+  done | g++ "${include[@]}" -I/usr/include/eigen3 -E -P -x c++ - | xargs)
+  [[ -z $missing ]] || fail "headers that no package here has: $missing" \
+    "On Debian 12 run scripts/pack_dependencies.sh, and carry build/dependencies.tar.gz here."
+}
+
+use_cuda() {
+  export CUDACXX=$cuda_home/bin/nvcc CUDAToolkit_ROOT=$cuda_home
+  if [[ -n $cudnn_root ]]; then export CUDNN_ROOT=$cudnn_root; fi
+  if [[ -n $nccl_root ]]; then export NCCL_ROOT=$nccl_root; fi
+  local libraries=$wheel_libraries:$cuda_home/lib64:$cuda_home/lib:${LD_LIBRARY_PATH:-}
+  export LD_LIBRARY_PATH=${libraries#:}
+  export STAGECOACH_REQUIRE_GPU=1 STAGECOACH_SKIP_INSTALL=1
+}
+
+# step NAME SECONDS COMMAND...: with a limit and a log; the result is kept for the record.
+step() {
+  local name=$1 limit=$2 status=0 start=$SECONDS
+  shift 2
+  local rest=$((part_seconds - SECONDS))
+  ((limit < rest)) || limit=$((rest > 5 ? rest : 5))
+  printf '== %s (at most %d s): %s\n' "$name" "$limit" "$*"
+  timeout --kill-after=10 "$limit" "$@" >"$state/$name.log" 2>&1 || status=$?
+  keep "$name" "$status" $((SECONDS - start)) "$limit" "$*"
+  if ((status == 0)); then
+    printf '   passed, %d s\n' $((SECONDS - start))
+  else
+    failures=$((failures + 1))
+    tail -n 15 "$state/$name.log" | sed 's/^/   | /'
+    printf '   FAILED with status %d, %d s; log: %s/%s.log\n' "$status" $((SECONDS - start)) \
+      "$state" "$name"
+  fi
+  return "$status"
+}
+keep() { # keep NAME STATUS SECONDS LIMIT COMMAND
+  printf '%s\t%s\t%s\t%s\t%s\n' "$@" >"$state/$1.step"
+}
+not_run() { # not_run NAME WHY
+  echo "== $1: not run: $2"
+  keep "$1" not-run 0 0 "$2"
+}
+
+build() {
+  step configure 120 cmake --preset cuda -DSTAGECOACH_CUDA=ON \
+    -DCMAKE_CUDA_ARCHITECTURES="$gpu_architecture-real" &&
+    step build 480 cmake --build build/cuda -j "$(nproc)"
+}
+
+run_test() {
+  rm -f "$state/tests.xml"
+  # One process in four cores: tests share the GPU, and many have threads of their own.
+  step test 480 ctest --test-dir build/cuda -j $((($(nproc) + 3) / 4)) --timeout 240 \
+    --output-on-failure --output-junit "$root/$state/tests.xml" || true
+}
+
+run_sanitize() {
+  local tool
+  for tool in memcheck racecheck; do
+    step "$tool" 280 python3 scripts/sanitize_gpu_tests.py --tool "$tool" build/cuda || true
+  done
+}
+
+run_bench() {
+  if [[ -x build/cuda/cudnn_device_properties ]]; then
+    step device_properties 30 build/cuda/cudnn_device_properties "$state/device_properties.json" ||
+      true
+  else
+    not_run device_properties "there is no program build/cuda/cudnn_device_properties"
+  fi
+  if [[ -x build/cuda/bench_cuda ]]; then
+    step kernels 150 build/cuda/bench_cuda --benchmark_min_time=0.05 \
+      --benchmark_out="$state/kernels.json" --benchmark_out_format=json || true
+  else
+    not_run kernels "there is no program build/cuda/bench_cuda"
+  fi
+  local rest=$((part_seconds - SECONDS))
+  ((rest < 600)) || rest=600
+  step training "$rest" python3 bench/gpu/run.py --stagecoach build/cuda/stagecoach \
+    --torch-python "${TORCH_PYTHON:-python3}" --time-limit $((rest - 30)) \
+    --output "$state/training" || true
+}
+
+check_tools
+check_libraries
+use_cuda
+mkdir -p "$state"
+# Figures of another commit or day do not belong into this record.
+python3 bench/gpu/record.py --forget-others "$state"
+echo "gpu_check: ${parts[*]} on $gpu_name"
+if step machine 60 python3 bench/gpu/machine.py; then cp "$state/machine.log" "$state/machine.json"; fi
+if build; then
+  for part in "${parts[@]}"; do
+    if [[ $part != build ]]; then "run_$part"; fi
+  done
+else
+  for part in "${parts[@]}"; do
+    if [[ $part != build ]]; then not_run "$part" "the build failed"; fi
+  done
+fi
+python3 bench/gpu/record.py --out "$out" "$state"
+if ((failures > 0)); then
+  echo "gpu_check: $failures steps failed"
+  exit 1
+fi
+echo "gpu_check: all steps passed"

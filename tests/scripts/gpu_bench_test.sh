@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# bench/gpu/: the roofline against known figures, and run.py with a program and a PyTorch that are
+# made up, so that neither a GPU nor PyTorch is needed.
+set -euo pipefail
+root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+if ! command -v python3 >/dev/null; then
+  echo "python3 is not installed: bench/gpu cannot be used here, nor tested"
+  exit 77
+fi
+
+fail() {
+  echo "bench/gpu: $*" >&2
+  exit 1
+}
+has() { # has FILE TEXT
+  grep -qF -- "$2" "$1" || fail "$1 lacks: $2"$'\n'"$(<"$1")"
+}
+
+python3 - "$root" <<'PYTHON'
+import sys
+sys.path.insert(0, sys.argv[1] + "/bench/gpu")
+import roofline
+
+# Milliseconds of a step, worked out by hand from the same model.
+known = {(32, "bf16"): 0.759, (128, "bf16"): 1.345, (512, "bf16"): 3.744, (1024, "bf16"): 7.051,
+         (32, "tf32"): 0.984, (1024, "tf32"): 13.46, (32, "fp32"): 2.696, (1024, "fp32"): 72.99}
+for (batch, precision), expected in known.items():
+    got = 1e3 * roofline.ideal_seconds(batch, precision)
+    assert abs(got / expected - 1) < 0.01, (batch, precision, expected, got)
+layers = roofline.layer_seconds(128, "bf16")
+for layer, expected in {"conv1": 121, "conv2": 262, "fc1": 107, "optimizer": 418}.items():
+    assert abs(1e6 * layers[layer] / expected - 1) < 0.02, (layer, expected, layers[layer])
+PYTHON
+
+# 1000 images/s in bf16, 500 in tf32; an eager step takes twice as long; --tune is refused; fp32
+# runs on the CPU, which must not pass for a GPU.
+cat >"$work/stagecoach" <<'END'
+#!/usr/bin/env bash
+set -euo pipefail
+given=" $* "
+[[ $given != *" --tune "* ]] || { echo "stagecoach: there is no option --tune" >&2 && exit 2; }
+device=cuda rate=1000 bubble=null report=
+case $given in
+  *" tf32 "*) rate=500 ;;
+  *" fp32 "*) device=cpu ;;
+esac
+[[ $given != *" --eager "* ]] || rate=$((rate / 2))
+[[ $given == *" --stages 0 "* ]] || bubble='{"measured": 0.25, "predicted": 0.2, "formula": 0.125}'
+while (($# > 0)); do
+  [[ $1 != --report ]] || report=$2
+  shift
+done
+cat >"$report" <<JSON
+{"device": "$device", "images_per_second": $rate, "step_seconds_median": 0.032, "loss_last": 2.3,
+ "bubble": $bubble, "stages": [], "memory": [], "steps": 20, "data_waits": 0}
+JSON
+END
+# PyTorch as used: 250 images/s; its best bf16: 800; one setting fails.
+cat >"$work/python" <<'END'
+#!/usr/bin/env bash
+cat <<JSON
+{"setting": "default", "batch": 32, "images_per_second": 250, "step_seconds_median": 0.128}
+{"setting": "bf16", "batch": 32, "images_per_second": 400, "step_seconds_median": 0.08}
+{"setting": "bf16-graph", "batch": 32, "images_per_second": 800, "step_seconds_median": 0.04}
+{"setting": "bf16-compile", "batch": 32, "error": "RuntimeError: no compiler"}
+JSON
+END
+chmod +x "$work/stagecoach" "$work/python"
+
+run() { # sets status
+  status=0
+  python3 "$root/bench/gpu/run.py" --stagecoach "$work/stagecoach" --torch-python "$work/python" \
+    --torch-settings default,bf16,bf16-graph,bf16-compile --batches 32 --output "$work/result" \
+    "$@" >"$work/output" 2>&1 || status=$?
+}
+
+run --rounds 2
+[[ $status == 1 ]] || fail "failed runs must show in the exit status, got $status"
+# images/s, range, ms, share of the roofline (0.760 ms), ratios to 250 and to 800 images/s.
+has "$work/result.md" \
+  '| 32 | Stagecoach, bf16 | 1000 | 1000 - 1000 | 32.000 | 2% | 4.00 | 1.25 |'
+has "$work/result.md" '| 32 | Stagecoach, bf16 --eager | 500 | 500 - 500 | 32.000 | 2% | 2.00 | 0.62 |'
+has "$work/result.md" '| 32 | Stagecoach, tf32 | 500 | 500 - 500 | 32.000 | 3% | 2.00 | - |'
+has "$work/result.md" '| 32 | Stagecoach, fp32 | - | - | - | - | - | - |'
+has "$work/result.md" '| 32 | PyTorch as used | 250 | 250 - 250 | 128.000 | - | 1.00 | - |'
+has "$work/result.md" '| 2 | 8 x 32 | 1000 | 32.000 | 25.0% | 20.0% | 12.5% |'
+has "$work/result.md" '| plain loop | 8 x 32 | 1000 | 32.000 | - | - | - |'
+has "$work/result.md" 'round 1: exit status 2: stagecoach: there is no option --tune'
+has "$work/result.md" 'Stagecoach, fp32, batch 32, 0 stages, round 1: ran on cpu, not on a GPU'
+has "$work/result.md" 'torch.compile, batch 32, 0 stages, round 2: RuntimeError: no compiler'
+has "$work/result.md" '- Run: a captured step against an eager one (images/s, bf16): batch 32: 2.00'
+has "$work/result.md" '- Not run: algorithms timed by --tune'
+has "$work/result.json" '"command": "stagecoach train --data synthetic --device cuda --precision bf16'
+
+# Out of time: said, not left out.
+run --rounds 1 --time-limit 5
+has "$work/result.md" '- Not run: Stagecoach, bf16, batch 32, 0 stages, round 1: the time limit came first'
+
+# A PyTorch that does not start costs only itself.
+printf '#!/usr/bin/env bash\necho "ModuleNotFoundError: torch" >&2\nexit 1\n' >"$work/python"
+run --rounds 1
+has "$work/result.md" 'PyTorch as used, batch 32, 0 stages, round 1: exit status 1: ModuleNotFoundError'
+has "$work/result.md" '| 32 | Stagecoach, bf16 | 1000 |'
+
+python3 - "$root" <<'PYTHON'
+import sys
+sys.path.insert(0, sys.argv[1] + "/bench/gpu")
+import tables
+
+text = tables.kernels({"benchmarks": [
+    {"name": "sgd", "real_time": 0.5, "time_unit": "ms", "iterations": 3,
+     "bytes_per_second": 2.5e12, "share": 0.8333},
+    {"name": "broken", "error_occurred": True, "error_message": "no memory"}]})
+assert "| sgd | 500.0 | 2500 GB/s, share 0.8333 |" in text, text
+assert "| broken | - | no memory |" in text, text
+PYTHON
+echo "bench/gpu: all checks hold"
