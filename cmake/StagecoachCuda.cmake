@@ -4,14 +4,25 @@
 # of these object libraries beside them.
 #   stagecoach_backend            CUDA where it was found, else core/cuda/absent.cpp and its like
 #   stagecoach_simulated_backend  for tests: the same sources on a CUDA runtime that runs on the CPU
-set(STAGECOACH_CUDA "OFF" CACHE STRING "the CUDA backend: AUTO, ON or OFF")
+set(STAGECOACH_CUDA "AUTO" CACHE STRING "the CUDA backend: AUTO, ON or OFF")
 set_property(CACHE STAGECOACH_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(STAGECOACH_HAVE_CUDA OFF)
+
+# This machine's GPU, or an H100 where there is none.
+function(stagecoach_gpu_architecture result)
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+                  OUTPUT_VARIABLE found ERROR_QUIET RESULT_VARIABLE status)
+  if(status EQUAL 0 AND found MATCHES "^([0-9]+)\\.([0-9]+)")
+    set(${result} ${CMAKE_MATCH_1}${CMAKE_MATCH_2}-real PARENT_SCOPE)
+  else()
+    set(${result} 90-real PARENT_SCOPE)
+  endif()
+endfunction()
 
 # CMake 3.25 knows CUDA up to C++17.
 macro(stagecoach_enable_cuda)
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 90-real)
+    stagecoach_gpu_architecture(CMAKE_CUDA_ARCHITECTURES)
   endif()
   enable_language(CUDA)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
