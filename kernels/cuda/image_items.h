@@ -1,9 +1,7 @@
 // What the pools' kernels go over: channels_last images, a pack of channels of one pixel at a time.
 #pragma once
 
-#include <limits>
-
-#include "core/error.h"
+#include "kernels/cuda/checks.h"
 #include "kernels/cuda/launch.h"
 
 namespace stagecoach::cuda {
@@ -23,8 +21,7 @@ class ImageItems {
         pack_(pack),
         of_image_(images.elements() / images.shape[0] / pack),
         count_(images.shape[0] * of_image_) {
-    STAGECOACH_CHECK(of_image_ * pack <= std::numeric_limits<std::int32_t>::max(), operation,
-                     "images of fewer than 2^31 elements", images.to_string());
+    check_image_size(operation, images);
   }
 
   __host__ __device__ std::int64_t count() const { return count_; }

@@ -1,5 +1,4 @@
-#include "core/cuda/backend.h"
-#include "core/error.h"
+#include "kernels/cuda/checks.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/cuda/step_state.h"
@@ -11,31 +10,11 @@ __global__ void __launch_bounds__(kThreads) write_step_kernel(StepState* state, 
   if (first_item() == 0) *state = values;
 }
 
-// By +: nvcc does not take fmt's checked format strings.
-std::string described(const DeviceInfo& gpu) {
-  return gpu.name + " of compute capability " + std::to_string(gpu.major) + "." +
-         std::to_string(gpu.minor);
-}
-
 }  // namespace
 
-void check_target(const Target& target) {
-  const DeviceInfo gpu = device_info(target.device);
-  STAGECOACH_CHECK(target.precision == Precision::kFp32 || gpu.major >= 8,
-                   target.device.to_string(),
-                   "a GPU of compute capability 8.0 or higher for --precision " +
-                       std::string(name_of(target.precision)),
-                   described(gpu), "or use --precision fp32");
-  use(target.device);
+cudaError_t status_of_kernels() {
   cudaFuncAttributes attributes;
-  const cudaError_t status = cudaFuncGetAttributes(&attributes, write_step_kernel);
-  if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
-    cudaGetLastError();
-    throw Error(target.device.to_string(), "a GPU that this build has code for", described(gpu),
-                "configure with -DCMAKE_CUDA_ARCHITECTURES=" + std::to_string(gpu.major) +
-                    std::to_string(gpu.minor) + " and build again");
-  }
-  STAGECOACH_CUDA_CHECK(status);
+  return cudaFuncGetAttributes(&attributes, write_step_kernel);
 }
 
 void begin_step(Context& context, const StepValues& values) {

@@ -55,6 +55,12 @@ if grep -rnE "${sources[@]}" '<<<|__global__' core kernels layers data comm pipe
   wrong=$((wrong + 1))
 fi
 
+# nvcc 13.0 ends with an internal error there; builds without it must not let it in.
+if grep -nE '^ *# *include "core/error.h"' kernels/cuda/*.cu kernels/cuda/{launch,checks,image_items,step_state}.h; then
+  echo "nvcc does not compile core/error.h: throw from a .cpp, as kernels/cuda/checks.cpp does"
+  wrong=$((wrong + 1))
+fi
+
 if ((checked < 50)); then
   echo "only $checked includes found: is this the right folder?"
   exit 1

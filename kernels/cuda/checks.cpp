@@ -1,0 +1,37 @@
+#include "kernels/cuda/checks.h"
+
+#include <limits>
+
+#include "core/cuda/backend.h"
+#include "core/error.h"
+#include "kernels/cuda/operations.h"
+
+namespace stagecoach::cuda {
+
+void check_image_size(const char* operation, const TensorSpec& images) {
+  const std::int64_t rows = images.shape[0];
+  STAGECOACH_CHECK(images.elements() <= rows * std::numeric_limits<std::int32_t>::max(), operation,
+                   "images of fewer than 2^31 elements", images.to_string());
+}
+
+void check_target(const Target& target) {
+  const DeviceInfo gpu = device_info(target.device);
+  const std::string name =
+      fmt::format("{} of compute capability {}.{}", gpu.name, gpu.major, gpu.minor);
+  STAGECOACH_CHECK(target.precision == Precision::kFp32 || gpu.major >= 8,
+                   target.device.to_string(),
+                   fmt::format("a GPU of compute capability 8.0 or higher for --precision {}",
+                               name_of(target.precision)),
+                   name, "or use --precision fp32");
+  use(target.device);
+  const cudaError_t status = status_of_kernels();
+  if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
+    cudaGetLastError();
+    throw Error(target.device.to_string(), "a GPU that this build has code for", name,
+                fmt::format("configure with -DCMAKE_CUDA_ARCHITECTURES={}{} and build again",
+                            gpu.major, gpu.minor));
+  }
+  STAGECOACH_CUDA_CHECK(status);
+}
+
+}  // namespace stagecoach::cuda
