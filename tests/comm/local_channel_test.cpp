@@ -66,6 +66,24 @@ TEST(LocalChannel, OrdersWritesAndReadsOfOneBuffer) {
   for (int m = 0; m < kMessages; ++m) EXPECT_EQ(seen[m], static_cast<float>(m));
 }
 
+TEST(CopyingChannel, CopiesIntoTheReceiversBuffer) {
+  const auto channel = make_copying_channel();
+  const auto producer = Stream::create(), consumer = Stream::create();
+  const OwnedTensor message(row_major({4})), buffer(row_major({4}));
+  EXPECT_TRUE(channel->needs_receive_buffer());
+  producer->enqueue([&] { message.tensor.as<float>()[3] = 9.0f; });
+  channel->send(0, message.tensor, *producer);
+  channel->await(0, *consumer);
+  const Tensor received = channel->receive(0, buffer.tensor, *consumer);
+  channel->release(0, *consumer);
+  channel->wait_released(0, *producer);
+  producer->enqueue([&] { message.tensor.as<float>()[3] = 0.0f; });
+  producer->synchronize();
+  consumer->synchronize();
+  EXPECT_EQ(received.data, buffer.tensor.data);
+  EXPECT_EQ(received.as<float>()[3], 9.0f);
+}
+
 TEST(LocalChannel, MessagesMayBeAwaitedInAnyOrder) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();

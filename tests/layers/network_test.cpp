@@ -40,6 +40,27 @@ TEST(Network, PlansForItsThreads) {
   }
 }
 
+// A description of a convolution's plan on a GPU needs the GPU's libraries; pools and ReLUs do not.
+TEST(Network, OnAGpuAPoolDoesTheBackwardOfTheReluBefore) {
+  const Network network("pools", {{"", relu_layer()},
+                                  {"", max_pool2d_layer({2, 2, 2, 2, 0, 0})},
+                                  {"", relu_layer()},
+                                  {"", max_pool2d_layer({16, 16, 1, 1, 8, 8})}});
+  const TensorSpec input = channels_last(2, 3, 20, 20);
+  const auto on_gpu = network.plan(input, Target(1, {DeviceType::kCuda, 0}));
+  EXPECT_TRUE(on_gpu[0].backward_is_copy);
+  EXPECT_FALSE(on_gpu[0].output_needed_by_input);
+  EXPECT_FALSE(on_gpu[0].forward_is_copy);
+  EXPECT_TRUE(on_gpu[1].input_from_relu);
+  // 256 places leave no index for "none".
+  EXPECT_FALSE(on_gpu[2].backward_is_copy);
+  EXPECT_TRUE(on_gpu[2].output_needed_by_input);
+  EXPECT_FALSE(on_gpu[3].input_from_relu);
+  for (const LayerPlan& plan : network.plan(input, 1)) {
+    EXPECT_FALSE(plan.backward_is_copy || plan.forward_is_copy || plan.input_from_relu);
+  }
+}
+
 TEST(Network, NamesTheLayerThatDoesNotFit) {
   const Network network = small_network();
   expect_error([&] { network.plan(channels_last(2, 3, 3, 3), 1); },

@@ -279,6 +279,49 @@ TEST(MemoryPlan, SlotsAsTheScheduleNeeds) {
   }
 }
 
+TEST(MemoryPlan, CopiesOfTheParametersWhereLayersComputeInBf16) {
+  LayerPlan first, second;
+  first.input = first.output = second.input = second.output = row_major({2, 5}, DType::kBF16);
+  second.parameters = {{"weight", row_major({5, 5})}, {"bias", row_major({70})}};
+  const std::vector<LayerPlan> layers = {first, second};
+  const MemoryPlan plan = plan_memory(layers, {});
+  ASSERT_GE(plan.copies, 0);
+  const auto& regions = plan.arena.regions();
+  EXPECT_GE(regions[plan.copies].bytes * 2, regions[plan.parameters].bytes);
+  EXPECT_LT(regions[plan.copies].bytes, regions[plan.parameters].bytes);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(plan.copy[1][i].offset * 2, plan.parameter[1][i].offset);
+    EXPECT_EQ(plan.copy[1][i].spec.dtype, DType::kBF16);
+    EXPECT_EQ(plan.copy[1][i].spec.shape, plan.parameter[1][i].spec.shape);
+  }
+  std::vector<LayerPlan> in_fp32 = layers;
+  for (LayerPlan& layer : in_fp32) layer.input.dtype = layer.output.dtype = DType::kF32;
+  EXPECT_EQ(plan_memory(in_fp32, {}).copies, -1);
+}
+
+TEST(MemoryPlan, BuffersForWhatIsCopiedFromOtherDevices) {
+  LayerPlan layer;
+  layer.input = row_major({2, 100});
+  layer.output = row_major({2, 300});
+  const std::vector<LayerPlan> layers = {layer};
+  StageMemory stage;
+  stage.slots = 3;
+  stage.gradient_slots = 2;
+  stage.has_previous = stage.has_next = true;
+  EXPECT_EQ(plan_memory(layers, stage).received_activations, -1);
+  EXPECT_EQ(plan_memory(layers, stage).received_gradients, -1);
+  stage.receives_activations = stage.receives_gradients = true;
+  const MemoryPlan plan = plan_memory(layers, stage);
+  const Region& activations = plan.arena.regions()[plan.received_activations];
+  const Region& gradients = plan.arena.regions()[plan.received_gradients];
+  EXPECT_EQ(activations.count, 3);
+  EXPECT_GE(activations.bytes, layer.input.bytes());
+  EXPECT_EQ(gradients.count, 2);
+  EXPECT_GE(gradients.bytes, layer.output.bytes());
+  EXPECT_EQ(plan.received_input->spec, layer.input);
+  EXPECT_EQ(plan.received_output_grad->spec, layer.output);
+}
+
 TEST(MemoryPlan, TextForPeople) {
   StageMemory memory = between(true, true);
   memory.slots = 3;
