@@ -59,7 +59,7 @@ inline std::deque<OwnedTensor> linear_tensors(const LinearCase& c) {
 
 // All three operations, with as much workspace as they ask for; the CPU's ReLU is an operation of
 // its own.
-inline auto linear_run(const LinearCase& c, Activation activation, GradientMode mode) {
+inline auto linear_run(const LinearCase&, Activation activation, GradientMode mode) {
   return [=](Context& context, const std::vector<Tensor>& t) {
     const bool on_gpu = context.device().type == DeviceType::kCuda;
     const std::int64_t bytes = linear_workspace_bytes(t[1].spec, t[2].spec, context.target());

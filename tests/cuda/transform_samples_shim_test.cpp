@@ -23,7 +23,7 @@ TEST_P(TransformSamplesShim, IsTransformImages) {
   auto* bytes = all.tensor.as<std::uint8_t>();
   const RandomStream stream{77, RandomUse::kSyntheticData};
   for (std::int64_t i = 0; i < all.tensor.elements(); ++i) {
-    // Noise, and areas of 0 and 255, where the filter's sums leave the range of a byte.
+    // Noise, and areas of 0 and 255, the ends of the range that sums are cut to.
     const std::uint32_t word = stream.word(static_cast<std::uint64_t>(i));
     bytes[i] = static_cast<std::uint8_t>(i / 16 % 4 == 0 ? 255 : i / 16 % 4 == 1 ? 0 : word);
   }
