@@ -61,9 +61,6 @@ check_tools() {
   for tool in cmake ctest ninja g++; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
-  if [[ " ${parts[*]} " == *" sanitize "* ]]; then
-    command -v compute-sanitizer >/dev/null || missing+=(compute-sanitizer)
-  fi
   ((${#missing[@]} == 0)) || fail "not on this machine: ${missing[*]}"
 }
 
