@@ -46,7 +46,7 @@ done
 if ((${#parts[@]} == 0)); then parts=(test sanitize bench); fi
 if ((${#parts[@]} > 1)); then part_seconds=3600; fi
 
-gpu_name='' gpu_architecture='' cuda_home='' cudnn_root='' nccl_root='' wheel_libraries=''
+gpu_name='' gpu_architecture='' cuda_home='' cublas_root='' cudnn_root='' nccl_root='' wheel_libraries=''
 command -v python3 >/dev/null || fail "python3 is missing"
 if ! variables=$(python3 bench/gpu/machine.py --shell 2>&1); then
   printf 'gpu_check: %s\n' "$variables" >&2
@@ -61,9 +61,6 @@ check_tools() {
   for tool in cmake ctest ninja g++; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
-  if [[ " ${parts[*]} " == *" sanitize "* ]]; then
-    command -v compute-sanitizer >/dev/null || missing+=(compute-sanitizer)
-  fi
   ((${#missing[@]} == 0)) || fail "not on this machine: ${missing[*]}"
 }
 
@@ -91,6 +88,7 @@ check_libraries() {
 
 use_cuda() {
   export CUDACXX=$cuda_home/bin/nvcc CUDAToolkit_ROOT=$cuda_home
+  if [[ -n $cublas_root ]]; then export CPATH=$cublas_root/include${CPATH:+:$CPATH}; fi
   if [[ -n $cudnn_root ]]; then export CUDNN_ROOT=$cudnn_root; fi
   if [[ -n $nccl_root ]]; then export NCCL_ROOT=$nccl_root; fi
   local libraries=$wheel_libraries:$cuda_home/lib64:$cuda_home/lib:${LD_LIBRARY_PATH:-}
@@ -120,6 +118,11 @@ step() {
 keep() { # keep NAME STATUS SECONDS LIMIT COMMAND
   printf '%s\t%s\t%s\t%s\t%s\n' "$@" >"$state/$1.step"
 }
+# The same for a command that prints JSON; it is kept apart from the log, as NAME.json.
+step_json() {
+  if ! step "$@"; then return 1; fi
+  cp "$state/$1.log" "$state/$1.json"
+}
 not_run() { # not_run NAME WHY
   echo "== $1: not run: $2"
   keep "$1" not-run 0 0 "$2"
@@ -146,12 +149,8 @@ run_sanitize() {
 }
 
 run_bench() {
-  if [[ -x build/cuda/cudnn_device_properties ]]; then
-    step device_properties 30 build/cuda/cudnn_device_properties "$state/device_properties.json" ||
-      true
-  else
-    not_run device_properties "there is no program build/cuda/cudnn_device_properties"
-  fi
+  # Planning without a GPU takes such a description for a fixture.
+  step_json device_properties 60 python3 bench/gpu/device_properties.py || true
   if [[ -x build/cuda/bench_cuda ]]; then
     step kernels 150 build/cuda/bench_cuda --benchmark_min_time=0.05 \
       --benchmark_out="$state/kernels.json" --benchmark_out_format=json || true
@@ -172,8 +171,9 @@ mkdir -p "$state"
 # Figures of another commit or day do not belong into this record.
 python3 bench/gpu/record.py --forget-others "$state"
 echo "gpu_check: ${parts[*]} on $gpu_name"
-if step machine 60 python3 bench/gpu/machine.py; then cp "$state/machine.log" "$state/machine.json"; fi
+step_json machine 60 python3 bench/gpu/machine.py || true
 if build; then
+  step info 60 build/cuda/stagecoach info || true
   for part in "${parts[@]}"; do
     if [[ $part != build ]]; then "run_$part"; fi
   done

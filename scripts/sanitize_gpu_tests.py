@@ -9,11 +9,12 @@ program passed without a finding. Python's standard library only.
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 # Too long under a sanitizer, and made of the same kernels as the others.
-LARGE = r"^trainer\.|AlexNet|Large|Golden|Learns"
+LARGE = r"^trainer\.|Engine|Loader|AlexNet|Large"
 # The sanitizer's exit status when it found something.
 FOUND = 9
 
@@ -61,6 +62,10 @@ def sanitizer_command(arguments):
 
 def main():
     arguments = parse_arguments()
+    if not shutil.which(arguments.sanitizer):
+        print(f"{arguments.sanitizer} is not on PATH: it comes with the CUDA toolkit",
+              file=sys.stderr)
+        return 1
     programs, left_out = gpu_tests(arguments.build, arguments.skip)
     print(f"{sum(map(len, programs.values()))} tests of {len(programs)} programs; left out as too "
           f"large: {', '.join(left_out) or 'none'}", flush=True)

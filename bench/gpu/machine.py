@@ -157,6 +157,9 @@ def shell_variables():
         "gpu_name": found[0]["name"],
         "gpu_architecture": found[0]["capability"].replace(".", ""),
         "cuda_home": home or "",
+        # A toolkit of nvcc alone, without the headers of cuBLAS.
+        "cublas_root": "" if home and (home / "include/cublasLt.h").exists() else
+        wheel_of("cublasLt.h") or "",
         "cudnn_root": wheel_of("cudnn_version.h") or "",
         "nccl_root": wheel_of("nccl.h") or "",
         "wheel_libraries": ":".join(library_folders()),

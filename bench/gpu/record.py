@@ -106,12 +106,17 @@ def read_json(file):
         return None
 
 
+def read_text(file):
+    return file.read_text(errors="replace") if file.exists() else None
+
+
 def make_record(state):
     return {
         "title": "GPU check", "date": datetime.datetime.now(datetime.timezone.utc).strftime(
             "%Y-%m-%d %H:%M UTC"),
         "commit": commit(),
         "machine": read_json(state / "machine.json"),
+        "info": read_text(state / "info.log"),
         "steps": steps(state),
         "tests": tests(state),
         "device_properties": read_json(state / "device_properties.json"),
@@ -181,6 +186,8 @@ def test_lines(record):
 def markdown(record):
     lines = [f"# GPU check: {gpu_name(record)}", "",
              f"- {record['date']}, commit {record['commit']}", *machine_lines(record), "",
+             *(["What the program says of it:", "", "```text", record["info"].rstrip(), "```", ""]
+               if record["info"] else []),
              *step_lines(record), "", "## Tests", "", *test_lines(record), ""]
     text = "\n".join(lines) + "\n"
     if record["kernels"]:

@@ -188,21 +188,35 @@ TO_MICROSECONDS = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
 
 
 def counter(name, value):
-    if name == "bytes_per_second":
-        return f"{1e-9 * value:.0f} GB/s"
-    return f"{name} {value:.4g}"
+    return f"{value:.4g} {name}"
+
+
+def share_of_limit(entry):
+    """Of the memory's rate or the precision's, whichever is nearer; None where it is not known."""
+    shares = []
+    if "GB/s" in entry:
+        shares.append(1e9 * entry["GB/s"] / roofline.BYTES_PER_SECOND)
+    precision = next((word for word in entry["name"].split("/")
+                      if word in roofline.FLOPS_PER_SECOND), None)
+    if "TFLOP/s" in entry and precision:
+        shares.append(1e12 * entry["TFLOP/s"] / roofline.FLOPS_PER_SECOND[precision])
+    return max(shares, default=None)
 
 
 def kernels(result):
     """`result`: Google Benchmark's JSON."""
-    lines = ["## Kernels", "", "| kernel | us | |", "| --- | ---: | --- |"]
+    lines = ["## Kernels", "",
+             "Limit: the roofline's rate of the memory or of the precision, whichever is nearer; more "
+             "than 100 % of the memory's is the cache's doing.", "",
+             "| kernel | us | | of the limit |", "| --- | ---: | --- | ---: |"]
     for entry in result["benchmarks"]:
         if entry.get("error_occurred") or entry.get("skipped"):
             why = entry.get("error_message") or entry.get("skip_message") or "no message"
-            lines.append(f"| {entry['name']} | - | {why} |")
+            lines.append(f"| {entry['name']} | - | {why} | - |")
             continue
         time = entry["real_time"] * TO_MICROSECONDS[entry["time_unit"]]
         counters = ", ".join(counter(key, value) for key, value in entry.items()
                              if key not in OWN_KEYS and isinstance(value, (int, float)))
-        lines.append(f"| {entry['name']} | {time:.1f} | {counters} |")
+        share = shown(share_of_limit(entry), ".0%")
+        lines.append(f"| {entry['name']} | {time:.1f} | {counters} | {share} |")
     return "\n".join([*lines, ""])

@@ -59,7 +59,7 @@ inline std::deque<OwnedTensor> linear_tensors(const LinearCase& c) {
 
 // All three operations, with as much workspace as they ask for; the CPU's ReLU is an operation of
 // its own.
-inline auto linear_run(const LinearCase&, Activation activation, GradientMode mode) {
+inline auto linear_run(Activation activation, GradientMode mode) {
   return [=](Context& context, const std::vector<Tensor>& t) {
     const bool on_gpu = context.device().type == DeviceType::kCuda;
     const std::int64_t bytes = linear_workspace_bytes(t[1].spec, t[2].spec, context.target());
@@ -87,7 +87,7 @@ inline double distance(const std::vector<float>& got, const std::vector<float>& 
 // Every output of the GPU within the case's tolerance of the CPU's.
 inline void expect_linear_as_on_cpu(const LinearCase& c, Activation activation, GradientMode mode) {
   const auto tensors = linear_tensors(c);
-  const auto run = linear_run(c, activation, mode);
+  const auto run = linear_run(activation, mode);
   const Values got = on_gpu(tensors, run, c.target());
   const Values expected = on_cpu(tensors, run);
   for (const auto& [index, name] :

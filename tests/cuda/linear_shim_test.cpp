@@ -26,7 +26,7 @@ TEST_P(LinearShim, AppliesTheReluToTheSum) {
 TEST_P(LinearShim, RepeatsItsBitsOnAnotherContext) {
   const LinearCase& c = GetParam();
   const auto tensors = testing::linear_tensors(c);
-  const auto run = testing::linear_run(c, Activation::kNone, GradientMode::kAccumulate);
+  const auto run = testing::linear_run(Activation::kNone, GradientMode::kAccumulate);
   const testing::Values first = testing::on_gpu(tensors, run, c.target());
   for (int i = 0; i < 3; ++i) EXPECT_EQ(testing::on_gpu(tensors, run, c.target()), first);
 }

@@ -110,10 +110,13 @@ sys.path.insert(0, sys.argv[1] + "/bench/gpu")
 import tables
 
 text = tables.kernels({"benchmarks": [
-    {"name": "sgd", "real_time": 0.5, "time_unit": "ms", "iterations": 3,
-     "bytes_per_second": 2.5e12, "share": 0.8333},
+    {"name": "sgd/bf16/batch:32/manual_time", "real_time": 0.5, "time_unit": "ms", "iterations": 3,
+     "GB/s": 2400.0},
+    {"name": "conv2/F/tf32/batch:32/manual_time", "real_time": 20.0, "time_unit": "us",
+     "GB/s": 300.0, "TFLOP/s": 100.0},
     {"name": "broken", "error_occurred": True, "error_message": "no memory"}]})
-assert "| sgd | 500.0 | 2500 GB/s, share 0.8333 |" in text, text
-assert "| broken | - | no memory |" in text, text
+assert "| sgd/bf16/batch:32/manual_time | 500.0 | 2400 GB/s | 80% |" in text, text
+assert "manual_time | 20.0 | 300 GB/s, 100 TFLOP/s | 25% |" in text, text
+assert "| broken | - | no memory | - |" in text, text
 PYTHON
 echo "bench/gpu: all checks hold"

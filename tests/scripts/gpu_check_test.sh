@@ -48,7 +48,24 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
   return 0;
 }
 END
+# A cuDNN that knows this GPU.
+cat >"$work/cudnn.c" <<'END'
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+size_t cudnnGetVersion(void) { return 91900; }
+const char* cudnnGetErrorString(int status) { return "made up"; }
+int cudnnBackendCreateDescriptor(int type, void** descriptor) { *descriptor = NULL; return 0; }
+int cudnnBackendDestroyDescriptor(void* descriptor) { return 0; }
+int cudnnBackendSetAttribute(void* d, int name, int type, int64_t n, void* value) { return 0; }
+int cudnnBackendFinalize(void* descriptor) { return 0; }
+int cudnnBackendGetAttribute(void* d, int name, int type, int64_t n, int64_t* written, void* to) {
+  strcpy(to, "{\"deviceName\": \"NVIDIA Paper 1\"}");
+  return 0;
+}
+END
 "${CC:-gcc}" -shared -fPIC -o "$work/driver/libcuda.so.1" "$work/driver.c"
+"${CC:-gcc}" -shared -fPIC -o "$work/driver/libcudnn.so.9" "$work/cudnn.c"
 
 stand_in() { # stand_in NAME: the script on stdin
   { echo "#!/usr/bin/env bash" && cat; } >"$work/toolkit/bin/$1"
@@ -71,6 +88,7 @@ machine() {
 mkdir -p build/cuda
 cat >build/cuda/stagecoach <<'PROGRAM'
 #!/usr/bin/env bash
+[[ $1 != info ]] || { echo "cuda made of paper" && exit 0; }
 while (($# > 0)); do
   [[ $1 != --report ]] || report=$2
   shift
@@ -122,13 +140,15 @@ expect "builds for this GPU" grep -q -- '-DCMAKE_CUDA_ARCHITECTURES=90-real' "$c
 expect "GPU" matches "$record" "NVIDIA Paper 1, 132 multiprocessors, capability 9.0, 80.0 GiB"
 expect "commit" matches "$record" "commit abc123"
 expect "driver" matches "$record" "for CUDA 13.0"
+expect "what the program says" matches "$record" "cuda made of paper"
 expect "tests" matches "$record" "1 passed, 0 failed, 1 skipped."
 expect "why skipped" matches "$record" "- skipped: core.B: needs two users"
 expect "training" matches "$record" "| 32 | Stagecoach, bf16 | 1000 | 1000 - 1000 |"
 expect "PyTorch" matches "$record" "| 32 | PyTorch as used | 500 |"
 expect "what is not there" matches "$record" "| kernels | not run | 0 | there is no program"
 expect "JSON too" python3 -c "import glob, json, sys
-json.load(open(glob.glob(sys.argv[1] + '/gpu_paper_1_*.json')[0]))" "$work/out"
+record = json.load(open(glob.glob(sys.argv[1] + '/gpu_paper_1_*.json')[0]))
+assert record['device_properties'] == {'deviceName': 'NVIDIA Paper 1'}, record" "$work/out"
 log=$(<"$copy/build/gpu_check/racecheck.log")
 expect "sanitizer sees the small tests" matches "$log" "cuda_test --gtest_filter=Relu.Odd"
 expect "sanitizer sees own kernels only" matches "$log" "--tool racecheck --error-exitcode 9 --kernel-name"
