@@ -239,5 +239,15 @@ TEST(CudnnChoices, AreMadeOncePerKindOfGpu) {
   EXPECT_EQ(first.choice, list_plans(device_of("h100"), problem).at(0).choice);
 }
 
+// Nobody needs it, and every stage with the first layer would hold its workspace.
+TEST(CudnnChoices, TakeLittleWorkspaceForTheGradientOfAnImage) {
+  SKIP_WITHOUT_CUDNN();
+  const CudnnDevice device = device_of("h100");
+  const ConvProblem problem =
+      testing::alexnet()[0].problem(ConvKind::kBackwardInput, Precision::kFp32, 128);
+  EXPECT_GT(list_plans(device, problem).at(0).workspace_bytes, 100 * kMiB);
+  EXPECT_LE(choose_engine(device, problem).workspace_bytes, 16 * kMiB);
+}
+
 }  // namespace
 }  // namespace stagecoach::cuda
