@@ -44,6 +44,9 @@ struct Case {
   const char* device;
   Precision precision;
 };
+void PrintTo(const Case& of, std::ostream* out) {
+  *out << of.device << ", " << name_of(of.precision);
+}
 
 class CudnnPlans : public ::testing::TestWithParam<Case> {
  protected:
