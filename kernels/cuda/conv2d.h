@@ -1,4 +1,8 @@
 // Convolution on a GPU, by cuDNN. The public operations have checked every tensor.
+//
+// The tensors are of the dtype that the target's precision asks for. With BF16, cuDNN sums the
+// gradient of a weight over one call in fp32 and then rounds it to BF16; it is added to weight_grad
+// in F32. The first call with its sizes on a context makes a plan, which a capture does not allow.
 #pragma once
 
 #include "kernels/conv2d.h"

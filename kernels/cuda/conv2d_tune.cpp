@@ -18,7 +18,8 @@ namespace stagecoach::cuda {
 namespace {
 
 constexpr std::size_t kCandidates = 40;  // are timed
-constexpr int kRuns = 7;                 // of each
+constexpr int kRuns = 7;                 // of each, whose median counts
+constexpr int kRepeats = 5;              // in a run, to launch while the GPU computes
 
 // Operands of a problem, filled with small numbers: zeros would let the GPU run at a higher clock.
 class Scratch {
@@ -78,8 +79,8 @@ float median_milliseconds(cudnnHandle_t handle, const ConvPlan& plan, const Conv
   execute_plan(handle, plan, problem, operands);  // loads the kernels
   for (float& time : times) {
     stopwatch.start(stream);
-    execute_plan(handle, plan, problem, operands);
-    time = stopwatch.stop(stream);
+    for (int i = 0; i < kRepeats; ++i) execute_plan(handle, plan, problem, operands);
+    time = stopwatch.stop(stream) / kRepeats;
   }
   std::nth_element(times.begin(), times.begin() + kRuns / 2, times.end());
   return times[kRuns / 2];

@@ -44,6 +44,9 @@ struct Case {
   const char* device;
   Precision precision;
 };
+void PrintTo(const Case& of, std::ostream* out) {
+  *out << of.device << ", " << name_of(of.precision);
+}
 
 class CudnnPlans : public ::testing::TestWithParam<Case> {
  protected:
@@ -237,6 +240,16 @@ TEST(CudnnChoices, AreMadeOncePerKindOfGpu) {
   for (const ChosenEngine* result : from_threads) EXPECT_EQ(result, &first);
   EXPECT_NE(&choose_engine(device_of("a100"), problem), &first);
   EXPECT_EQ(first.choice, list_plans(device_of("h100"), problem).at(0).choice);
+}
+
+// Nobody needs it, and every stage with the first layer would hold its workspace.
+TEST(CudnnChoices, TakeLittleWorkspaceForTheGradientOfAnImage) {
+  SKIP_WITHOUT_CUDNN();
+  const CudnnDevice device = device_of("h100");
+  const ConvProblem problem =
+      testing::alexnet()[0].problem(ConvKind::kBackwardInput, Precision::kFp32, 128);
+  EXPECT_GT(list_plans(device, problem).at(0).workspace_bytes, 100 * kMiB);
+  EXPECT_LE(choose_engine(device, problem).workspace_bytes, 16 * kMiB);
 }
 
 }  // namespace
