@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -13,68 +12,25 @@
 #include "kernels/softmax_cross_entropy.h"
 #include "kernels/uniform.h"
 #include "layers/network.h"
-#include "tests/kernels/tensors.h"
-#include "trainer/safetensors.h"
+#include "tests/trainer/alexnet_golden.h"
 
 namespace stagecoach {
 namespace {
 
-constexpr std::uint64_t kSeed = 1138;
-constexpr std::int64_t kImages = 2, kSide = 224, kClasses = 10;
+using testing::golden;
+using testing::golden_file;
+using testing::golden_labels;
+using testing::kClasses;
+using testing::kImages;
+using testing::kSeed;
+using testing::kSide;
+using testing::minus;
+using testing::norm;
+using testing::relative_error;
+using testing::samples;
+using testing::sum_and_norm;
+
 constexpr float kLearningRate = 1e-4f;
-
-SafetensorsFile golden_file() {
-  return SafetensorsFile(STAGECOACH_TEST_DATA "/alexnet_golden.safetensors");
-}
-
-std::vector<double> golden(const SafetensorsFile& file, const std::string& name) {
-  const OwnedTensor stored(file.spec(name));
-  file.read(name, stored.tensor);
-  const float* data = stored.tensor.as<float>();
-  return {data, data + stored.tensor.elements()};
-}
-
-// Element `place` of the row-major order, whatever the tensor's format.
-double element(const Tensor& tensor, std::int64_t place) {
-  if (tensor.spec.format == MemoryFormat::kRowMajor) return tensor.as<float>()[place];
-  const Shape& s = tensor.shape();
-  const std::int64_t w = place % s[3], h = place / s[3] % s[2], c = place / s[3] / s[2] % s[1];
-  return testing::at(tensor, place / s[3] / s[2] / s[1], c, h, w);
-}
-
-std::vector<double> samples(const Tensor& tensor) {
-  std::vector<double> result;
-  const std::int64_t count = tensor.elements();
-  for (std::int64_t k = 0; k < std::min<std::int64_t>(count, 512); ++k) {
-    result.push_back(element(tensor, k * 2654435761 % count));
-  }
-  return result;
-}
-
-std::vector<double> sum_and_norm(const Tensor& tensor) {
-  double sum = 0.0, squares = 0.0;
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
-    const double x = tensor.as<float>()[i];
-    sum += x;
-    squares += x * x;
-  }
-  return {sum, std::sqrt(squares)};
-}
-
-double norm(const std::vector<double>& values) {
-  return std::sqrt(std::inner_product(values.begin(), values.end(), values.begin(), 0.0));
-}
-
-std::vector<double> minus(std::vector<double> a, const std::vector<double>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) a[i] -= b[i];
-  return a;
-}
-
-// |a - b| / |b| in the L2 norm.
-double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
-  return norm(minus(a, b)) / norm(b);
-}
 
 // The network, one micro-batch and the optimizer as a plain loop, each tensor with memory of its
 // own.
@@ -191,12 +147,6 @@ class PlainAlexNet {
   std::unique_ptr<OwnedTensor> workspace_;
   Context context_;  // last: its tasks use the members above
 };
-
-OwnedTensor golden_labels(const SafetensorsFile& file) {
-  OwnedTensor labels(row_major({kImages}, DType::kI32));
-  file.read("labels", labels.tensor);
-  return labels;
-}
 
 TEST(AlexNetGolden, ForwardAndBackwardArePyTorchs) {
   const SafetensorsFile file = golden_file();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -175,8 +176,13 @@ TEST(Progress, RewritesOneLineOnATerminal) {
   ::close(saved);
   char buffer[4096];
   std::string text;
-  const ssize_t count = ::read(terminal, buffer, sizeof(buffer));
-  if (count > 0) text.assign(buffer, static_cast<std::size_t>(count));
+  // What was written arrives bit by bit; nothing more comes behind the second line.
+  pollfd readable{terminal, POLLIN, 0};
+  while (std::count(text.begin(), text.end(), '\n') < 2 && ::poll(&readable, 1, 5000) > 0) {
+    const ssize_t count = ::read(terminal, buffer, sizeof(buffer));
+    if (count <= 0) break;
+    text.append(buffer, static_cast<std::size_t>(count));
+  }
   ::close(user_side);
   ::close(terminal);
   EXPECT_EQ(text.rfind("\rstep 1/4", 0), 0u) << text;

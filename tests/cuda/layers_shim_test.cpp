@@ -1,0 +1,153 @@
+// Every layer of AlexNet on a GPU against the CPU, from the same inputs and weights, in each
+// precision; layers that work together on a GPU together. The table of errors is printed.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <deque>
+
+#include "kernels/step.h"
+#include "layers/layers.h"
+#include "pipeline/stage.h"
+#include "tests/cuda/both.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::values_of;
+
+constexpr std::int64_t kImages = 2;
+
+// Output, input gradient, and all weight gradients behind one another.
+struct Results {
+  std::vector<float> forward, backward_input, backward_weight;
+};
+
+double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, sum = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    sum += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return sum > 0 ? std::sqrt(difference / sum) : 0;
+}
+
+// Values that BF16 holds exactly, so every precision starts from the same.
+OwnedTensor exact_values(const TensorSpec& spec, std::uint64_t seed, float bound) {
+  OwnedTensor owned(spec);
+  const RandomStream stream{seed, RandomUse::kSyntheticData};
+  for (std::int64_t i = 0; i < spec.elements(); ++i) {
+    const BFloat16 value((2.0f * uniform01(stream.word(static_cast<std::uint64_t>(i))) - 1.0f) *
+                         bound);
+    if (spec.dtype == DType::kBF16) {
+      owned.tensor.as<BFloat16>()[i] = value;
+    } else {
+      owned.tensor.as<float>()[i] = static_cast<float>(value);
+    }
+  }
+  return owned;
+}
+
+OwnedTensor on_device(Context& context, const OwnedTensor& host) {
+  OwnedTensor owned(host.tensor.spec, context.device());
+  copy(context.stream(), owned.tensor, host.tensor);
+  context.stream().synchronize();
+  return owned;
+}
+
+// All layers but the last one of the network, which keeps the stage from computing a loss.
+Results run(const Network& network, TensorSpec input_spec, const Target& target) {
+  input_spec.dtype = target.precision == Precision::kBf16 ? DType::kBF16 : DType::kF32;
+  const auto plans = network.plan(input_spec, target);
+  StageOptions options;
+  options.end = network.size() - 1;
+  options.memory.has_previous = options.memory.has_next = true;
+  Context context(target);
+  Stage stage(network, plans, options, context);
+  std::uint64_t seed = 10;
+  for (const Stage::Parameter& parameter : stage.parameters()) {
+    const float bound =
+        1.0f /
+        std::sqrt(static_cast<float>(parameter.value.elements() / parameter.value.shape()[0]));
+    const OwnedTensor value = exact_values(parameter.value.spec, seed++, bound);
+    copy(context.stream(), parameter.value, value.tensor);
+    context.stream().synchronize();
+  }
+  stage.refresh_copies();
+  const OwnedTensor input = on_device(context, exact_values(input_spec, 1, 1.0f));
+  const OwnedTensor gradient = on_device(context, exact_values(plans[plans.size() - 2].output, 2, 1.0f));
+  MicroBatch micro;
+  micro.step = 3;
+  begin_step(context, {.step = micro.step});
+  stage.forward(input.tensor, {}, kImages, micro);
+  stage.backward_input(gradient.tensor, micro);
+  stage.backward_weight(micro);
+  Results results;
+  results.forward = values_of(to_host(context.stream(), stage.output(0)).tensor);
+  results.backward_input = values_of(to_host(context.stream(), stage.input_grad(0)).tensor);
+  for (const Stage::Parameter& parameter : stage.parameters()) {
+    const auto values = values_of(to_host(context.stream(), parameter.grad).tensor);
+    results.backward_weight.insert(results.backward_weight.end(), values.begin(), values.end());
+  }
+  return results;
+}
+
+struct Group {
+  std::string name;
+  Network network;
+  TensorSpec input;
+};
+
+// A layer with the ReLU behind it, or a pool with the one before it; but not all three: where bf16
+// makes two values equal, a pool takes the first, and its gradient goes to another place.
+std::vector<Group> groups_of_alexnet() {
+  const Network alexnet = make_alexnet();
+  const auto plans = alexnet.plan(channels_last(kImages, 3, 224, 224), 1);
+  std::vector<Group> groups;
+  for (int i = 0; i < alexnet.size(); ++i) {
+    std::vector<NamedLayer> layers = {alexnet[i]};
+    const std::string kind = alexnet[i].layer->describe();
+    std::string name = kind.substr(0, kind.find('('));
+    if (i + 1 < alexnet.size() && (name == "Conv2d" || name == "Linear" || name == "ReLU")) {
+      const std::string next = alexnet[i + 1].layer->describe();
+      const bool together = name == "ReLU" ? next.starts_with("MaxPool") : next == "ReLU()";
+      if (together) {
+        layers.push_back(alexnet[i + 1]);
+        name = fmt::format("{}+{}", name, next.substr(0, next.find('(')));
+      }
+    }
+    layers.push_back({"", dropout_layer(0.0f)});
+    groups.push_back({alexnet[i].name + " " + name, Network("group", layers),
+                      plans[static_cast<std::size_t>(i)].input});
+  }
+  return groups;
+}
+
+TEST(LayersShim, EachOfAlexNetIsTheCpus) {
+  struct Row {
+    Precision precision;
+    double bound;
+  };
+  const Row rows[] = {{Precision::kFp32, 1e-5}, {Precision::kTf32, 1e-3}, {Precision::kBf16, 1e-2}};
+  fmt::print("relative L2 error of F, B, W in fp32, tf32, bf16\n");
+  for (const Group& group : groups_of_alexnet()) {
+    const Results expected = run(group.network, group.input, Target(2));
+    fmt::print("{:<28}", group.name);
+    for (const auto& [precision, bound] : rows) {
+      Target target(1, testing::kGpu);
+      target.precision = precision;
+      const Results got = run(group.network, group.input, target);
+      const double forward = relative_error(got.forward, expected.forward);
+      const double input = relative_error(got.backward_input, expected.backward_input);
+      const double weight = relative_error(got.backward_weight, expected.backward_weight);
+      fmt::print("  {:.0e} {:.0e} {:.0e}", forward, input, weight);
+      EXPECT_LE(forward, bound) << group.name << ", F in " << name_of(precision);
+      EXPECT_LE(input, bound) << group.name << ", B in " << name_of(precision);
+      EXPECT_LE(weight, bound) << group.name << ", W in " << name_of(precision);
+    }
+    fmt::print("\n");
+  }
+}
+
+}  // namespace
+}  // namespace stagecoach
