@@ -75,7 +75,8 @@ Results run(const Network& network, TensorSpec input_spec, const Target& target)
   }
   stage.refresh_copies();
   const OwnedTensor input = on_device(context, exact_values(input_spec, 1, 1.0f));
-  const OwnedTensor gradient = on_device(context, exact_values(plans[plans.size() - 2].output, 2, 1.0f));
+  const OwnedTensor gradient =
+      on_device(context, exact_values(plans[plans.size() - 2].output, 2, 1.0f));
   MicroBatch micro;
   micro.step = 3;
   begin_step(context, {.step = micro.step});

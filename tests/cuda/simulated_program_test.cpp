@@ -23,7 +23,7 @@ TEST(SimulatedProgram, InfoListsTheGpus) {
 }
 
 TEST(SimulatedProgram, TrainsOnTheGpusUnlessToldOtherwise) {
-  const ProgramResult on_gpus = run_train({{"--steps", "4"}});
+  const ProgramResult on_gpus = run_train({{"--steps", "4"}, {"--device", "no"}});
   EXPECT_EQ(on_gpus.exit_code, 0) << on_gpus.err;
   expect_has(on_gpus.out, "on cuda:0,1 (Simulated GPU), bf16");
   expect_has(on_gpus.out, "a captured graph launched for each step");
@@ -57,7 +57,8 @@ TEST(SimulatedProgram, EvaluatesAndWritesItsFilesOnAGpu) {
 TEST(SimulatedProgram, RefusesWhatIsNotThere) {
   expect_error(run_train({{"--device", "cuda:7"}}), 2, {"GPUs from 0 to 1", "cuda:7"});
   expect_error(run_train({{"--device", "gpu"}}), 2, {"--device auto, cpu, cuda", "'gpu'"});
-  expect_error(run_train({{"--precision", "fp16"}}), 2, {"--precision", "'fp16'"});
+  expect_error(run_train({{"--device", "auto"}, {"--precision", "fp16"}}), 2,
+               {"--precision", "'fp16'"});
   expect_error(run_train({{"--device", "cpu"}, {"--precision", "bf16"}}), 2,
                {"--precision fp32 on the CPU", "bf16"});
 }

@@ -131,6 +131,13 @@ TEST(CommandLine, EveryOptionArrives) {
                                     "e",
                                     "--svg",
                                     "f",
+                                    "--device",
+                                    "cuda:1,0",
+                                    "--precision",
+                                    "tf32",
+                                    "--eager",
+                                    "--tune",
+                                    "--fast-nondeterministic",
                                     "--random-crop",
                                     "--random-flip",
                                     "--quiet"});
@@ -140,6 +147,9 @@ TEST(CommandLine, EveryOptionArrives) {
   EXPECT_EQ(config.stages, 3);
   EXPECT_EQ(config.ranks(), 3);
   EXPECT_EQ(config.schedule, "gpipe");
+  EXPECT_EQ(config.device, "cuda:1,0");
+  EXPECT_EQ(config.precision, "tf32");
+  EXPECT_TRUE(config.eager && config.tune && config.fast_nondeterministic);
   EXPECT_EQ(config.micro_batch_size, 5);
   EXPECT_EQ(config.micro_batches, 7);
   EXPECT_EQ(config.partition, "3,10");

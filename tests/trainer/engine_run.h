@@ -34,6 +34,7 @@ inline Network small_network(float dropout) {
 // Of small_network(): 4 micro-batches of 2 images, 1F1B, cut in layers of equal number.
 inline TrainConfig small_config(int stages) {
   TrainConfig config;
+  config.device = "cpu";
   config.image_size = 16;
   config.stages = stages;
   config.micro_batch_size = 2;

@@ -14,6 +14,7 @@ TEST(Learns, SyntheticImagesWellAboveChance) {
   GTEST_SKIP() << "too slow with a sanitizer";
 #endif
   TrainConfig config;
+  config.device = "cpu";
   config.data = "synthetic";
   config.image_size = 64;
   config.micro_batch_size = 16;

@@ -162,6 +162,13 @@ TEST_F(ProgramErrors, TooFewImagesForABatch) {
                  {"at least one batch of 4 training images", "--micro-batch-size", "got 3"});
 }
 
+// With a GPU or without one, with CUDA in the build or not.
+TEST_F(ProgramErrors, AGpuThatIsNotThereIsNamed) {
+  expect_error(run_train({{"--device", "cuda:4095"}}), 2, {"--device", "cuda:4095"});
+  expect_error(run_train({{"--device", "gpu"}}), 2, {"auto, cpu, cuda", "'gpu'"});
+  expect_error(run_train({{"--precision", "bf16"}}), 2, {"--precision fp32 on the CPU", "bf16"});
+}
+
 TEST_F(ProgramErrors, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
   const auto start = std::chrono::steady_clock::now();
   const Options huge = {{"--micro-batch-size", "8192"},
@@ -178,6 +185,7 @@ TEST_F(ProgramErrors, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
 // AlexNet's weights, drawn from `seed`, with one NaN in features.3.bias.
 void write_weights_with_nan(const fs::path& file) {
   TrainConfig config;
+  config.device = "cpu";
   config.stages = 0;
   config.image_size = 64;
   config.micro_batch_size = 1;

@@ -129,6 +129,7 @@ inline ProgramResult run_train(const Options& options, const std::string& out = 
                  {"--max-train-samples", "40"},
                  {"--max-test-samples", "9"},
                  {"--threads", "1"},
+                 {"--device", "cpu"},
                  {"--quiet", ""}};
   for (const auto& [name, value] : options) all[name] = value;
   std::vector<std::string> arguments = {"train"};

@@ -92,6 +92,7 @@ class AlexNetBits : public ::testing::Test {
   static const Job& job() {
     static const Job alexnet = [] {
       TrainConfig config;
+      config.device = "cpu";
       config.image_size = 64;
       config.micro_batch_size = 2;
       config.micro_batches = 3;
