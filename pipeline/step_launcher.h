@@ -30,8 +30,8 @@ class StepLauncher {
   // A graph holds the addresses of its batch: one for each buffer that batches arrive in.
   struct Captured {
     const void* images = nullptr;
-    std::unique_ptr<Graph> graph;
     std::vector<SpanRecorder> spans;
+    std::unique_ptr<Graph> graph;  // last: it records the spans' events
   };
   const Captured& captured(const StepInput& input, const std::function<void()>& enqueue,
                            const std::vector<SpanRecorder*>& spans);
