@@ -36,17 +36,10 @@ inline std::map<std::string, std::vector<float>> weights_on_host(const Engine& e
 inline std::unique_ptr<Loader> batches_for(const Engine& engine, const Dataset& dataset,
                                            const TrainConfig& config) {
   LoaderOptions options;
-  options.transform.resize = config.image_size * 8 / 7;
-  options.transform.crop = config.image_size;
   options.augmentation = {true, true};
   options.target = engine.devices().target;
   options.dtype = engine.devices().dtype();
-  const auto order = [size = dataset.size(), batch = config.batch()](std::int64_t i) {
-    std::vector<std::int64_t> samples(static_cast<std::size_t>(batch));
-    std::iota(samples.begin(), samples.end(), i * batch % (size - batch + 1));
-    return samples;
-  };
-  return std::make_unique<Loader>(dataset, config.batch(), order, options);
+  return training_batches(dataset, config, options);
 }
 
 // What a run leaves: its losses, its weights, and the loss of an evaluation.

@@ -59,8 +59,8 @@ struct EngineRun {
 };
 
 // Training batches of the synthetic data, as `stagecoach train` makes them.
-inline std::unique_ptr<Loader> training_batches(const Dataset& dataset, const TrainConfig& config) {
-  LoaderOptions options;
+inline std::unique_ptr<Loader> training_batches(const Dataset& dataset, const TrainConfig& config,
+                                                LoaderOptions options = {}) {
   options.transform.resize = config.image_size * 8 / 7;
   options.transform.crop = config.image_size;
   const auto order = [size = dataset.size(), batch = config.batch()](std::int64_t i) {
