@@ -1,8 +1,5 @@
 #include "kernels/cuda/conv2d_choices.h"
 
-#include <map>
-#include <mutex>
-
 namespace stagecoach::cuda {
 
 PlanLimits limits_for(const ConvProblem& problem) {
@@ -13,15 +10,11 @@ PlanLimits limits_for(const ConvProblem& problem) {
 }
 
 const ChosenEngine& choose_engine(const CudnnDevice& device, const ConvProblem& problem) {
-  static std::mutex mutex;
-  static std::map<std::string, std::map<ConvProblem, ChosenEngine>> choices;  // by kind of GPU
-  std::lock_guard lock(mutex);
-  std::map<ConvProblem, ChosenEngine>& of_kind = choices[device.kind()];
-  const auto found = of_kind.find(problem);
-  if (found != of_kind.end()) return found->second;
-  const std::vector<ConvPlan> plans = list_plans(device, problem, limits_for(problem));
-  const ChosenEngine chosen{plans.at(0).choice, plans.at(0).workspace_bytes};
-  return of_kind.emplace(problem, chosen).first->second;
+  static EngineChoices choices;
+  return choices.of(device.kind(), problem, [&] {
+    const std::vector<ConvPlan> plans = list_plans(device, problem, limits_for(problem));
+    return ChosenEngine{plans.at(0).choice, plans.at(0).workspace_bytes};
+  });
 }
 
 }  // namespace stagecoach::cuda

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <map>
 #include <memory>
-#include <mutex>
 
 #include "core/buffer.h"
 #include "core/cuda/backend.h"
@@ -136,13 +134,9 @@ ChosenEngine remembered_or_raced(const CudnnDevice& device, Device gpu,
 
 const ChosenEngine& choose_fastest_engine(const CudnnDevice& device, Device gpu,
                                           const ConvProblem& problem) {
-  static std::mutex mutex;
-  static std::map<std::string, std::map<ConvProblem, ChosenEngine>> choices;  // by kind of GPU
-  std::lock_guard lock(mutex);
-  std::map<ConvProblem, ChosenEngine>& of_kind = choices[device.kind()];
-  const auto found = of_kind.find(problem);
-  if (found != of_kind.end()) return found->second;
-  return of_kind.emplace(problem, remembered_or_raced(device, gpu, problem)).first->second;
+  static EngineChoices choices;
+  return choices.of(device.kind(), problem,
+                    [&] { return remembered_or_raced(device, gpu, problem); });
 }
 
 }  // namespace stagecoach::cuda
