@@ -3,7 +3,8 @@
 //
 // Order of calls for one micro-batch m:
 //   producer: wait_released(m - slots) ... writes the tensor ... send(m) ...
-//   consumer: await(m), receive(m) ... reads it ... release(m)
+//   consumer: expect(m) ... await(m), receive(m) ... reads it ... release(m)
+// The n-th message that is sent is the n-th that is expected.
 // All calls return at once; waiting happens on the stream that is passed in. A transport may hand
 // the producer's memory to the consumer (no copy): that is why the consumer says when it is done.
 #pragma once
@@ -25,8 +26,11 @@ class Channel {
 
   // The tensor is final once `stream` has reached this point.
   virtual void send(std::int64_t micro, const Tensor& tensor, Stream& stream) = 0;
+  // Posts the receive of message `micro`; does not wait.
+  virtual void expect(std::int64_t micro) = 0;
   // `stream` goes on when message `micro` has arrived. Blocks the calling thread until its sender
-  // has called send(); throws the error of abort().
+  // has called send(); throws the error of abort(), and Error when the message was not expected, or
+  // another one was sent in its place.
   virtual void await(std::int64_t micro, Stream& stream) = 0;
   // The message, after await(): the sender's memory, or `buffer` filled on `stream`.
   virtual Tensor receive(std::int64_t micro, const Tensor& buffer, Stream& stream) = 0;
@@ -39,6 +43,8 @@ class Channel {
   virtual void abort(std::exception_ptr error) = 0;
   // Forgets all messages and the error: between two steps, when no stream is running.
   virtual void reset() = 0;
+  // After a step: Error unless everything that was sent was expected, and the other way round.
+  virtual void check_complete() const = 0;
 };
 
 }  // namespace stagecoach

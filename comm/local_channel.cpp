@@ -1,66 +1,103 @@
 #include "comm/local_channel.h"
 
-#include <condition_variable>
+#include <algorithm>
 #include <deque>
-#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
 
 namespace stagecoach {
 namespace {
 
 class LocalChannel : public Channel {
  public:
+  explicit LocalChannel(std::shared_ptr<Rendezvous> ranks) : ranks_(std::move(ranks)) {}
+
   bool needs_receive_buffer() const override { return false; }
 
   void send(std::int64_t micro, const Tensor& tensor, Stream& stream) override {
     Event ready;
     stream.record(ready);
-    std::lock_guard lock(mutex_);
+    const auto lock = ranks_->lock();
+    sent_.push_back(micro);
     Message& message = message_at(micro);
     message.tensor = tensor;
     message.ready = ready;
-    message.sent = true;
-    changed_.notify_all();
+    ranks_->notify();
+  }
+
+  void expect(std::int64_t micro) override {
+    const auto lock = ranks_->lock();
+    expected_.push_back(micro);
   }
 
   void await(std::int64_t micro, Stream& stream) override {
-    stream.wait(event_of(micro, &Message::sent, &Message::ready));
+    auto lock = ranks_->lock();
+    const auto place = std::ranges::find(expected_, micro);
+    STAGECOACH_CHECK(place != expected_.end(), "a receive",
+                     fmt::format("one that was posted, of micro-batch {}", micro), "none");
+    const auto number = static_cast<std::size_t>(place - expected_.begin());
+    ranks_->wait(lock, [&] { return sent_.size() > number || error_; });
+    if (error_) std::rethrow_exception(error_);
+    STAGECOACH_CHECK(sent_[number] == micro, "a receive",
+                     fmt::format("micro-batch {} as message {}", micro, number),
+                     fmt::format("micro-batch {}", sent_[number]));
+    const Event ready = message_at(micro).ready;
+    lock.unlock();
+    stream.wait(ready);
   }
 
   Tensor receive(std::int64_t micro, const Tensor&, Stream&) override {
-    std::lock_guard lock(mutex_);
+    const auto lock = ranks_->lock();
     return message_at(micro).tensor;
   }
 
   void release(std::int64_t micro, Stream& stream) override {
     Event read;
     stream.record(read);
-    std::lock_guard lock(mutex_);
+    const auto lock = ranks_->lock();
     Message& message = message_at(micro);
     message.read = read;
     message.released = true;
-    changed_.notify_all();
+    ranks_->notify();
   }
 
   void wait_released(std::int64_t micro, Stream& stream) override {
-    stream.wait(event_of(micro, &Message::released, &Message::read));
+    auto lock = ranks_->lock();
+    Message& message = message_at(micro);
+    ranks_->wait(lock, [&] { return message.released || error_; });
+    if (error_) std::rethrow_exception(error_);
+    const Event read = message.read;
+    lock.unlock();
+    stream.wait(read);
   }
 
   void abort(std::exception_ptr error) override {
-    std::lock_guard lock(mutex_);
+    const auto lock = ranks_->lock();
     if (!error_) error_ = std::move(error);
-    changed_.notify_all();
+    ranks_->notify();
   }
 
   void reset() override {
-    std::lock_guard lock(mutex_);
+    const auto lock = ranks_->lock();
     messages_.clear();
+    sent_.clear();
+    expected_.clear();
     error_ = nullptr;
+  }
+
+  void check_complete() const override {
+    const auto lock = ranks_->lock();
+    STAGECOACH_CHECK(sent_.size() == expected_.size(), "a step",
+                     fmt::format("a receive for each of {} messages", sent_.size()),
+                     std::to_string(expected_.size()));
   }
 
  private:
   struct Message {
     Tensor tensor;
-    bool sent = false, released = false;
+    bool released = false;
     Event ready, read;
   };
 
@@ -70,25 +107,16 @@ class LocalChannel : public Channel {
     return messages_[static_cast<std::size_t>(micro)];
   }
 
-  // Blocks until the peer has set `flag`.
-  Event event_of(std::int64_t micro, bool Message::*flag, Event Message::*event) {
-    std::unique_lock lock(mutex_);
-    Message& message = message_at(micro);
-    changed_.wait(lock, [&] { return message.*flag || error_; });
-    if (error_) std::rethrow_exception(error_);
-    return message.*event;
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Message> messages_;
+  const std::shared_ptr<Rendezvous> ranks_;
+  std::deque<Message> messages_;                // by micro-batch
+  std::vector<std::int64_t> sent_, expected_;  // micro-batches in their order
   std::exception_ptr error_;
 };
 
 }  // namespace
 
-std::unique_ptr<Channel> make_local_channel() {
-  return std::make_unique<LocalChannel>();
+std::unique_ptr<Channel> make_local_channel(std::shared_ptr<Rendezvous> ranks) {
+  return std::make_unique<LocalChannel>(std::move(ranks));
 }
 
 }  // namespace stagecoach

@@ -1,6 +1,7 @@
 #include "pipeline/dependencies.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
@@ -8,71 +9,74 @@ namespace stagecoach {
 
 using enum ActionKind;
 
-Dependencies::Dependencies(const Schedule& schedule, const BufferCounts& buffers)
+Dependencies::Dependencies(const Schedule& schedule, std::optional<BufferCounts> buffers)
     : stages_(static_cast<std::size_t>(schedule.stages)),
       micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
-      kinds_(has_communication(schedule) ? 7 : 3),
+      communicates_(has_communication(schedule)),
       trains_(is_training(schedule)),
       rank_of_(ranks_of_stages(schedule)),
-      buffers_(buffers) {}
+      buffers_(std::move(buffers)) {}
 
 DependencyList Dependencies::of(const Action& action) const {
   const int stage = action.stage, micro = action.micro_batch;
   const bool has_next = static_cast<std::size_t>(stage) + 1 < stages_;
   DependencyList list;
+  if (action.kind == kForward) {
+    if (stage > 0) {
+      list.add({crosses_ranks(stage - 1) ? kSendActivation : kForward, stage - 1, micro});
+    }
+    const int overwritten = buffers_ && has_next ? micro - buffers_->outputs[stage] : -1;
+    if (overwritten >= 0 && trains_) list.add({kBackwardWeight, stage, overwritten});
+    if (overwritten >= 0) {
+      list.add({trains_ ? kBackwardWeight : kForward, stage + 1, overwritten});
+    }
+  } else if (action.kind == kBackwardInput || action.kind == kBackward) {
+    if (has_next) {
+      list.add({crosses_ranks(stage) ? kSendGradient : kBackwardInput, stage + 1, micro});
+    }
+    const int overwritten = buffers_ && stage > 0 ? micro - buffers_->input_gradients[stage] : -1;
+    if (overwritten >= 0) list.add({kBackwardWeight, stage - 1, overwritten});
+  }
+  return list;
+}
+
+ShortList<std::size_t> Dependencies::completed_by(const Action& action) const {
+  ShortList<std::size_t> list;
   switch (action.kind) {
-    case kForward: {
-      if (stage > 0 && crosses_ranks(stage - 1)) {
-        list.add(kReceiveActivation, stage, micro);
-      } else if (stage > 0) {
-        list.add(kForward, stage - 1, micro);
-      }
-      const int overwritten = micro - buffers_.slots[stage];
-      if (overwritten >= 0 && trains_) list.add(kBackwardWeight, stage, overwritten);
-      if (overwritten >= 0 && has_next) {
-        list.add(trains_ ? kBackwardWeight : kForward, stage + 1, overwritten);
-      }
+    case kBackward:
+      list.add(index(kBackwardInput, action.stage, action.micro_batch));
+      list.add(index(kBackwardWeight, action.stage, action.micro_batch));
       break;
-    }
-    case kBackwardInput: {
-      list.add(kForward, stage, micro);
-      if (has_next && crosses_ranks(stage)) {
-        list.add(kReceiveGradient, stage, micro);
-      } else if (has_next) {
-        list.add(kBackwardInput, stage + 1, micro);
-      }
-      const int overwritten = micro - buffers_.gradient_buffers[stage];
-      if (overwritten >= 0 && stage > 0) list.add(kBackwardWeight, stage - 1, overwritten);
-      break;
-    }
+    case kForward:
+    case kBackwardInput:
     case kBackwardWeight:
-      list.add(kBackwardInput, stage, micro);
-      break;
     case kSendActivation:
-      list.add(kForward, stage, micro);
-      break;
-    case kReceiveActivation:
-      list.add(kSendActivation, stage - 1, micro);
-      break;
     case kSendGradient:
-      list.add(kBackwardInput, stage, micro);
+      list.add(index(action));
       break;
-    case kReceiveGradient:
-      list.add(kSendGradient, stage + 1, micro);
+    default:
       break;
   }
   return list;
 }
 
 std::string Dependencies::reason(const Action& action, const Action& dependency) const {
-  if (action.micro_batch == dependency.micro_batch) return "";
+  if (action.micro_batch == dependency.micro_batch || !buffers_) return "";
   const bool forward = action.kind == kForward;
   const int count =
-      forward ? buffers_.slots[action.stage] : buffers_.gradient_buffers[action.stage];
-  return fmt::format("stage {} has {} {}{}, and micro-batch {} is still in the one to write",
-                     action.stage, count, forward ? "slot" : "gradient buffer",
+      forward ? buffers_->outputs[action.stage] : buffers_->input_gradients[action.stage];
+  return fmt::format("stage {} has {} {} buffer{}, and micro-batch {} is still in the one to write",
+                     action.stage, count, forward ? "output" : "input gradient",
                      count == 1 ? "" : "s", dependency.micro_batch);
 }
+
+namespace {
+
+std::string line_of(const Schedule& schedule, int rank) {
+  return schedule.lines.empty() ? "" : fmt::format("line {}, ", schedule.lines.at(rank));
+}
+
+}  // namespace
 
 void throw_deadlock(const Schedule& schedule, const Dependencies& dependencies,
                     const std::vector<std::size_t>& position,
@@ -95,16 +99,18 @@ void throw_deadlock(const Schedule& schedule, const Dependencies& dependencies,
     throw Error("check",
                 fmt::format("{} before {} on rank {}", waits_for[first].to_string(),
                             waiting(first).to_string(), first),
-                fmt::format("{} at position {} and {} after it", waiting(first).to_string(),
-                            position[first], waits_for[first].to_string()),
+                fmt::format("{}{} at position {} and {} after it", line_of(schedule, first),
+                            waiting(first).to_string(), position[first],
+                            waits_for[first].to_string()),
                 reason);
   }
   std::string path, reasons;
   int other = first;
   do {
     path +=
-        fmt::format("{}rank {} waits at {} (position {}) for {}", path.empty() ? "" : "; ", other,
-                    waiting(other).to_string(), position[other], waits_for[other].to_string());
+        fmt::format("{}{}rank {} waits at {} (position {}) for {}", path.empty() ? "" : "; ",
+                    line_of(schedule, other), other, waiting(other).to_string(), position[other],
+                    waits_for[other].to_string());
     const std::string why = dependencies.reason(waiting(other), waits_for[other]);
     if (!why.empty()) path += fmt::format(" ({})", why);
     other = owner(other);

@@ -1,10 +1,11 @@
-// Dependencies: the one place that says what an action waits for, besides the actions before it on
-// its rank: the data it reads, and the buffers it overwrites (see BufferCounts).
+// Dependencies: the one place that says what an action waits for that is not before it on its rank
+// anyway: the data it reads, and the neighbours' buffers it overwrites (see BufferCounts).
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,46 +15,59 @@
 namespace stagecoach {
 
 // At most three; made for every action of large tables, so never on the heap.
-class DependencyList {
+template <typename T>
+class ShortList {
  public:
-  void add(ActionKind kind, int stage, int micro_batch) {
-    actions_[size_++] = {kind, stage, micro_batch};
-  }
-  const Action* begin() const { return actions_.data(); }
-  const Action* end() const { return actions_.data() + size_; }
+  void add(const T& value) { values_[size_++] = value; }
+  const T* begin() const { return values_.data(); }
+  const T* end() const { return values_.data() + size_; }
 
  private:
-  std::array<Action, 3> actions_;
+  std::array<T, 3> values_;
   std::size_t size_ = 0;
 };
+using DependencyList = ShortList<Action>;
 
 class Dependencies {
  public:
-  // The arguments must have passed check_tables().
-  Dependencies(const Schedule& schedule, const BufferCounts& buffers);
+  // The schedule must have passed check_tables(). Without buffers: there are enough of them.
+  explicit Dependencies(const Schedule& schedule, std::optional<BufferCounts> buffers = {});
 
+  // F, B, W and sends only.
   DependencyList of(const Action& action) const;
   // Why `action` waits for `dependency`, in words; empty when it reads what that made.
   std::string reason(const Action& action, const Action& dependency) const;
+  // Whether `dependency`, one of action's, is on another rank and makes what `action` reads.
+  bool is_message(const Action& action, const Action& dependency) const {
+    return action.micro_batch == dependency.micro_batch && action.stage != dependency.stage &&
+           rank_of_[action.stage] != rank_of_[dependency.stage];
+  }
 
   int rank_of(int stage) const { return rank_of_[stage]; }
-  // A dense number of `action`, below size(). Micro-batches of a stage and kind are neighbours.
-  std::size_t index(const Action& action) const {
-    const auto row = static_cast<std::size_t>(action.kind) * stages_ + action.stage;
-    return row * micro_batches_ + action.micro_batch;
+  // A dense number of F, B, W or a send, below size(). Micro-batches of a stage and kind are
+  // neighbours.
+  std::size_t index(ActionKind kind, int stage, int micro_batch) const {
+    const std::size_t row = kind == ActionKind::kSendActivation ? 3
+                            : kind == ActionKind::kSendGradient ? 4
+                                                                : static_cast<std::size_t>(kind);
+    return (row * stages_ + stage) * micro_batches_ + micro_batch;
   }
-  std::size_t size() const { return kinds_ * stages_ * micro_batches_; }
+  std::size_t index(const Action& action) const {
+    return index(action.kind, action.stage, action.micro_batch);
+  }
+  std::size_t size() const { return (communicates_ ? 5 : 3) * stages_ * micro_batches_; }
+  // The numbers of what is done with `action`: two for BW, none for what nobody waits for.
+  ShortList<std::size_t> completed_by(const Action& action) const;
 
  private:
   bool crosses_ranks(int upper_stage) const {
-    return kinds_ > 3 && rank_of_[upper_stage] != rank_of_[upper_stage + 1];
+    return communicates_ && rank_of_[upper_stage] != rank_of_[upper_stage + 1];
   }
 
   std::size_t stages_, micro_batches_;
-  std::size_t kinds_;  // of actions: 3 without communication
-  bool trains_;
+  bool communicates_, trains_;
   std::vector<int> rank_of_;
-  BufferCounts buffers_;
+  std::optional<BufferCounts> buffers_;
 };
 
 // Throws Error: all ranks have ended or wait; `position` holds the place where each rank stands and
@@ -97,11 +111,13 @@ void replay(const Schedule& schedule, const Dependencies& dependencies, Visit vi
       const DependencyList needed = dependencies.of(actions[at]);
       if (!can_run(rank, needed)) break;
       visit(static_cast<int>(rank), at, actions[at], needed);
-      std::int32_t& own = state[dependencies.index(actions[at])];
-      for (std::int32_t waiter = own; waiter != kNobody; waiter = next_waiter[waiter]) {
-        ready.push_back(waiter);
+      for (const std::size_t completed : dependencies.completed_by(actions[at])) {
+        std::int32_t& own = state[completed];
+        for (std::int32_t waiter = own; waiter != kNobody; waiter = next_waiter[waiter]) {
+          ready.push_back(waiter);
+        }
+        own = kDone;
       }
-      own = kDone;
     }
   }
   for (std::size_t rank = 0; rank < ranks; ++rank) {

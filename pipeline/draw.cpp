@@ -24,10 +24,11 @@ struct Style {
   const char* fill;
   const char* ink;
 };
-constexpr std::array<Style, 5> kStyles = {{
+constexpr std::array<Style, 6> kStyles = {{
     {"F", "F: forward", "#0072b2", "#ffffff"},
     {"B", "B: backward, input", "#3fbf97", "#10241d"},
     {"W", "W: backward, weights", "#f0a830", "#2b1d00"},
+    {"R", "R: forward again", "#56b4e9", "#08222f"},
     {"C", "send, receive", "#cc79a7", "#2b0a1c"},
     {"O", "optimizer", "#8c8c8c", "#111111"},
 }};
@@ -41,11 +42,13 @@ int style_of(TraceKind kind) {
       return 1;
     case TraceKind::kBackwardWeight:
       return 2;
+    case TraceKind::kRecompute:
+      return 3;
     case TraceKind::kSend:
     case TraceKind::kReceive:
-      return 3;
-    case TraceKind::kOptimizer:
       return 4;
+    case TraceKind::kOptimizer:
+      return 5;
     case TraceKind::kWait:
       return -1;
   }

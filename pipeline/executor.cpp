@@ -38,6 +38,18 @@ std::exception_ptr located(const std::exception_ptr& error, int rank, const std:
   }
 }
 
+Channel& channel_of(Channel* channel, const Action& action) {
+  STAGECOACH_CHECK(channel != nullptr, "Executor", "messages between two ranks only",
+                   action.to_string());
+  return *channel;
+}
+
+// Nobody reads what was not written.
+void check_computed(bool computed, const Action& action) {
+  STAGECOACH_CHECK(computed, "Executor", fmt::format("what {} makes", action.to_string()),
+                   "an order in which it has not run");
+}
+
 }  // namespace
 
 MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows) {
@@ -134,16 +146,19 @@ std::exception_ptr Executor::located_here(const std::exception_ptr& error) const
 }
 
 void Executor::walk(const Step& step) {
-  begin();
+  begin(step.schedule);
   for (const Action& action : step.schedule.ranks[static_cast<std::size_t>(rank_)]) {
     act(step.schedule, step.buffers, step.input, action);
   }
-  update(step.input);
 }
 
-void Executor::begin() {
-  activations_.clear();
-  gradients_.clear();
+void Executor::begin(const Schedule& schedule) {
+  recomputed_.clear();
+  for (const Action& action : schedule.ranks[static_cast<std::size_t>(rank_)]) {
+    if (action.kind != ActionKind::kRecompute) continue;
+    recomputed_.insert({action.stage, action.micro_batch});
+  }
+  for (const auto& [number, linked] : stages_) linked.stage->begin_step();
   spans_.begin(stream_);
 }
 
@@ -153,81 +168,129 @@ void Executor::act(const Schedule& schedule, const BufferCounts& buffers, const 
   run_action({schedule, buffers, input}, action);
 }
 
-void Executor::update(const StepInput& input) {
-  if (input.optimizer == nullptr) return;
-  for (const auto& [number, linked] : stages_) {
-    linked.stage->optimizer_step(*input.optimizer, input.micro.step);
-    spans_.end_span(stream_, TraceKind::kOptimizer, number, -1);
-  }
-}
-
 void Executor::run_action(const Step& step, const Action& action) {
-  const LinkedStage& linked = stages_.at(action.stage);
-  const std::pair<int, int> key{action.stage, action.micro_batch};
+  const auto found = stages_.find(action.stage);
+  STAGECOACH_CHECK(found != stages_.end(), "Executor",
+                   fmt::format("a stage of rank {}", rank_), action.to_string());
+  const LinkedStage& linked = found->second;
   switch (action.kind) {
     case ActionKind::kForward:
       return forward(step, action, linked);
+    case ActionKind::kRecompute:
+      return recompute(step, action, linked);
     case ActionKind::kBackwardInput:
       return backward_input(step, action, linked);
     case ActionKind::kBackwardWeight:
       return backward_weight(step, action, linked);
+    case ActionKind::kBackward:
+      return backward(step, action, linked);
     case ActionKind::kReceiveActivation:
-      return receive(*linked.activations_in, linked.stage->received_input(action.micro_batch),
-                     activations_[key], action);
+      return channel_of(linked.activations_in, action).expect(action.micro_batch);
     case ActionKind::kReceiveGradient:
-      return receive(*linked.gradients_in, linked.stage->received_output_grad(action.micro_batch),
-                     gradients_[key], action);
+      return channel_of(linked.gradients_in, action).expect(action.micro_batch);
     case ActionKind::kSendActivation:
-      return send(*linked.activations_out, linked.stage->output(action.micro_batch), action);
+      check_computed(linked.stage->has_output(action.micro_batch) || !step.input.micro.training,
+                     action);
+      return send(channel_of(linked.activations_out, action),
+                  linked.stage->output(action.micro_batch), action);
     case ActionKind::kSendGradient:
-      return send(*linked.gradients_out, linked.stage->input_grad(action.micro_batch), action);
+      check_computed(linked.stage->has_input_grad(action.micro_batch), action);
+      return send(channel_of(linked.gradients_out, action),
+                  linked.stage->input_grad(action.micro_batch), action);
+    case ActionKind::kReduceGradient:
+    case ActionKind::kOptimizerStep:
+      return optimizer_step(step, action, linked);
   }
 }
 
 // Stages of one rank share a stream, so what the one before has written is there.
 void Executor::forward(const Step& step, const Action& action, const LinkedStage& linked) {
-  const int overwritten = action.micro_batch - step.buffers.slots[action.stage];
-  wait_released(linked.activations_out, action, overwritten);
+  Stage& stage = *linked.stage;
+  const int micro = action.micro_batch;
+  wait_released(linked.activations_out, action, micro - step.buffers.outputs[action.stage]);
   Tensor input;
-  if (linked.stage->is_first()) {
+  if (stage.is_first()) {
     input = step.slice(step.input.images, action);
   } else if (linked.activations_in != nullptr) {
-    input = activations_.at({action.stage, action.micro_batch});
+    await(*linked.activations_in, action);
+    input = linked.activations_in->receive(micro, stage.receive_input(micro), stream_);
+    end_span(TraceKind::kReceive, action);
   } else {
-    input = stages_.at(action.stage - 1).stage->output(action.micro_batch);
+    const Stage& before = *stages_.at(action.stage - 1).stage;
+    check_computed(before.has_output(micro), {ActionKind::kForward, action.stage - 1, micro});
+    input = before.output(micro);
   }
   const Tensor labels = step.slice(step.input.labels, action);
-  linked.stage->forward(input, labels, step.input.labels.elements(), step.micro(action));
+  const bool keep = !recomputed_.contains({action.stage, micro});
+  stage.forward(input, labels, step.input.labels.elements(), step.micro(action), keep);
   end_span(TraceKind::kForward, action);
   if (!step.input.micro.training) release(linked.activations_in, action);
 }
 
-void Executor::backward_input(const Step& step, const Action& action, const LinkedStage& linked) {
-  const int overwritten = action.micro_batch - step.buffers.gradient_buffers[action.stage];
-  wait_released(linked.gradients_out, action, overwritten);
-  Tensor output_grad;
-  if (linked.gradients_in != nullptr) {
-    output_grad = gradients_.at({action.stage, action.micro_batch});
-  } else if (!linked.stage->is_last()) {
-    output_grad = stages_.at(action.stage + 1).stage->input_grad(action.micro_batch);
+void Executor::recompute(const Step& step, const Action& action, const LinkedStage& linked) {
+  linked.stage->recompute(step.slice(step.input.labels, action), step.input.labels.elements(),
+                          step.micro(action));
+  end_span(TraceKind::kRecompute, action);
+}
+
+// The gradient of the stage's output, when it is there.
+Tensor Executor::output_grad(const Step& step, const Action& action, const LinkedStage& linked) {
+  const int micro = action.micro_batch;
+  wait_released(linked.gradients_out, action, micro - step.buffers.input_gradients[action.stage]);
+  if (linked.stage->is_last()) return {};
+  if (linked.gradients_in == nullptr) {
+    const Stage& after = *stages_.at(action.stage + 1).stage;
+    check_computed(after.has_input_grad(micro), {ActionKind::kBackwardInput, action.stage + 1, micro});
+    return after.input_grad(micro);
   }
-  linked.stage->backward_input(output_grad, step.micro(action));
+  await(*linked.gradients_in, action);
+  const Tensor received =
+      linked.gradients_in->receive(micro, linked.stage->receive_output_grad(micro), stream_);
+  end_span(TraceKind::kReceive, action);
+  return received;
+}
+
+void Executor::backward_input(const Step& step, const Action& action, const LinkedStage& linked) {
+  const Tensor gradient = output_grad(step, action, linked);
+  linked.stage->backward_input(gradient, step.micro(action));
   end_span(TraceKind::kBackwardInput, action);
 }
 
 void Executor::backward_weight(const Step& step, const Action& action, const LinkedStage& linked) {
   linked.stage->backward_weight(step.micro(action));
   end_span(TraceKind::kBackwardWeight, action);
+  end_backward(action, linked);
+}
+
+void Executor::backward(const Step& step, const Action& action, const LinkedStage& linked) {
+  const Tensor gradient = output_grad(step, action, linked);
+  Stage& stage = *linked.stage;
+  for (int segment = stage.segments() - 1; segment >= 0; --segment) {
+    if (segment + 1 < stage.segments()) {
+      stage.recompute_segment(segment, step.micro(action));
+      end_span(TraceKind::kRecompute, action);
+    }
+    stage.backward_input(gradient, step.micro(action), segment);
+    end_span(TraceKind::kBackwardInput, action);
+    stage.backward_weight(step.micro(action), segment);
+    end_span(TraceKind::kBackwardWeight, action);
+  }
+  end_backward(action, linked);
+}
+
+// After the action's span has ended: nobody who waits for it then begins before it, in the trace.
+void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release(linked.activations_in, action);
   release(linked.gradients_in, action);
 }
 
-void Executor::receive(Channel& channel, const Tensor& buffer, Tensor& message,
-                       const Action& action) {
-  channel.await(action.micro_batch, stream_);
-  end_span(TraceKind::kWait, action);
-  message = channel.receive(action.micro_batch, buffer, stream_);
-  end_span(TraceKind::kReceive, action);
+// A stage has one replica, so its gradients are reduced as they are.
+void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {
+  STAGECOACH_CHECK(linked.stage->has_all_gradients(step.schedule.micro_batches), "Executor",
+                   "W of every micro-batch before", action.to_string());
+  if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
+  linked.stage->optimizer_step(*step.input.optimizer, step.input.micro.step);
+  end_span(TraceKind::kOptimizer, action);
 }
 
 void Executor::send(Channel& channel, const Tensor& message, const Action& action) {
@@ -235,9 +298,13 @@ void Executor::send(Channel& channel, const Tensor& message, const Action& actio
   end_span(TraceKind::kSend, action);
 }
 
-// After the action's span has ended: nobody who waits for it then begins before it, in the trace.
 void Executor::release(Channel* channel, const Action& action) {
   if (channel != nullptr) channel->release(action.micro_batch, stream_);
+}
+
+void Executor::await(Channel& channel, const Action& action) {
+  channel.await(action.micro_batch, stream_);
+  end_span(TraceKind::kWait, action);
 }
 
 void Executor::wait_released(Channel* channel, const Action& action, int message) {

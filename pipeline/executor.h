@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <exception>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "comm/channel.h"
@@ -83,10 +85,9 @@ class Executor {
 
   // The parts of run() but for the waiting, for a caller that walks all ranks' actions on one
   // thread, each after what it depends on.
-  void begin();
+  void begin(const Schedule& schedule);
   void act(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input,
            const Action& action);
-  void update(const StepInput& input);  // the optimizer, where the input has one
   // An error of act(), with the action that it struck.
   std::exception_ptr located_here(const std::exception_ptr& error) const;
   SpanRecorder& spans() { return spans_; }
@@ -102,11 +103,16 @@ class Executor {
   void walk(const Step& step);
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
+  void recompute(const Step& step, const Action& action, const LinkedStage& linked);
+  Tensor output_grad(const Step& step, const Action& action, const LinkedStage& linked);
   void backward_input(const Step& step, const Action& action, const LinkedStage& linked);
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
-  void receive(Channel& channel, const Tensor& buffer, Tensor& message, const Action& action);
+  void backward(const Step& step, const Action& action, const LinkedStage& linked);
+  void end_backward(const Action& action, const LinkedStage& linked);
+  void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
   void send(Channel& channel, const Tensor& message, const Action& action);
   void release(Channel* channel, const Action& action);
+  void await(Channel& channel, const Action& action);
   void wait_released(Channel* channel, const Action& action, int message);
   void end_span(TraceKind kind, const Action& action) {
     spans_.end_span(stream_, kind, action.stage, action.micro_batch);
@@ -118,8 +124,7 @@ class Executor {
   SpanRecorder spans_;
   Action current_;  // of the walk
   Clock::time_point failed_at_;
-  // By stage and micro-batch: what has arrived from other ranks.
-  std::map<std::pair<int, int>, Tensor> activations_, gradients_;
+  std::set<std::pair<int, int>> recomputed_;  // stages and micro-batches that have an R
 };
 
 }  // namespace stagecoach

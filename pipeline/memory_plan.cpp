@@ -49,6 +49,7 @@ class Planner {
       : layers_(layers), stage_(stage), n_(static_cast<int>(layers.size())) {}
 
   MemoryPlan plan() {
+    plan_segments();
     plan_parameters();
     plan_slots();
     plan_gradients();
@@ -66,20 +67,37 @@ class Planner {
   }
 
  private:
-  // The order within a micro-batch: F of all layers, the loss, B of all from the last, W likewise.
-  int forward_time(int layer) const { return layer; }
-  int loss_time() const { return n_; }
-  int backward_time(int layer) const { return 2 * n_ - layer; }
-  int weight_time(int layer) const { return 3 * n_ - layer; }
+  // The order within a micro-batch: of the segments from the last to the first, F of all layers,
+  // after the last one the loss, B of all from the last, W likewise. (With several segments there
+  // was an F of all before, which needs no more of a slot than the second one.)
+  void plan_segments() {
+    const int length =
+        stage_.recomputes && stage_.recompute_interval > 0 ? stage_.recompute_interval : n_;
+    for (int first = 0; first < n_; first += length) plan_.segments.push_back(first);
+    forward_time_.resize(layers_.size());
+    backward_time_.resize(layers_.size());
+    weight_time_.resize(layers_.size());
+    int time = 0, end = n_;
+    for (auto first = plan_.segments.rbegin(); first != plan_.segments.rend(); ++first) {
+      for (int i = *first; i < end; ++i) forward_time_[i] = time++;
+      if (end == n_) loss_time_ = time++;
+      for (int i = end - 1; i >= *first; --i) backward_time_[i] = time++;
+      for (int i = end - 1; i >= *first; --i) weight_time_[i] = time++;
+      end = *first;
+    }
+  }
+  bool starts_segment(int layer) const {
+    return std::ranges::find(plan_.segments, layer) != plan_.segments.end();
+  }
   // When B and W have run.
   int backward_end(int layer) const {
-    return layers_[layer].parameters.empty() ? backward_time(layer) : weight_time(layer);
+    return layers_[layer].parameters.empty() ? backward_time_[layer] : weight_time_[layer];
   }
 
   // Whether the layer may write its output over its input.
   bool forward_in_place(int layer) const {
-    return layer > 0 && layers_[layer].in_place && !layers_[layer].input_needed_by_weight &&
-           !layers_[layer - 1].output_needed_by_input;
+    return !starts_segment(layer) && layers_[layer].in_place &&
+           !layers_[layer].input_needed_by_weight && !layers_[layer - 1].output_needed_by_input;
   }
   // Whether the layer may write its input gradient over its output gradient.
   bool backward_in_place(int layer) const {
@@ -126,41 +144,76 @@ class Planner {
     }
   }
 
-  // Until when the output of a layer is read.
+  // Until when the output of a layer is read, within its segment.
   int last_use(int layer) const {
-    int last = loss_time();
+    int last = loss_time_;
     if (layer + 1 < n_) {
-      last = forward_time(layer + 1);
-      if (layers_[layer + 1].input_needed_by_weight) last = weight_time(layer + 1);
-    } else if (stage_.has_next) {
-      last = weight_time(0);  // the next stage says when
+      last = forward_time_[layer + 1];
+      if (layers_[layer + 1].input_needed_by_weight) last = weight_time_[layer + 1];
     }
-    if (layers_[layer].output_needed_by_input) last = std::max(last, backward_time(layer));
+    if (layers_[layer].output_needed_by_input) last = std::max(last, backward_time_[layer]);
     return last;
   }
 
   void plan_slots() {
-    Packer packer;
-    std::vector<int> outputs(layers_.size());
+    plan_.output.resize(layers_.size());
+    plan_.second_output.resize(layers_.size());
+    plan_.saved.resize(layers_.size());
+    Packer slot, checkpoints;
+    for (std::size_t g = 0; g < plan_.segments.size(); ++g) {
+      const int end = g + 1 < plan_.segments.size() ? plan_.segments[g + 1] : n_;
+      plan_segment(plan_.segments[g], end, slot, checkpoints);
+    }
     std::vector<std::vector<int>> saved(layers_.size());
     for (int i = 0; i < n_; ++i) {
-      const int with = forward_in_place(i) ? outputs[i - 1] : -1;
-      outputs[i] = packer.add(layers_[i].output, forward_time(i), last_use(i), with);
       for (const TensorSpec& spec : layers_[i].saved) {
-        saved[i].push_back(packer.add(spec, forward_time(i), backward_end(i)));
+        saved[i].push_back(slot.add(spec, forward_time_[i], backward_end(i)));
       }
     }
     int logits_grad = -1;
     if (!stage_.has_next) {
-      logits_grad = packer.add(layers_[n_ - 1].output, loss_time(), weight_time(n_ - 1));
+      logits_grad = slot.add(layers_[n_ - 1].output, loss_time_, weight_time_[n_ - 1]);
     }
-    plan_.slots = packer.pack(plan_.arena, "slots", stage_.slots);
+    plan_.slots = slot.pack(plan_.arena, "slots", stage_.slots);
+    if (plan_.segments.size() > 1) {
+      plan_.checkpoints = checkpoints.pack(plan_.arena, "checkpoints", stage_.received);
+    }
     for (int i = 0; i < n_; ++i) {
-      plan_.output.push_back(packer.place(outputs[i]));
-      plan_.saved.emplace_back();
-      for (int number : saved[i]) plan_.saved[i].push_back(packer.place(number));
+      const auto [packer, number, second] = outputs_[i];
+      if (packer != nullptr) plan_.output[i] = packer->place(number);
+      if (second >= 0) plan_.second_output[i] = slot.place(second);
+      for (int tensor : saved[i]) plan_.saved[i].push_back(slot.place(tensor));
     }
-    if (logits_grad >= 0) plan_.logits_grad = packer.place(logits_grad);
+    if (logits_grad >= 0) plan_.logits_grad = slot.place(logits_grad);
+  }
+
+  // The outputs of the layers [first, end). That of the last is read after the segment's F: it, and
+  // those that it is written over, lie outside the slot, unless it is the network's.
+  void plan_segment(int first, int end, Packer& slot, Packer& checkpoints) {
+    int kept = end - 1;
+    while (forward_in_place(kept)) --kept;
+    const bool last = end == n_;
+    outputs_.resize(layers_.size());
+    for (int i = first; i < end; ++i) {
+      const bool inside = i < kept || (last && !stage_.has_next);
+      if (!inside && last) continue;
+      const int with = forward_in_place(i) ? outputs_[i - 1].number : -1;
+      Packer& packer = inside ? slot : checkpoints;
+      const int from = inside ? forward_time_[i] : 0;  // checkpoints: from the first F on
+      const int until = inside ? last_use(i) : weight_time_[0];
+      outputs_[i] = {&packer, packer.add(layers_[i].output, from, until, with)};
+    }
+    if (!last || !stage_.has_next) return;
+    std::int64_t bytes = 0;
+    for (int i = kept; i < end; ++i) bytes = std::max(bytes, layers_[i].output.bytes());
+    plan_.outputs = plan_.arena.add("outputs for the next stage", bytes, stage_.outputs);
+    for (int i = kept; i < end; ++i) plan_.output[i] = {plan_.outputs, 0, layers_[i].output};
+    if (!stage_.recomputes) return;
+    for (int i = kept; i < end; ++i) {
+      const int with = i > kept ? outputs_[i - 1].second : -1;
+      outputs_[i].second =
+          slot.add(layers_[i].output, forward_time_[i], forward_time_[end - 1], with);
+    }
   }
 
   void plan_gradients() {
@@ -174,7 +227,7 @@ class Planner {
     std::vector<int> grads(layers_.size(), -1);
     for (int i = n_ - 2; i >= plan_.first_backward - 1 && i >= 0; --i) {
       const int with = backward_in_place(i + 1) ? grads[i + 1] : -1;
-      grads[i] = packer.add(layers_[i].output, backward_time(i + 1), backward_end(i), with);
+      grads[i] = packer.add(layers_[i].output, backward_time_[i + 1], backward_end(i), with);
     }
     plan_.gradient_slots = packer.pack(plan_.arena, "gradient slots", stage_.gradient_slots);
     for (int number : grads) {
@@ -184,17 +237,16 @@ class Planner {
     if (stage_.has_previous) {
       const TensorSpec& spec = layers_[0].input;
       plan_.input_gradients =
-          plan_.arena.add("gradients for the stage before", spec.bytes(), stage_.gradient_buffers);
+          plan_.arena.add("gradients for the stage before", spec.bytes(), stage_.input_gradients);
       plan_.input_grad = Place{plan_.input_gradients, 0, spec};
     }
   }
 
-  // As long in use as the slot that reads it.
   void plan_received() {
     if (stage_.receives_activations) {
       const TensorSpec& spec = layers_[0].input;
       plan_.received_activations =
-          plan_.arena.add("received activations", spec.bytes(), stage_.slots);
+          plan_.arena.add("received activations", spec.bytes(), stage_.received);
       plan_.received_input = Place{plan_.received_activations, 0, spec};
     }
     if (stage_.receives_gradients) {
@@ -205,23 +257,35 @@ class Planner {
     }
   }
 
+  // Where the output of a layer is to be: its number in a packer, and that of the one for a second F
+  // in the slot.
+  struct Output {
+    Packer* packer = nullptr;
+    int number = -1, second = -1;
+  };
+
   std::span<const LayerPlan> layers_;
   const StageMemory stage_;
   const int n_;
+  std::vector<int> forward_time_, backward_time_, weight_time_;  // by layer
+  int loss_time_ = 0;
+  std::vector<Output> outputs_;  // by layer
   MemoryPlan plan_;
 };
 
 }  // namespace
 
 MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
-  STAGECOACH_CHECK(
-      !layers.empty() && stage.slots >= 1 && stage.gradient_slots >= 1 &&
-          stage.gradient_buffers >= 1 && stage.optimizer_states >= 0,
-      "plan_memory",
-      "layers, at least one slot and buffer of each kind, and no negative optimizer states",
-      fmt::format("{} layers, {} slots, {} gradient slots, {} gradient buffers, {} states",
-                  layers.size(), stage.slots, stage.gradient_slots, stage.gradient_buffers,
-                  stage.optimizer_states));
+  const int least = std::min({stage.slots, stage.received, stage.gradient_slots, stage.outputs,
+                              stage.input_gradients});
+  STAGECOACH_CHECK(!layers.empty() && least >= 1 && stage.optimizer_states >= 0 &&
+                       stage.recompute_interval >= 0,
+                   "plan_memory",
+                   "layers, at least one buffer of each kind, and nothing negative",
+                   fmt::format("{} layers, {} buffers of a kind, {} optimizer states, every {} "
+                               "layers recomputed",
+                               layers.size(), least, stage.optimizer_states,
+                               stage.recompute_interval));
   return Planner(layers, stage).plan();
 }
 

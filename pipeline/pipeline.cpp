@@ -31,9 +31,19 @@ class FirstError {
   Clock::time_point time_;
 };
 
+std::vector<bool> recomputes(const Schedule& schedule) {
+  std::vector<bool> result(static_cast<std::size_t>(schedule.stages), false);
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      if (action.kind == ActionKind::kRecompute) result[action.stage] = true;
+    }
+  }
+  return result;
+}
+
 std::vector<StageOptions> stage_options(const PipelineOptions& options,
                                         const BufferCounts& buffers) {
-  const std::vector<int> gradient_slots = gradient_slots_of(options.schedule);
+  const std::vector<bool> recomputing = recomputes(options.schedule);
   std::vector<StageOptions> stages;
   const int count = options.partition.stages();
   for (int s = 0; s < count; ++s) {
@@ -41,15 +51,38 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options,
     stage.first = options.partition.first[s];
     stage.end = options.partition.end(s);
     stage.memory = {.slots = buffers.slots[s],
-                    .gradient_buffers = buffers.gradient_buffers[s],
-                    .gradient_slots = gradient_slots[s],
+                    .received = buffers.received[s],
+                    .gradient_slots = buffers.gradient_slots[s],
+                    .outputs = buffers.outputs[s],
+                    .input_gradients = buffers.input_gradients[s],
                     .has_previous = s > 0,
                     .has_next = s + 1 < count,
+                    .recomputes = recomputing[s],
+                    .recompute_interval = options.recompute_interval,
                     .loss_rows = options.loss_rows,
                     .optimizer_states = options.optimizer.states()};
     stages.push_back(stage);
   }
   return stages;
+}
+
+// Several segments have their B and W together, and all their micro-batches recomputed.
+void check_recompute(const PipelineOptions& options) {
+  if (options.recompute_interval == 0) return;
+  std::size_t again = 0, joint = 0;
+  for (const auto& actions : options.schedule.ranks) {
+    for (const Action& action : actions) {
+      again += action.kind == ActionKind::kRecompute ? 1 : 0;
+      joint += action.kind == ActionKind::kBackward ? 1 : 0;
+    }
+  }
+  const auto all = static_cast<std::size_t>(options.schedule.stages) *
+                   static_cast<std::size_t>(options.schedule.micro_batches);
+  STAGECOACH_CHECK(again == all && joint == all, "Pipeline",
+                   fmt::format("an R and a BW for each of {} micro-batches of all stages, as "
+                               "layers are recomputed in runs of {}",
+                               all, options.recompute_interval),
+                   fmt::format("{} and {}", again, joint));
 }
 
 void check_partition(const Network& network, const PipelineOptions& options) {
@@ -66,12 +99,12 @@ void check_partition(const Network& network, const PipelineOptions& options) {
 
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
-    : training_(with_communication(options.schedule)),
+    : training_(with_optimizer_steps(with_communication(options.schedule))),
       evaluation_(with_communication(forwards_of(options.schedule))),
-      buffers_(default_buffers(training_)),
+      buffers_(check(training_)),
       rank_of_(ranks_of_stages(training_)) {
   check_partition(network, options);
-  check(training_, buffers_);
+  check_recompute(options);
   check(evaluation_, buffers_);
   for (std::size_t rank = 0; rank < training_.ranks.size(); ++rank) {
     Target target = options.target;
@@ -127,9 +160,9 @@ void Pipeline::make_executors() {
     stage(s).stage = stages_[s].get();
     if (s == 0 || rank_of_[s] == rank_of_[s - 1]) continue;
     const auto make_channel = copies_between(s) ? make_copying_channel : make_local_channel;
-    channels_.push_back(make_channel());
+    channels_.push_back(make_channel(rendezvous_));
     stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
-    channels_.push_back(make_channel());
+    channels_.push_back(make_channel(rendezvous_));
     stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
   }
   for (std::size_t rank = 0; rank < ranks; ++rank) {
@@ -167,13 +200,13 @@ void Pipeline::run(const StepInput& input) {
 // All ranks' actions, each after what it depends on.
 void Pipeline::enqueue(const StepInput& step_input) {
   for (const auto& channel : channels_) channel->reset();
-  for (const auto& executor : executors_) executor->begin();
   StepInput input = step_input;
   if (labels_) {
     copy(stages_.back()->context().stream(), labels_->tensor, input.labels);
     input.labels = labels_->tensor;
   }
   const Schedule& schedule = input.micro.training ? training_ : evaluation_;
+  for (const auto& executor : executors_) executor->begin(schedule);
   replay(schedule, Dependencies(schedule, buffers_),
          [&](int rank, std::size_t, const Action& action, const DependencyList&) {
            Executor& executor = *executors_[static_cast<std::size_t>(rank)];
@@ -183,13 +216,13 @@ void Pipeline::enqueue(const StepInput& step_input) {
              std::rethrow_exception(executor.located_here(std::current_exception()));
            }
          });
-  for (const auto& executor : executors_) executor->update(input);
 }
 
 void Pipeline::run_on_threads(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
   const Schedule& schedule = input.micro.training ? training_ : evaluation_;
   FirstError first_error;
+  rendezvous_->begin(static_cast<int>(threads_.size()));
   for (std::size_t rank = 0; rank < threads_.size(); ++rank) {
     threads_[rank]->enqueue([&, rank] {
       try {
@@ -197,10 +230,12 @@ void Pipeline::run_on_threads(const StepInput& input) {
       } catch (...) {
         first_error.set(std::current_exception(), executors_[rank]->failed_at());
       }
+      rendezvous_->leave();
     });
   }
   for (const auto& thread : threads_) thread->drain();
   first_error.rethrow();
+  for (const auto& channel : channels_) channel->check_complete();
 }
 
 std::vector<TraceEvent> Pipeline::trace(Clock::time_point origin, std::int64_t step) const {

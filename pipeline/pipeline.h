@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "comm/rendezvous.h"
 #include "core/worker.h"
 #include "pipeline/executor.h"
 #include "pipeline/step_launcher.h"
@@ -27,7 +28,9 @@ class TrainingLoop {
 
 struct PipelineOptions {
   Partition partition;
-  Schedule schedule;  // of training, compute-only; stages as in the partition
+  Schedule schedule;  // of training, with or without communication; stages as in the partition
+  // With an R in the schedule: the layers whose F runs a second time at once; 0: all of a stage.
+  int recompute_interval = 0;
   Target target;      // of each rank
   // Of each rank, where they are not all the target's device.
   std::vector<Device> devices;
@@ -47,7 +50,8 @@ class Pipeline : public TrainingLoop {
   void run(const StepInput& input) override;
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
-  const Schedule& schedule() const { return training_; }  // with communication
+  // What runs: with communication and optimizer steps.
+  const Schedule& schedule() const { return training_; }
   const BufferCounts& buffers() const { return buffers_; }
 
  private:
@@ -65,6 +69,7 @@ class Pipeline : public TrainingLoop {
   std::vector<int> rank_of_;                        // per stage
   std::vector<std::unique_ptr<Context>> contexts_;  // per rank
   std::vector<std::unique_ptr<Stage>> stages_;
+  std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<Executor>> executors_;  // per rank
   std::vector<std::unique_ptr<Worker>> threads_;      // per rank; they use the members above

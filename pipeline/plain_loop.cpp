@@ -45,6 +45,7 @@ void PlainLoop::walk(const StepInput& input) {
   Stage& stage = *stages_[0];
   Stream& stream = context_.stream();
   const std::int64_t rows = input.labels.elements() / micro_batches_;
+  stage.begin_step();
   spans_.begin(stream);
   for (int m = 0; m < micro_batches_; ++m) {
     const MicroBatch micro = micro_batch_of(input, m, rows);

@@ -3,19 +3,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "core/error.h"
 
 namespace stagecoach {
 namespace {
 
-struct NamedGenerator {
-  const char* name;
-  Schedule (*generate)(int stages, int micro_batches);
-};
-
-constexpr NamedGenerator kGenerators[] = {
-    {"naive", naive_schedule}, {"gpipe", gpipe_schedule}, {"1f1b", one_f_one_b_schedule}};
+using enum ActionKind;
 
 template <typename Predicate>
 bool any_action(const Schedule& schedule, Predicate predicate) {
@@ -24,48 +19,91 @@ bool any_action(const Schedule& schedule, Predicate predicate) {
   });
 }
 
-// Per stage, the most micro-batches whose `start` has begun and whose W has not ended.
-std::vector<int> alive_at_most(const Schedule& schedule, ActionKind start) {
-  std::vector<int> slots(static_cast<std::size_t>(std::max(schedule.stages, 0)), 1);
-  if (!is_training(schedule)) return slots;
-  // W(m) come in ascending order, so after n of them the micro-batches 0 .. n - 1 are free, and
-  // m does not meet an older one in slot m % slots when slots > m - n.
-  std::vector<int> released(slots.size(), 0);
-  for (const auto& actions : schedule.ranks) {
-    for (const Action& action : actions) {
-      if (action.stage < 0 || action.stage >= schedule.stages) continue;
-      int& freed = released[action.stage];
-      int& needed = slots[action.stage];
-      if (action.kind == ActionKind::kBackwardWeight) ++freed;
-      if (action.kind == start) needed = std::max(needed, action.micro_batch - freed + 1);
+bool has_input_gradient(ActionKind kind) {
+  return kind == kBackwardInput || kind == kBackward;
+}
+
+// Adds sends and receives to the actions of one rank after another.
+class Communication {
+ public:
+  explicit Communication(const Schedule& compute)
+      : compute_(compute), rank_of_(ranks_of_stages(compute)) {
+    for (auto* of_kind : {&sent_activations_, &sent_gradients_}) {
+      of_kind->resize(rank_of_.size());
+    }
+    posted_.resize(rank_of_.size());
+    for (const auto& actions : compute.ranks) {
+      for (const Action& action : actions) note_sends(action);
     }
   }
-  return slots;
-}
+
+  std::vector<Action> rank(const std::vector<Action>& actions) {
+    std::vector<Action> result;
+    for (const Action& action : actions) {
+      const bool forward = action.kind == kForward, backward = has_input_gradient(action.kind);
+      if (forward && apart(action.stage - 1)) {
+        post(result, action, kReceiveActivation, sent_activations_[action.stage - 1]);
+      }
+      if (backward && apart(action.stage)) {
+        post(result, action, kReceiveGradient, sent_gradients_[action.stage + 1]);
+      }
+      result.push_back(action);
+      // A gradient leaves before the W that may follow its B: the stage before waits for it.
+      if (forward && apart(action.stage)) {
+        result.push_back({kSendActivation, action.stage, action.micro_batch});
+      }
+      if (backward && apart(action.stage - 1)) {
+        result.push_back({kSendGradient, action.stage, action.micro_batch});
+      }
+    }
+    return result;
+  }
+
+ private:
+  // Whether the stage and the one after it are on two ranks.
+  bool apart(int stage) const {
+    return stage >= 0 && stage + 1 < compute_.stages && rank_of_[stage] != rank_of_[stage + 1];
+  }
+
+  void note_sends(const Action& action) {
+    if (action.stage < 0 || action.stage >= compute_.stages) return;
+    if (action.kind == kForward) sent_activations_[action.stage].push_back(action.micro_batch);
+    if (has_input_gradient(action.kind)) {
+      sent_gradients_[action.stage].push_back(action.micro_batch);
+    }
+  }
+
+  // The receives that come before that of `reader` in the order of `sent`, and its own, unless they
+  // are there already.
+  void post(std::vector<Action>& result, const Action& reader, ActionKind kind,
+            const std::vector<int>& sent) {
+    std::size_t& next = posted_[reader.stage][kind == kReceiveGradient];
+    const auto own = std::find(sent.begin() + static_cast<std::ptrdiff_t>(next), sent.end(),
+                               reader.micro_batch);
+    if (own == sent.end()) return;
+    for (const auto end = static_cast<std::size_t>(own - sent.begin()) + 1; next < end; ++next) {
+      result.push_back({kind, reader.stage, sent[next]});
+    }
+  }
+
+  const Schedule& compute_;
+  std::vector<int> rank_of_;
+  std::vector<std::vector<int>> sent_activations_, sent_gradients_;  // by stage: micro-batches
+  std::vector<std::array<std::size_t, 2>> posted_;  // by stage: receives of activations, gradients
+};
 
 }  // namespace
 
 std::string_view name_of(ActionKind kind) {
-  switch (kind) {
-    case ActionKind::kForward:
-      return "F";
-    case ActionKind::kBackwardInput:
-      return "B";
-    case ActionKind::kBackwardWeight:
-      return "W";
-    case ActionKind::kSendActivation:
-      return "SEND_F";
-    case ActionKind::kReceiveActivation:
-      return "RECV_F";
-    case ActionKind::kSendGradient:
-      return "SEND_B";
-    case ActionKind::kReceiveGradient:
-      return "RECV_B";
-  }
-  return "?";
+  constexpr std::array<std::string_view, kActionKinds> kNames = {
+      "F",      "B",      "W",      "BW",          "R",   "SEND_F",
+      "RECV_F", "SEND_B", "RECV_B", "REDUCE_GRAD", "STEP"};
+  const auto index = static_cast<std::size_t>(kind);
+  return index < kNames.size() ? kNames[index] : "?";
 }
 
 std::string Action::to_string() const {
+  if (is_per_stage(kind)) return fmt::format("{}{}", stage, name_of(kind));
   return fmt::format("{}{}{}", stage, name_of(kind), micro_batch);
 }
 
@@ -93,13 +131,14 @@ int Schedule::rank_of(int stage) const {
 
 bool is_training(const Schedule& schedule) {
   return any_action(schedule, [](const Action& action) {
-    return action.kind == ActionKind::kBackwardInput || action.kind == ActionKind::kBackwardWeight;
+    return has_input_gradient(action.kind) || action.kind == kBackwardWeight;
   });
 }
 
 bool has_communication(const Schedule& schedule) {
-  return any_action(schedule,
-                    [](const Action& action) { return action.kind > ActionKind::kBackwardWeight; });
+  return any_action(schedule, [](const Action& action) {
+    return !is_compute(action.kind) && !is_per_stage(action.kind);
+  });
 }
 
 std::vector<int> ranks_of_stages(const Schedule& schedule) {
@@ -117,58 +156,58 @@ Schedule forwards_of(const Schedule& schedule) {
   Schedule result = schedule;
   result.name = "forward-only";
   for (std::vector<Action>& actions : result.ranks) {
-    std::erase_if(actions, [](const Action& a) { return a.kind != ActionKind::kForward; });
+    std::erase_if(actions, [](const Action& a) { return a.kind != kForward; });
   }
   return result;
 }
 
-std::vector<std::string> schedule_names() {
-  std::vector<std::string> names;
-  for (const NamedGenerator& generator : kGenerators) names.emplace_back(generator.name);
-  return names;
-}
-
-Schedule make_schedule(std::string_view name, int stages, int micro_batches) {
-  for (const NamedGenerator& generator : kGenerators) {
-    if (name == generator.name) return generator.generate(stages, micro_batches);
-  }
-  throw UsageError("schedule", fmt::format("one of {}", fmt::join(schedule_names(), ", ")),
-                   fmt::format("'{}'", name));
-}
-
 Schedule with_communication(const Schedule& compute) {
   if (has_communication(compute)) return compute;
-  const std::vector<int> rank_of = ranks_of_stages(compute);
+  Communication communication(compute);
   Schedule result = compute;
-  for (std::size_t rank = 0; rank < compute.ranks.size(); ++rank) {
-    const auto elsewhere = [&](int stage) {
-      return stage >= 0 && stage < compute.stages && rank_of[stage] != static_cast<int>(rank);
-    };
-    std::vector<Action>& actions = result.ranks[rank];
-    actions.clear();
-    for (const Action& action : compute.ranks[rank]) {
-      const auto append_if = [&](bool condition, ActionKind kind) {
-        if (condition) actions.push_back({kind, action.stage, action.micro_batch});
-      };
-      const bool forward = action.kind == ActionKind::kForward;
-      const bool backward = action.kind == ActionKind::kBackwardInput;
-      append_if(forward && elsewhere(action.stage - 1), ActionKind::kReceiveActivation);
-      append_if(backward && elsewhere(action.stage + 1), ActionKind::kReceiveGradient);
-      actions.push_back(action);
-      append_if(forward && elsewhere(action.stage + 1), ActionKind::kSendActivation);
-      // Before the W that follows: the stage above waits for it.
-      append_if(backward && elsewhere(action.stage - 1), ActionKind::kSendGradient);
+  for (std::vector<Action>& actions : result.ranks) actions = communication.rank(actions);
+  return result;
+}
+
+Schedule with_joint_backward(const Schedule& schedule) {
+  Schedule result = schedule;
+  for (std::vector<Action>& actions : result.ranks) {
+    std::erase_if(actions, [](const Action& action) { return action.kind == kBackwardWeight; });
+    for (Action& action : actions) {
+      if (action.kind == kBackwardInput) action.kind = kBackward;
     }
   }
   return result;
 }
 
-std::vector<int> slots_of(const Schedule& schedule) {
-  return alive_at_most(schedule, ActionKind::kForward);
+Schedule with_optimizer_steps(const Schedule& schedule) {
+  const auto is_step = [](const Action& action) { return action.kind == kOptimizerStep; };
+  if (!is_training(schedule) || any_action(schedule, is_step)) return schedule;
+  Schedule result = schedule;
+  const std::vector<int> rank_of = ranks_of_stages(schedule);
+  for (int stage = 0; stage < schedule.stages; ++stage) {
+    if (rank_of[stage] >= 0) result.ranks[rank_of[stage]].push_back({kOptimizerStep, stage, -1});
+  }
+  return result;
 }
 
-std::vector<int> gradient_slots_of(const Schedule& schedule) {
-  return alive_at_most(schedule, ActionKind::kBackwardInput);
+Schedule with_recompute(const Schedule& schedule, Recompute mode) {
+  STAGECOACH_CHECK(!any_action(schedule, [](const Action& a) { return a.kind == kRecompute; }),
+                   "with_recompute", "a table without R", "one that recomputes already");
+  if (mode == Recompute::kNever) return schedule;
+  const int end = schedule.micro_batches - (mode == Recompute::kExceptLast ? 1 : 0);
+  Schedule result = schedule;
+  for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    std::vector<Action>& actions = result.ranks[rank];
+    actions.clear();
+    for (const Action& action : schedule.ranks[rank]) {
+      if (has_input_gradient(action.kind) && action.micro_batch < end) {
+        actions.push_back({kRecompute, action.stage, action.micro_batch});
+      }
+      actions.push_back(action);
+    }
+  }
+  return result;
 }
 
 }  // namespace stagecoach

@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <numeric>
+#include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "pipeline/dependencies.h"
@@ -18,23 +22,146 @@ double seconds_of(const Action& action, const StageCosts& costs) {
       return costs.backward_input;
     case ActionKind::kBackwardWeight:
       return costs.backward_weight;
+    case ActionKind::kBackward:
+      return costs.backward_input + costs.backward_weight;
+    case ActionKind::kRecompute:
+      return costs.recompute < 0 ? costs.forward : costs.recompute;
     default:
       return 0;
   }
 }
 
-void check_costs(const std::vector<StageCosts>& costs, int stages) {
-  STAGECOACH_CHECK(costs.size() == static_cast<std::size_t>(stages), "simulate",
-                   fmt::format("the costs of {} stages", stages), std::to_string(costs.size()));
-  for (std::size_t stage = 0; stage < costs.size(); ++stage) {
-    for (double cost :
-         {costs[stage].forward, costs[stage].backward_input, costs[stage].backward_weight}) {
-      STAGECOACH_CHECK(std::isfinite(cost) && cost >= 0, "simulate",
-                       fmt::format("costs of stage {} that are finite and not negative", stage),
-                       fmt::format("{} s", cost));
+void check_cost(double cost, const std::string& what) {
+  STAGECOACH_CHECK(std::isfinite(cost) && cost >= 0, "simulate",
+                   what + " that are finite and not negative", fmt::format("{}", cost));
+}
+
+void check_costs(const SimulationCosts& costs, int stages) {
+  STAGECOACH_CHECK(costs.stages.size() == static_cast<std::size_t>(stages), "simulate",
+                   fmt::format("the costs of {} stages", stages),
+                   fmt::format("{}", costs.stages.size()));
+  for (std::size_t i = 0; i < costs.stages.size(); ++i) {
+    const StageCosts& stage = costs.stages[i];
+    for (const double cost : {stage.forward, stage.backward_input, stage.backward_weight,
+                              stage.slot_bytes, stage.output_bytes}) {
+      check_cost(cost, fmt::format("costs of stage {}", i));
     }
   }
+  check_cost(costs.latency, "latencies");
+  check_cost(costs.bandwidth, "bandwidths");
 }
+
+// When messages between ranks arrive. A message is named by its reader's stage: activations come to
+// a stage from the one before, gradients from the one after.
+class Links {
+ public:
+  Links(const Schedule& schedule, const SimulationCosts& costs)
+      : costs_(costs),
+        stages_(static_cast<std::size_t>(schedule.stages)),
+        micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
+        ranks_(schedule.ranks.size()),
+        communicates_(has_communication(schedule)),
+        rank_of_(ranks_of_stages(schedule)) {
+    if (costs.bandwidth <= 0) return;
+    arrival_.resize(2 * stages_ * micro_batches_);
+    const auto has_bytes = [](const StageCosts& stage) { return stage.output_bytes > 0; };
+    queues_ = std::ranges::any_of(costs.stages, has_bytes);
+    if (queues_) free_at_.resize(ranks_);
+  }
+
+  // `action` has ended at `time`: what it sends leaves.
+  void send(const Action& action, double time) {
+    if (!queues_) return;
+    using enum ActionKind;
+    const bool activation = action.kind == (communicates_ ? kSendActivation : kForward);
+    const bool gradient = communicates_ ? action.kind == kSendGradient
+                                        : action.kind == kBackwardInput || action.kind == kBackward;
+    const int reader = activation ? action.stage + 1 : gradient ? action.stage - 1 : -1;
+    if (reader < 0 || reader >= static_cast<int>(stages_)) return;
+    const int from = rank_of_[action.stage], to = rank_of_[reader];
+    if (from == to) return;
+    double& free_at = free_at_[from][to];
+    const double bytes = costs_.stages[activation ? action.stage : reader].output_bytes;
+    free_at = std::max(free_at, time) + bytes / costs_.bandwidth;
+    arrival_[index(gradient, reader, action.micro_batch)] = free_at;
+  }
+
+  // Of the message that `reader` waits for, made by what ended at `time`.
+  double arrival(const Action& reader, double time) const {
+    if (!queues_) return time + costs_.latency;
+    const bool gradient = reader.kind != ActionKind::kForward;
+    return arrival_[index(gradient, reader.stage, reader.micro_batch)] + costs_.latency;
+  }
+
+ private:
+  std::size_t index(bool gradient, int reader, int micro_batch) const {
+    return ((gradient ? stages_ : 0) + reader) * micro_batches_ + micro_batch;
+  }
+
+  const SimulationCosts& costs_;
+  std::size_t stages_, micro_batches_, ranks_;
+  bool communicates_;
+  bool queues_ = false;  // whether messages take time to leave
+  std::vector<int> rank_of_;
+  std::vector<double> arrival_;  // without the latency
+  std::vector<std::map<int, double>> free_at_;  // by sender and receiver
+};
+
+// Slots in use on each rank. Its actions come in order of time, so no clock is needed.
+class SlotPeaks {
+ public:
+  SlotPeaks(const Schedule& schedule, const SimulationCosts& costs)
+      : costs_(costs),
+        stages_(static_cast<std::size_t>(schedule.stages)),
+        micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
+        trains_(is_training(schedule)),
+        slots_(schedule.ranks.size(), 0),
+        bytes_(schedule.ranks.size(), 0.0),
+        peak_slots(schedule.ranks.size(), 0),
+        peak_bytes(schedule.ranks.size(), 0.0) {
+    for (const auto& actions : schedule.ranks) {
+      for (const Action& action : actions) note_recompute(action);
+    }
+  }
+
+  void add(int rank, const Action& action) {
+    using enum ActionKind;
+    const bool forward = action.kind == kForward;
+    if (forward || action.kind == kRecompute) take(rank, action.stage);
+    const bool keeps_nothing =
+        forward && (!trains_ || (!recomputed_.empty() && recomputed_[index(action)]));
+    if (keeps_nothing || action.kind == kBackwardWeight || action.kind == kBackward) {
+      --slots_[rank];
+      bytes_[rank] -= costs_.stages[action.stage].slot_bytes;
+    }
+  }
+
+ private:
+  std::size_t index(const Action& action) const {
+    return static_cast<std::size_t>(action.stage) * micro_batches_ + action.micro_batch;
+  }
+  void note_recompute(const Action& action) {
+    if (action.kind != ActionKind::kRecompute) return;
+    if (recomputed_.empty()) recomputed_.resize(stages_ * micro_batches_);
+    recomputed_[index(action)] = true;
+  }
+  void take(int rank, int stage) {
+    peak_slots[rank] = std::max(peak_slots[rank], ++slots_[rank]);
+    bytes_[rank] += costs_.stages[stage].slot_bytes;
+    peak_bytes[rank] = std::max(peak_bytes[rank], bytes_[rank]);
+  }
+
+  const SimulationCosts& costs_;
+  std::size_t stages_, micro_batches_;
+  bool trains_;
+  std::vector<bool> recomputed_;
+  std::vector<int> slots_;
+  std::vector<double> bytes_;
+
+ public:
+  std::vector<int> peak_slots;
+  std::vector<double> peak_bytes;
+};
 
 }  // namespace
 
@@ -44,9 +171,9 @@ double Simulation::bubble() const {
   return 1 - std::accumulate(busy.begin(), busy.end(), 0.0) / available;
 }
 
-Simulation simulate(const Schedule& schedule, const std::vector<StageCosts>& costs,
-                    const BufferCounts& buffers) {
-  check_tables(schedule, buffers);
+Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
+                    const BufferCounts& buffers, bool keep_actions) {
+  check_tables(schedule);
   check_costs(costs, schedule.stages);
   const Dependencies dependencies(schedule, buffers);
   const std::size_t ranks = schedule.ranks.size();
@@ -55,31 +182,78 @@ Simulation simulate(const Schedule& schedule, const std::vector<StageCosts>& cos
     first[rank + 1] = first[rank] + schedule.ranks[rank].size();
   }
   Simulation result;
-  result.actions.resize(first[ranks]);
+  if (keep_actions) result.actions.resize(first[ranks]);
   result.busy.assign(ranks, 0.0);
-  std::vector<double> free_at(ranks, 0.0);
+  Links links(schedule, costs);
+  SlotPeaks slots(schedule, costs);
+  std::vector<double> free_at(ranks, 0.0), begun_at(ranks, -1.0);
   std::vector<double> end_of(dependencies.size());
   replay(schedule, dependencies,
          [&](int rank, std::size_t position, const Action& action, const DependencyList& needed) {
            double start = free_at[rank];
            for (const Action& dependency : needed) {
-             start = std::max(start, end_of[dependencies.index(dependency)]);
+             double done = end_of[dependencies.index(dependency)];
+             if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
+             start = std::max(start, done);
            }
-           const double seconds = seconds_of(action, costs[action.stage]);
+           const double seconds = seconds_of(action, costs.stages[action.stage]);
            const double end = start + seconds;
-           result.actions[first[rank] + position] = {rank, action, start, end};
+           if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
+           if (begun_at[rank] < 0) begun_at[rank] = start;
            result.busy[rank] += seconds;
-           free_at[rank] = end_of[dependencies.index(action)] = end;
+           free_at[rank] = end;
+           for (const std::size_t done : dependencies.completed_by(action)) end_of[done] = end;
+           links.send(action, end);
+           slots.add(rank, action);
          });
-  for (double end : free_at) result.makespan = std::max(result.makespan, end);
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    result.makespan = std::max(result.makespan, free_at[rank]);
+    result.longest_span = std::max(result.longest_span, free_at[rank] - begun_at[rank]);
+  }
+  result.peak_slots = std::move(slots.peak_slots);
+  result.peak_bytes = std::move(slots.peak_bytes);
   return result;
 }
 
+namespace {
+
+struct Formula {
+  const char* schedule;
+  const char* text;
+  double (*bubble)(double ranks, double chunks, double micro_batches);
+};
+
+constexpr Formula kFormulas[] = {
+    {"naive", "1 - 1/K", [](double k, double, double) { return 1 - 1 / k; }},
+    {"gpipe", "(K-1)/(M+K-1)", [](double k, double, double m) { return (k - 1) / (m + k - 1); }},
+    {"1f1b", "(K-1)/(M+K-1)", [](double k, double, double m) { return (k - 1) / (m + k - 1); }},
+    {"forward-only", "(K-1)/(M+K-1)",
+     [](double k, double, double m) { return (k - 1) / (m + k - 1); }},
+    {"interleaved", "(K-1)/(VM+K-1)",
+     [](double k, double v, double m) { return (k - 1) / (v * m + k - 1); }},
+    {"zb-h1", "(K-1)/(3M+K-1)",
+     [](double k, double, double m) { return (k - 1) / (3 * m + k - 1); }},
+};
+
+const Formula* formula_of(const Schedule& schedule) {
+  const auto found = std::ranges::find(kFormulas, std::string_view(schedule.name),
+                                       [](const Formula& f) { return std::string_view(f.schedule); });
+  return found == std::end(kFormulas) ? nullptr : &*found;
+}
+
+}  // namespace
+
 double textbook_bubble(const Schedule& schedule) {
-  const double stages = schedule.stages, micro_batches = schedule.micro_batches;
-  if (schedule.stages < 1 || schedule.micro_batches < 1) return 0;
-  if (schedule.name == "naive") return 1 - 1 / stages;
-  return (stages - 1) / (micro_batches + stages - 1);
+  if (schedule.stages < 1 || schedule.micro_batches < 1 || schedule.ranks.empty()) return 0;
+  const Formula* formula = formula_of(schedule);
+  if (formula == nullptr) return -1;
+  const auto ranks = static_cast<double>(schedule.ranks.size());
+  return formula->bubble(ranks, schedule.stages / ranks, schedule.micro_batches);
+}
+
+const char* textbook_formula(const Schedule& schedule) {
+  const Formula* formula = formula_of(schedule);
+  return formula == nullptr ? "" : formula->text;
 }
 
 double imbalance(const std::vector<double>& busy) {

@@ -8,9 +8,20 @@
 
 namespace stagecoach {
 
-// Seconds per micro-batch on one stage.
+// Of one micro-batch on one stage. Times in seconds (or any unit that all costs share).
 struct StageCosts {
-  double forward = 1, backward_input = 1, backward_weight = 1;
+  double forward = 1, backward_input = 1, backward_weight = 1;  // BW costs both of the latter
+  double recompute = -1;     // R; below 0: like forward
+  double slot_bytes = 1;     // what is kept from F to W
+  double output_bytes = 0;   // of the message to the next stage, and of the gradient it sends back
+};
+
+struct SimulationCosts {
+  std::vector<StageCosts> stages;
+  // A message between two ranks arrives `latency` after its last byte has left; a rank sends its
+  // messages to another one after the other. Neither keeps a rank from computing.
+  double latency = 0;
+  double bandwidth = 0;  // bytes per second; 0: unlimited
 };
 
 struct SimulatedAction {
@@ -20,22 +31,32 @@ struct SimulatedAction {
 };
 
 struct Simulation {
-  std::vector<SimulatedAction> actions;  // by rank, then in the rank's order
+  std::vector<SimulatedAction> actions;  // by rank, then in the rank's order; empty if not asked for
   double makespan = 0;
-  std::vector<double> busy;  // per rank: sum of F, B and W
+  // From a rank's first start to its last end, of the rank where that is the longest: what the
+  // zero-bubble papers divide by.
+  double longest_span = 0;
+  // Per rank.
+  std::vector<double> busy;  // sum of F, B, W, BW and R
+  std::vector<int> peak_slots;
+  std::vector<double> peak_bytes;  // of slots
   // 1 - sum(busy) / (ranks * makespan); 0 for an empty schedule.
   double bubble() const;
 };
 
-// Sends and receives take no time (one process hands memory over). An action starts when its rank's
-// previous one has ended and what it depends on (data, buffers) is done. `schedule` with or without
-// communication actions: the same times. Throws Error like check() where it cannot go on.
-Simulation simulate(const Schedule& schedule, const std::vector<StageCosts>& costs,
-                    const BufferCounts& buffers);
+// An action starts when its rank's previous one has ended and what it depends on (data, neighbours'
+// buffers) is done. `schedule` with or without communication actions: the same times. Throws Error
+// like check() where it cannot go on. `keep_actions` false leaves `actions` empty, for large tables.
+Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
+                    const BufferCounts& buffers, bool keep_actions = true);
 
-// (K - 1) / (M + K - 1): the bubble fraction of GPipe and 1F1B with equal stages
-// (Huang et al. 2019, Narayanan et al. 2021); naive: 1 - 1 / K.
+// The bubble fraction by formula for stages that are all equal, communication free and F + B + W
+// shared evenly, where there is one: GPipe and 1F1B (K - 1) / (M + K - 1), naive 1 - 1 / K,
+// interleaved (K - 1) / (V M + K - 1) (Narayanan et al. 2021), ZB-H1 (K - 1) / (3 M + K - 1) (Qi et
+// al. 2023); for others, ZB-V among them, -1.
 double textbook_bubble(const Schedule& schedule);
+// That formula in words: "(K-1)/(M+K-1)"; empty where there is none.
+const char* textbook_formula(const Schedule& schedule);
 
 // 1 - mean / max of the per-rank work: what no number of micro-batches can remove.
 double imbalance(const std::vector<double>& busy);

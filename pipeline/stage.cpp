@@ -20,7 +20,35 @@ bool all_finite_as(const Tensor& tensor) {
                      [](T x) { return std::isfinite(static_cast<float>(x)); });
 }
 
+std::string name_of_buffer(const char* what, const StageOptions& options) {
+  return fmt::format("{} of layers {} - {}", what, options.first, options.end - 1);
+}
+
 }  // namespace
+
+int BufferOwners::take(std::int64_t micro) {
+  STAGECOACH_CHECK(!has(micro), "a step", fmt::format("one {} for micro-batch {}", what_, micro),
+                   "two");
+  const auto free = std::ranges::find(owner_, kFree);
+  STAGECOACH_CHECK(free != owner_.end(), "a step",
+                   fmt::format("a free {} for micro-batch {}", what_, micro),
+                   fmt::format("all {} in use", owner_.size()));
+  *free = micro;
+  return static_cast<int>(free - owner_.begin());
+}
+
+int BufferOwners::of(std::int64_t micro) const {
+  const auto own = std::ranges::find(owner_, micro);
+  STAGECOACH_CHECK(own != owner_.end(), "a step",
+                   fmt::format("a {} that micro-batch {} has", what_, micro), "none");
+  return static_cast<int>(own - owner_.begin());
+}
+
+int BufferOwners::give(std::int64_t micro) {
+  const int index = of(micro);
+  owner_[index] = kFree;
+  return index;
+}
 
 bool all_finite(const Tensor& tensor) {
   if (tensor.spec.dtype == DType::kF32) return all_finite_as<float>(tensor);
@@ -50,11 +78,14 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       layer_plans_(plans.begin() + options.first, plans.begin() + options.end),
       plan_(plan_memory(layer_plans_, options.memory)),
       arena_(plan_.arena, context.device()),
-      inputs_(static_cast<std::size_t>(options.memory.slots)),
+      slots_(name_of_buffer("slot", options), options.memory.slots),
+      received_(name_of_buffer("input", options), options.memory.received),
+      gradient_slots_(name_of_buffer("gradient slot", options), options.memory.gradient_slots),
+      inputs_(static_cast<std::size_t>(options.memory.received)),
       output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
       context_(context) {
-  // What is not taken and given with the micro-batches is in use as long as the stage lives; its
-  // input gradients too, as the stage before holds their addresses.
+  // What is not taken and given with the micro-batches is in use as long as the stage lives; outputs
+  // and input gradients too, as the neighbours hold their addresses.
   const auto regions = static_cast<int>(plan_.arena.regions().size());
   for (int region = 0; region < regions; ++region) {
     if (region == plan_.slots || region == plan_.gradient_slots) continue;
@@ -93,9 +124,20 @@ std::int64_t Stage::parameter_count() const {
   return count;
 }
 
+// Which of a region's buffers the micro-batch has.
+int Stage::index_of(int region, std::int64_t micro) const {
+  if (region == plan_.slots) return slots_.of(micro);
+  if (region == plan_.gradient_slots || region == plan_.received_gradients) {
+    return gradient_slots_.of(micro);
+  }
+  if (region == plan_.received_activations || region == plan_.checkpoints) {
+    return received_.of(micro);
+  }
+  return static_cast<int>(micro % plan_.arena.regions()[region].count);
+}
+
 Tensor Stage::view(const Place& place, std::int64_t micro) const {
-  const int count = plan_.arena.regions()[place.region].count;
-  return arena_.view(place.region, static_cast<int>(micro % count), place.offset, place.spec);
+  return arena_.view(place.region, index_of(place.region, micro), place.offset, place.spec);
 }
 
 Tensor Stage::view(const std::optional<Place>& place, std::int64_t micro) const {
@@ -110,15 +152,30 @@ Tensor Stage::input_grad(std::int64_t micro) const {
   return view(plan_.input_grad, micro);
 }
 
+bool Stage::has_output(std::int64_t micro) const {
+  const auto m = static_cast<std::size_t>(micro);
+  return m < progress_.size() && progress_[m] == Progress::kForward;
+}
+
+bool Stage::has_input_grad(std::int64_t micro) const {
+  const auto m = static_cast<std::size_t>(micro);
+  return m < progress_.size() && progress_[m] >= Progress::kBackward;
+}
+
+Tensor Stage::output_of(int layer, std::int64_t micro, bool second) const {
+  const std::optional<Place>& other = plan_.second_output[layer];
+  return view(second && other ? *other : plan_.output[layer], micro);
+}
+
 Tensor Stage::input_of(int layer, std::int64_t micro) const {
-  if (layer > 0) return view(plan_.output[layer - 1], micro);
-  return inputs_[static_cast<std::size_t>(micro) % inputs_.size()];
+  if (layer > 0) return output_of(layer - 1, micro);
+  return inputs_[static_cast<std::size_t>(received_.of(micro))];
 }
 
 Tensor Stage::output_grad_of(int layer, std::int64_t micro) const {
   if (layer + 1 < size()) return view(plan_.output_grad[layer], micro);
   if (is_last()) return view(plan_.logits_grad, micro);
-  return output_grads_[static_cast<std::size_t>(micro) % output_grads_.size()];
+  return output_grads_[static_cast<std::size_t>(gradient_slots_.of(micro))];
 }
 
 Tensor Stage::input_grad_of(int layer, std::int64_t micro) const {
@@ -131,8 +188,44 @@ std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
   return tensors;
 }
 
-void Stage::forward_layer(int i, const MicroBatch& micro) {
-  const Tensor output = view(plan_.output[i], micro.index), input = input_of(i, micro.index);
+void Stage::begin_step() {
+  for (BufferOwners* owners : {&slots_, &received_, &gradient_slots_}) owners->clear();
+  std::ranges::fill(progress_, Progress::kNone);
+  weights_ = 0;
+}
+
+void Stage::take(int region, BufferOwners& owners, std::int64_t micro) {
+  arena_.take(region, owners.take(micro));
+}
+
+void Stage::give(int region, BufferOwners& owners, std::int64_t micro) {
+  arena_.give(region, owners.give(micro));
+}
+
+Tensor Stage::receive_input(std::int64_t micro) {
+  if (!plan_.received_input) return {};
+  received_.take(micro);
+  return view(plan_.received_input, micro);
+}
+
+Tensor Stage::receive_output_grad(std::int64_t micro) {
+  if (!plan_.received_output_grad) return {};
+  take(plan_.gradient_slots, gradient_slots_, micro);
+  return view(plan_.received_output_grad, micro);
+}
+
+void Stage::forward_segment(int segment, const MicroBatch& micro, bool second) {
+  for (int i = plan_.segment_first(segment); i < plan_.segment_end(segment); ++i) {
+    forward_layer(i, micro, second);
+  }
+}
+
+void Stage::forward_layer(int i, const MicroBatch& micro, bool second) {
+  // Within the outputs that a second F writes elsewhere, so are the inputs.
+  const bool from_second = second && i > 0 && plan_.second_output[i - 1];
+  const Tensor output = output_of(i, micro.index, second);
+  const Tensor input =
+      from_second ? output_of(i - 1, micro.index, true) : input_of(i, micro.index);
   const LayerPlan& plan = layer_plan(i);
   if (plan.forward_is_copy) return copy_unless_same(output, input);
   const std::vector<Tensor> saved = saved_of(i, micro.index);
@@ -147,15 +240,35 @@ void Stage::copy_unless_same(const Tensor& to, const Tensor& from) {
 }
 
 void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
-                    const MicroBatch& micro) {
-  const int slot = static_cast<int>(micro.index % options_.memory.slots);
+                    const MicroBatch& micro, bool keep) {
   check_tensor("Stage::forward", "input", input, layer_plan(0).input);
-  arena_.take(plan_.slots, slot);
+  const auto m = static_cast<std::size_t>(micro.index);
+  if (progress_.size() <= m) progress_.resize(m + 1, Progress::kNone);
+  STAGECOACH_CHECK(!micro.training || progress_[m] == Progress::kNone, "Stage::forward",
+                   "one F of a micro-batch", fmt::format("another one of {}", m));
+  progress_[m] = Progress::kForward;
+  if (!received_.has(micro.index)) received_.take(micro.index);
+  inputs_[static_cast<std::size_t>(received_.of(micro.index))] = input;
+  take(plan_.slots, slots_, micro.index);
   use_workspace();
-  inputs_[static_cast<std::size_t>(slot)] = input;
-  for (int i = 0; i < size(); ++i) forward_layer(i, micro);
+  for (int segment = 0; segment < segments(); ++segment) forward_segment(segment, micro, false);
   if (is_last()) compute_loss(labels, batch, micro);
-  if (!micro.training) arena_.give(plan_.slots, slot);
+  if (!micro.training || !keep) give(plan_.slots, slots_, micro.index);
+  if (!micro.training) received_.give(micro.index);
+}
+
+void Stage::recompute(const Tensor& labels, std::int64_t batch, const MicroBatch& micro) {
+  STAGECOACH_CHECK(has_output(micro.index), "Stage::recompute", "F before R and R before B",
+                   fmt::format("R of micro-batch {}", micro.index));
+  take(plan_.slots, slots_, micro.index);
+  use_workspace();
+  forward_segment(segments() - 1, micro, true);
+  if (is_last()) compute_loss(labels, batch, micro);
+}
+
+void Stage::recompute_segment(int segment, const MicroBatch& micro) {
+  use_workspace();
+  forward_segment(segment, micro, true);
 }
 
 void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro) {
@@ -163,22 +276,25 @@ void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBa
   const Tensor losses = rows_of(this->losses(), micro.first_sample, rows);
   const Tensor correct = rows_of(this->correct(), micro.first_sample, rows);
   softmax_cross_entropy(context_, losses, correct, view(plan_.logits_grad, micro.index),
-                        output(micro.index), labels, 1.0f / static_cast<float>(batch));
+                        output_of(size() - 1, micro.index), labels, 1.0f / static_cast<float>(batch));
   if (!micro.training || context_.device().type != DeviceType::kCpu) return;
   context_.stream().enqueue([losses, micro] { check_finite_losses(losses, micro); });
 }
 
-void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro) {
-  const int slot = static_cast<int>(micro.index % options_.memory.gradient_slots);
+void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro, int segment) {
   if (!is_last()) {
     check_tensor("Stage::backward_input", "output_grad", output_grad, layer_plans_.back().output);
   }
-  arena_.take(plan_.gradient_slots, slot);
-  use_workspace();
-  output_grads_[static_cast<std::size_t>(slot)] = output_grad;
-  for (int i = size() - 1; i >= plan_.first_backward; --i) {
-    backward_layer(i, micro);
+  if (segment + 1 == segments()) {
+    STAGECOACH_CHECK(has_output(micro.index), "Stage::backward_input", "one B after F",
+                     fmt::format("that of micro-batch {}", micro.index));
+    if (!gradient_slots_.has(micro.index)) take(plan_.gradient_slots, gradient_slots_, micro.index);
+    output_grads_[static_cast<std::size_t>(gradient_slots_.of(micro.index))] = output_grad;
   }
+  use_workspace();
+  const int first = std::max(plan_.segment_first(segment), plan_.first_backward);
+  for (int i = plan_.segment_end(segment) - 1; i >= first; --i) backward_layer(i, micro);
+  if (segment == 0) progress_[static_cast<std::size_t>(micro.index)] = Progress::kBackward;
 }
 
 void Stage::backward_layer(int i, const MicroBatch& micro) {
@@ -187,21 +303,28 @@ void Stage::backward_layer(int i, const MicroBatch& micro) {
   if (layer_plan(i).backward_is_copy) return copy_unless_same(input_grad, output_grad);
   const std::vector<Tensor> saved = saved_of(i, micro.index);
   const Tensor output =
-      layer_plan(i).output_needed_by_input ? view(plan_.output[i], micro.index) : Tensor{};
+      layer_plan(i).output_needed_by_input ? output_of(i, micro.index) : Tensor{};
   layer(i).backward_input(context_, {input_grad, output_grad, output, values_[i], saved}, micro,
                           static_cast<std::uint32_t>(options_.first + i));
 }
 
-void Stage::backward_weight(const MicroBatch& micro) {
+void Stage::backward_weight(const MicroBatch& micro, int segment) {
   const auto mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
   use_workspace();
-  for (int i = size() - 1; i >= 0; --i) {
+  for (int i = plan_.segment_end(segment) - 1; i >= plan_.segment_first(segment); --i) {
     if (values_[i].empty()) continue;
     const Tensor input = layer_plan(i).input_needed_by_weight ? input_of(i, micro.index) : Tensor{};
     layer(i).backward_weight(context_, {grads_[i], output_grad_of(i, micro.index), input, mode});
   }
-  arena_.give(plan_.gradient_slots, static_cast<int>(micro.index % options_.memory.gradient_slots));
-  arena_.give(plan_.slots, static_cast<int>(micro.index % options_.memory.slots));
+  if (segment > 0) return;
+  Progress& progress = progress_.at(static_cast<std::size_t>(micro.index));
+  STAGECOACH_CHECK(progress == Progress::kBackward, "Stage::backward_weight", "one W after B",
+                   fmt::format("that of micro-batch {}", micro.index));
+  progress = Progress::kWeight;
+  ++weights_;
+  give(plan_.gradient_slots, gradient_slots_, micro.index);
+  give(plan_.slots, slots_, micro.index);
+  received_.give(micro.index);
 }
 
 void Stage::optimizer_step(const Optimizer& optimizer, std::int64_t step) {
@@ -246,13 +369,13 @@ void Stage::initialize(std::uint64_t seed) {
 }
 
 int Stage::first_nonfinite_layer(const Tensor& input, const MicroBatch& micro) {
-  const int slot = static_cast<int>(micro.index % options_.memory.slots);
-  inputs_[static_cast<std::size_t>(slot)] = input;
+  if (!received_.has(micro.index)) received_.take(micro.index);
+  inputs_[static_cast<std::size_t>(received_.of(micro.index))] = input;
+  if (!slots_.has(micro.index)) slots_.take(micro.index);
   use_workspace();
   for (int i = 0; i < size(); ++i) {
     forward_layer(i, micro);
-    const Tensor output = view(plan_.output[i], micro.index);
-    if (!all_finite(context_.stream(), output)) return options_.first + i;
+    if (!all_finite(context_.stream(), output_of(i, micro.index))) return options_.first + i;
   }
   return -1;
 }

@@ -1,7 +1,10 @@
 // Stage: a contiguous run of a network's layers, their memory, and F, B and W of one micro-batch.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/context.h"
@@ -26,10 +29,29 @@ struct StageOptions {
   StageMemory memory;
 };
 
+// Gives the buffers of one kind, [0, count), to micro-batches.
+class BufferOwners {
+ public:
+  BufferOwners(std::string what, int count) : what_(std::move(what)), owner_(count, kFree) {}
+  // The lowest that is free. Error when the micro-batch has one already, or none is free.
+  int take(std::int64_t micro);
+  // The micro-batch's; Error when it has none.
+  int of(std::int64_t micro) const;
+  bool has(std::int64_t micro) const { return std::ranges::find(owner_, micro) != owner_.end(); }
+  int give(std::int64_t micro);  // returns of()
+  void clear() { std::ranges::fill(owner_, kFree); }
+
+ private:
+  static constexpr std::int64_t kFree = -1;
+  std::string what_;  // "slot of layers 0 - 6"
+  std::vector<std::int64_t> owner_;
+};
+
 // Every method that computes enqueues on the context's stream and returns. Stages of one rank share
-// its context. The order of calls for
-// micro-batch m: forward, backward_input, backward_weight. Slots are m % count; calls that would
-// use a slot that is still in use throw.
+// its context. A step begins with begin_step(). The order of calls for micro-batch m: forward,
+// recompute() where forward kept nothing, backward_input, backward_weight; or for each segment
+// (see MemoryPlan) from the last to the first: recompute_segment() but for the last, then both.
+// Calls in another order, or for which no buffer is free, throw Error.
 class Stage {
  public:
   // `plans`: of all layers of the network, for one micro-batch. Network and context must outlive
@@ -49,18 +71,28 @@ class Stage {
   const MemoryPlan& memory_plan() const { return plan_; }
   const Arena& arena() const { return arena_; }
 
+  // Forgets the micro-batches of the step before.
+  void begin_step();
   // F. `input`: the micro-batch; it must stay until W has run. `labels` (I32 [rows]; last stage):
   // gives losses and right answers in rows [micro.first_sample, + rows) of losses() and correct(),
   // and the gradient of their mean over `batch` samples. A loss that is not finite fails the stream
   // with a NumericError, or raises the context's failure flag on a GPU: no stage then updates its
-  // weights. When not training, the slot is given back at once.
+  // weights. `keep` false: saves nothing for B but the input, and gives the slot back at once. When
+  // not training, nothing is kept.
   void forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
-               const MicroBatch& micro);
-  // B. `output_grad`: from the stage after (undefined on the last); must stay until W has run.
-  // Writes input_grad(micro).
-  void backward_input(const Tensor& output_grad, const MicroBatch& micro);
-  // W. The first micro-batch of a step overwrites the gradients of the parameters, later ones add.
-  void backward_weight(const MicroBatch& micro);
+               const MicroBatch& micro, bool keep = true);
+  // R: F of the last segment a second time, with the same result. Takes a slot.
+  void recompute(const Tensor& labels, std::int64_t batch, const MicroBatch& micro);
+  int segments() const { return static_cast<int>(plan_.segments.size()); }
+  void recompute_segment(int segment, const MicroBatch& micro);
+  // B of a segment. `output_grad`: of the stage's output, from the stage after (undefined on the
+  // last); must stay until W has run. That of the first segment writes input_grad(micro).
+  void backward_input(const Tensor& output_grad, const MicroBatch& micro, int segment = 0);
+  // W of a segment. The first micro-batch of a step overwrites the gradients of the parameters,
+  // later ones add. That of the first segment gives the slot back.
+  void backward_weight(const MicroBatch& micro, int segment = 0);
+  // Whether W of `count` micro-batches has run since begin_step().
+  bool has_all_gradients(int count) const { return weights_ == count; }
   // One step for all parameters; `step` counts from 0.
   void optimizer_step(const Optimizer& optimizer, std::int64_t step);
 
@@ -68,11 +100,14 @@ class Stage {
   // the first stage).
   Tensor output(std::int64_t micro) const;
   Tensor input_grad(std::int64_t micro) const;
-  // Where a message of a neighbour on another device is copied to; undefined where none is.
-  Tensor received_input(std::int64_t micro) const { return view(plan_.received_input, micro); }
-  Tensor received_output_grad(std::int64_t micro) const {
-    return view(plan_.received_output_grad, micro);
-  }
+  // Whether F, or B, of a micro-batch has run in this step (of a training step; F only while B has
+  // not).
+  bool has_output(std::int64_t micro) const;
+  bool has_input_grad(std::int64_t micro) const;
+  // Where a message of a neighbour on another device is to be copied to; undefined where none is.
+  // Takes the buffer, before F or B of the micro-batch.
+  Tensor receive_input(std::int64_t micro);
+  Tensor receive_output_grad(std::int64_t micro);
   Tensor losses() const { return view(plan_.losses, 0); }    // last stage, else undefined
   Tensor correct() const { return view(plan_.correct, 0); }  // last stage, else undefined
 
@@ -89,7 +124,7 @@ class Stage {
   const std::vector<Parameter>& parameters() const { return parameters_; }
 
   // Runs F layer by layer and returns the index (in the network) of the first layer whose output
-  // has an element that is not finite, or -1. Blocks. The slot is free afterwards.
+  // has an element that is not finite, or -1. Blocks. For a step of its own.
   int first_nonfinite_layer(const Tensor& input, const MicroBatch& micro);
 
  private:
@@ -105,7 +140,13 @@ class Stage {
   void use_workspace() const;
   Tensor flat_copies() const;
   void copy_unless_same(const Tensor& to, const Tensor& from);
-  void forward_layer(int layer, const MicroBatch& micro);
+  int index_of(int region, std::int64_t micro) const;
+  void take(int region, BufferOwners& owners, std::int64_t micro);
+  void give(int region, BufferOwners& owners, std::int64_t micro);
+  // F of the layers of a segment; `second`: another time.
+  void forward_segment(int segment, const MicroBatch& micro, bool second);
+  void forward_layer(int layer, const MicroBatch& micro, bool second = false);
+  Tensor output_of(int layer, std::int64_t micro, bool second = false) const;
   void backward_layer(int layer, const MicroBatch& micro);
   void compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro);
 
@@ -118,8 +159,13 @@ class Stage {
   std::vector<int> parameter_index_;  // in the network
   // [layer][parameter]
   std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
-  std::vector<Tensor> inputs_;                       // per slot: of the micro-batch in it
-  std::vector<Tensor> output_grads_;                 // per gradient slot
+  BufferOwners slots_, received_, gradient_slots_;
+  std::vector<Tensor> inputs_;        // by owner in received_
+  std::vector<Tensor> output_grads_;  // by owner in gradient_slots_
+  // Of this step, by micro-batch.
+  enum class Progress : std::uint8_t { kNone, kForward, kBackward, kWeight };
+  std::vector<Progress> progress_;
+  int weights_ = 0;  // W that have run in this step
   Context& context_;
 };
 

@@ -51,24 +51,6 @@ void append_event(fmt::memory_buffer& buffer, const TraceEvent& event) {
   fmt::format_to(out, R"("step":{}}}}})", event.step);
 }
 
-TraceKind trace_kind_of(ActionKind kind) {
-  switch (kind) {
-    case ActionKind::kForward:
-      return TraceKind::kForward;
-    case ActionKind::kBackwardInput:
-      return TraceKind::kBackwardInput;
-    case ActionKind::kBackwardWeight:
-      return TraceKind::kBackwardWeight;
-    case ActionKind::kSendActivation:
-    case ActionKind::kSendGradient:
-      return TraceKind::kSend;
-    case ActionKind::kReceiveActivation:
-    case ActionKind::kReceiveGradient:
-      return TraceKind::kReceive;
-  }
-  return TraceKind::kWait;
-}
-
 }  // namespace
 
 std::string_view name_of(TraceKind kind) {
@@ -79,6 +61,8 @@ std::string_view name_of(TraceKind kind) {
       return "B";
     case TraceKind::kBackwardWeight:
       return "W";
+    case TraceKind::kRecompute:
+      return "R";
     case TraceKind::kSend:
       return "send";
     case TraceKind::kReceive:
@@ -109,13 +93,36 @@ void write_chrome_trace(const std::filesystem::path& file, const std::vector<Tra
   });
 }
 
-Timeline timeline_of(const Simulation& simulation, const std::string& title) {
+Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
+                     const std::string& title) {
   Timeline timeline{title, {}, static_cast<int>(simulation.busy.size())};
-  for (const SimulatedAction& simulated : simulation.actions) {
-    const TraceKind kind = trace_kind_of(simulated.action.kind);
-    if (kind == TraceKind::kSend || kind == TraceKind::kReceive) continue;  // they take no time
-    timeline.events.push_back({kind, simulated.rank, simulated.action.stage,
-                               simulated.action.micro_batch, 0, simulated.start, simulated.end});
+  for (const SimulatedAction& one : simulation.actions) {
+    const auto add = [&](TraceKind kind, double start, double end) {
+      timeline.events.push_back(
+          {kind, one.rank, one.action.stage, one.action.micro_batch, 0, start, end});
+    };
+    switch (one.action.kind) {
+      case ActionKind::kForward:
+        add(TraceKind::kForward, one.start, one.end);
+        break;
+      case ActionKind::kBackwardInput:
+        add(TraceKind::kBackwardInput, one.start, one.end);
+        break;
+      case ActionKind::kBackwardWeight:
+        add(TraceKind::kBackwardWeight, one.start, one.end);
+        break;
+      case ActionKind::kBackward: {
+        const double middle = one.start + costs.stages[one.action.stage].backward_input;
+        add(TraceKind::kBackwardInput, one.start, middle);
+        add(TraceKind::kBackwardWeight, middle, one.end);
+        break;
+      }
+      case ActionKind::kRecompute:
+        add(TraceKind::kRecompute, one.start, one.end);
+        break;
+      default:  // the others take no time
+        break;
+    }
   }
   return timeline;
 }

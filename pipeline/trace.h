@@ -14,12 +14,13 @@ enum class TraceKind : std::uint8_t {
   kForward,
   kBackwardInput,
   kBackwardWeight,
+  kRecompute,
   kSend,
   kReceive,
   kWait,
   kOptimizer,
 };
-// "F", "B", "W", "send", "receive", "wait", "optimizer".
+// "F", "B", "W", "R", "send", "receive", "wait", "optimizer".
 std::string_view name_of(TraceKind kind);
 
 struct TraceEvent {
@@ -44,8 +45,9 @@ struct Timeline {
   int ranks = 0;
 };
 
-// The timeline of a simulation.
-Timeline timeline_of(const Simulation& simulation, const std::string& title);
+// The timeline of a simulation with these costs; BW as its B and its W.
+Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
+                     const std::string& title);
 
 // SVG as in the papers: a row per rank, numbered boxes for F, B, W in three colours, idle time
 // blank, a time axis in milliseconds, a legend; several timelines below each other on one scale.

@@ -215,11 +215,13 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
     const MicroBatch micro = micro_batch_of(input, m, config_.micro_batch_size);
     Tensor fed = rows_of(input.images, micro.first_sample, config_.micro_batch_size);
     for (const auto& stage : loop_->stages()) {
+      stage->begin_step();
       if (fed.device != stage->context().device()) {
         Stream& stream = stage->context().stream();
-        copy(stream, stage->received_input(m), fed);
+        const Tensor received = stage->receive_input(m);
+        copy(stream, received, fed);
         stream.synchronize();
-        fed = stage->received_input(m);
+        fed = received;
       }
       const int layer = stage->first_nonfinite_layer(fed, micro);
       fed = stage->output(m);

@@ -4,7 +4,8 @@ namespace stagecoach {
 namespace {
 
 nlohmann::json json_of(const StageReport& stage) {
-  return {{"first_layer", stage.first_layer},
+  return {{"rank", stage.rank},
+          {"first_layer", stage.first_layer},
           {"last_layer", stage.last_layer},
           {"first_name", stage.first_name},
           {"last_name", stage.last_name},
@@ -12,6 +13,7 @@ nlohmann::json json_of(const StageReport& stage) {
           {"forward_seconds", stage.forward_seconds},
           {"backward_input_seconds", stage.backward_input_seconds},
           {"backward_weight_seconds", stage.backward_weight_seconds},
+          {"recompute_seconds", stage.recompute_seconds},
           {"busy_seconds", stage.busy_seconds()},
           {"wait_seconds", stage.wait_seconds},
           {"communication_seconds", stage.communication_seconds},
@@ -19,12 +21,18 @@ nlohmann::json json_of(const StageReport& stage) {
 }
 
 nlohmann::json json_of(const BubbleReport& bubble) {
-  return {{"measured", bubble.measured},
-          {"predicted", bubble.predicted},
-          {"formula", bubble.formula},
-          {"imbalance", bubble.imbalance},
-          {"measured_makespan_seconds", bubble.measured_makespan_seconds},
-          {"predicted_makespan_seconds", bubble.predicted_makespan_seconds}};
+  nlohmann::json json = {{"measured", bubble.measured},
+                         {"predicted", bubble.predicted},
+                         {"formula", nullptr},
+                         {"imbalance", bubble.imbalance},
+                         {"measured_makespan_seconds", bubble.measured_makespan_seconds},
+                         {"predicted_makespan_seconds", bubble.predicted_makespan_seconds},
+                         {"joint_makespan_seconds", nullptr}};
+  if (bubble.formula) json["formula"] = *bubble.formula;
+  if (bubble.joint_makespan_seconds) {
+    json["joint_makespan_seconds"] = *bubble.joint_makespan_seconds;
+  }
+  return json;
 }
 
 }  // namespace

@@ -10,14 +10,17 @@
 namespace stagecoach {
 
 struct StageReport {
+  int rank = 0;
   int first_layer = 0, last_layer = 0;  // inclusive
   std::string first_name, last_name;    // "features.0 Conv2d"
   std::int64_t parameters = 0;
   // Seconds per training step (medians over the steps, sums over the micro-batches).
   double forward_seconds = 0, backward_input_seconds = 0, backward_weight_seconds = 0;
-  double wait_seconds = 0, communication_seconds = 0, optimizer_seconds = 0;
+  double recompute_seconds = 0;  // F a second time
+  double wait_seconds = 0;       // of its rank, which may have other stages too
+  double communication_seconds = 0, optimizer_seconds = 0;
   double busy_seconds() const {
-    return forward_seconds + backward_input_seconds + backward_weight_seconds;
+    return forward_seconds + backward_input_seconds + backward_weight_seconds + recompute_seconds;
   }
 };
 
@@ -25,9 +28,12 @@ struct StageReport {
 struct BubbleReport {
   double measured = 0;   // 1 - busy / (ranks * makespan), median over the steps
   double predicted = 0;  // the schedule replayed with the measured costs
-  double formula = 0;    // (K - 1) / (M + K - 1)
-  double imbalance = 0;  // 1 - mean / max of the stages' work
+  std::optional<double> formula;  // for equal stages; absent where the schedule has none
+  std::string formula_text;       // "(K-1)/(M+K-1)"
+  double imbalance = 0;           // 1 - mean / max of the ranks' work
   double measured_makespan_seconds = 0, predicted_makespan_seconds = 0;  // without the optimizer
+  // Predicted, if every W followed its B at once; absent where it does.
+  std::optional<double> joint_makespan_seconds;
 };
 
 struct MemoryReport {

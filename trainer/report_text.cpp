@@ -131,9 +131,10 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
     return fmt::format("{:>8}  {}\n", percent(part), why);
   };
   const bool naive = r.schedule == "naive";
-  std::string text =
-      fmt::format("\nbubble: measured {}, predicted {}, formula {} = {}\n", percent(b.measured),
-                  percent(b.predicted), naive ? "1 - 1/K" : "(K-1)/(M+K-1)", percent(b.formula));
+  const std::string formula =
+      b.formula ? fmt::format(", formula {} = {}", b.formula_text, percent(*b.formula)) : "";
+  std::string text = fmt::format("\nbubble: measured {}, predicted {}{}\n", percent(b.measured),
+                                 percent(b.predicted), formula);
   text += fmt::format("Of the time of all stages in a step, {} was idle:\n", percent(b.measured));
   text +=
       line(parts.schedule, naive ? "schedule: one stage works at a time, the others wait"
@@ -146,8 +147,17 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
   text += fmt::format(
       "predicted: the schedule replayed with the times above; makespan {} ms, measured {} ms\n",
       milliseconds(b.predicted_makespan_seconds), milliseconds(b.measured_makespan_seconds));
-  text += fmt::format("formula: for stages that all take the same time; here 1 - mean/max is {}\n",
-                      percent(b.imbalance));
+  if (b.joint_makespan_seconds && *b.joint_makespan_seconds > 0) {
+    text += fmt::format(
+        "W apart from B: with W at once after its B the makespan would be {} ms; W fills {} of it\n",
+        milliseconds(*b.joint_makespan_seconds),
+        percent(1 - b.predicted_makespan_seconds / *b.joint_makespan_seconds));
+  }
+  if (b.formula) {
+    text +=
+        fmt::format("formula: for stages that all take the same time; here 1 - mean/max is {}\n",
+                    percent(b.imbalance));
+  }
   return text;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+
 namespace stagecoach {
 namespace {
 
@@ -13,6 +15,8 @@ double& time_of(StageReport& stage, TraceKind kind) {
       return stage.backward_input_seconds;
     case TraceKind::kBackwardWeight:
       return stage.backward_weight_seconds;
+    case TraceKind::kRecompute:
+      return stage.recompute_seconds;
     case TraceKind::kSend:
     case TraceKind::kReceive:
       return stage.communication_seconds;
@@ -53,14 +57,23 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
   Step step;
   step.makespan = makespan_of(trace);
   step.stages.resize(static_cast<std::size_t>(stages));
+  std::vector<double> used;  // per rank: all but waiting
   for (const TraceEvent& event : trace) {
-    time_of(step.stages[static_cast<std::size_t>(event.stage)], event.kind) +=
-        event.end - event.start;
+    StageReport& stage = step.stages[static_cast<std::size_t>(event.stage)];
+    const double seconds = event.end - event.start;
+    stage.rank = event.rank;
+    time_of(stage, event.kind) += seconds;
+    const auto rank = static_cast<std::size_t>(event.rank);
+    used.resize(std::max(used.size(), rank + 1), 0.0);
+    if (event.kind != TraceKind::kWait && event.kind != TraceKind::kOptimizer) {
+      used[rank] += seconds;
+    }
   }
-  // A stage that has ended its part waits for the others too: all that is not work is waiting.
+  // A rank that has ended its part waits for the others too: all that is not work is waiting.
   for (StageReport& stage : step.stages) {
+    if (used.empty()) break;
     stage.wait_seconds =
-        std::max(0.0, step.makespan - stage.busy_seconds() - stage.communication_seconds);
+        std::max(0.0, step.makespan - used[static_cast<std::size_t>(stage.rank)]);
   }
   return step;
 }
@@ -76,9 +89,11 @@ std::vector<StageReport> Statistics::stages() const {
   std::vector<StageReport> result(static_cast<std::size_t>(stages_));
   constexpr double StageReport::*kTimes[] = {
       &StageReport::forward_seconds,         &StageReport::backward_input_seconds,
-      &StageReport::backward_weight_seconds, &StageReport::wait_seconds,
-      &StageReport::communication_seconds,   &StageReport::optimizer_seconds};
+      &StageReport::backward_weight_seconds, &StageReport::recompute_seconds,
+      &StageReport::wait_seconds,            &StageReport::communication_seconds,
+      &StageReport::optimizer_seconds};
   for (std::size_t s = 0; s < result.size(); ++s) {
+    if (!steps_.empty()) result[s].rank = steps_.front().stages[s].rank;
     for (const auto time : kTimes) {
       std::vector<double> values;
       for (const Step& step : steps_) values.push_back(step.stages[s].*time);
@@ -88,15 +103,45 @@ std::vector<StageReport> Statistics::stages() const {
   return result;
 }
 
-Simulation Statistics::predicted(const Pipeline& pipeline) const {
-  std::vector<StageCosts> costs;
-  for (const StageReport& stage : stages()) {
-    const double n = pipeline.schedule().micro_batches;
-    costs.push_back({stage.forward_seconds / n, stage.backward_input_seconds / n,
-                     stage.backward_weight_seconds / n});
+SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
+  const Schedule& schedule = pipeline.schedule();
+  std::vector<int> recomputed(static_cast<std::size_t>(schedule.stages), 0);
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      if (action.kind == ActionKind::kRecompute) ++recomputed[action.stage];
+    }
   }
-  return simulate(pipeline.schedule(), costs, pipeline.buffers());
+  SimulationCosts costs;
+  for (const StageReport& stage : stages()) {
+    const double n = schedule.micro_batches;
+    StageCosts& one = costs.stages.emplace_back();
+    one.forward = stage.forward_seconds / n;
+    one.backward_input = stage.backward_input_seconds / n;
+    one.backward_weight = stage.backward_weight_seconds / n;
+    const int times = recomputed[costs.stages.size() - 1];
+    if (times > 0) one.recompute = stage.recompute_seconds / times;
+  }
+  return costs;
 }
+
+Simulation Statistics::predicted(const Pipeline& pipeline) const {
+  return simulate(pipeline.schedule(), costs(pipeline), pipeline.buffers());
+}
+
+namespace {
+
+// The makespan if W followed its B at once; nothing where it does, or where that cannot be.
+std::optional<double> joint_makespan(const Schedule& schedule, const SimulationCosts& costs) {
+  const Schedule joint = with_joint_backward(schedule);
+  if (joint.ranks == schedule.ranks) return std::nullopt;
+  try {
+    return simulate(joint, costs, check(joint), false).makespan;
+  } catch (const Error&) {  // a user's table, with B in another order than W
+    return std::nullopt;
+  }
+}
+
+}  // namespace
 
 BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
   const Schedule& schedule = pipeline.schedule();
@@ -111,10 +156,12 @@ BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
   BubbleReport report;
   report.measured = median(std::move(measured));
   report.predicted = simulation.bubble();
-  report.formula = textbook_bubble(schedule);
+  if (const double formula = textbook_bubble(schedule); formula >= 0) report.formula = formula;
+  report.formula_text = textbook_formula(schedule);
   report.imbalance = imbalance(simulation.busy);
   report.measured_makespan_seconds = median(std::move(makespans));
   report.predicted_makespan_seconds = simulation.makespan;
+  report.joint_makespan_seconds = joint_makespan(schedule, costs(pipeline));
   return report;
 }
 

@@ -23,7 +23,9 @@ class Statistics {
   double step_seconds_median() const { return median(step_seconds_); }
   // Times of each stage, medians over the steps.
   std::vector<StageReport> stages() const;
-  // The schedule of `pipeline` replayed with these times.
+  // These times for one micro-batch.
+  SimulationCosts costs(const Pipeline& pipeline) const;
+  // The schedule of `pipeline` replayed with them.
   Simulation predicted(const Pipeline& pipeline) const;
   // Its idle time, measured and predicted.
   BubbleReport bubble(const Pipeline& pipeline) const;
@@ -37,7 +39,7 @@ class Statistics {
  private:
   struct Step {
     double makespan = 0;              // from the first start to the last end before the optimizer
-    std::vector<StageReport> stages;  // times only
+    std::vector<StageReport> stages;  // times and ranks only
     double busy() const;
   };
   static Step step_of(const std::vector<TraceEvent>& trace, int stages);

@@ -230,7 +230,7 @@ class Training {
     std::vector<Timeline> timelines = {{measured, step, std::max(1, config_.stages)}};
     if (const Pipeline* pipeline = engine_.pipeline()) {
       timelines.push_back(timeline_of(
-          statistics_.predicted(*pipeline),
+          statistics_.predicted(*pipeline), statistics_.costs(*pipeline),
           "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
     }
     write_file(config_.svg, [&](std::ostream& out) { out << draw_svg(timelines, title); });

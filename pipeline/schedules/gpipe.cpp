@@ -3,16 +3,17 @@
 namespace stagecoach {
 
 // All forwards, then all backwards (Huang et al. 2019, arXiv:1811.06965). Three stages, three
-// micro-batches, F = B = W = one column:
+// micro-batches; F takes a column, BW two:
 //
-//   stage 0  F0 F1 F2 .  .  .  .  B0 W0 B1 W1 B2 W2
-//   stage 1  .  F0 F1 F2 .  .  B0 W0 B1 W1 B2 W2 .
-//   stage 2  .  .  F0 F1 F2 B0 W0 B1 W1 B2 W2 .  .
-Schedule gpipe_schedule(int stages, int micro_batches) {
-  Schedule schedule = empty_table("gpipe", stages, micro_batches);
-  for (int stage = 0; stage < stages; ++stage) {
-    for (int micro = 0; micro < micro_batches; ++micro) append_forward(schedule, stage, micro);
-    for (int micro = 0; micro < micro_batches; ++micro) append_backward(schedule, stage, micro);
+//   rank 0  F0 F1 F2 .  .  .  .  .  .  BW0-- BW1-- BW2--
+//   rank 1  .  F0 F1 F2 .  .  .  BW0-- BW1-- BW2-- .  .
+//   rank 2  .  .  F0 F1 F2 BW0-- BW1-- BW2-- .  .  .  .
+Schedule gpipe_schedule(int ranks, int micro_batches) {
+  Schedule schedule = empty_table("gpipe", ranks, micro_batches);
+  for (int rank = 0; rank < ranks; ++rank) {
+    std::vector<Action>& actions = schedule.ranks[rank];
+    for (int m = 0; m < micro_batches; ++m) actions.push_back({ActionKind::kForward, rank, m});
+    for (int m = 0; m < micro_batches; ++m) actions.push_back({ActionKind::kBackward, rank, m});
   }
   return schedule;
 }

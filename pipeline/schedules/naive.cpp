@@ -2,17 +2,17 @@
 
 namespace stagecoach {
 
-// One micro-batch at a time. Three stages, two micro-batches, F = B = W = one column:
+// One micro-batch at a time. Three stages, two micro-batches; F takes a column, BW two:
 //
-//   stage 0  F0 .  .  .  .  B0 W0 F1 .  .  .  .  B1 W1
-//   stage 1  .  F0 .  .  B0 W0 .  .  F1 .  .  B1 W1 .
-//   stage 2  .  .  F0 B0 W0 .  .  .  .  F1 B1 W1 .  .
-Schedule naive_schedule(int stages, int micro_batches) {
-  Schedule schedule = empty_table("naive", stages, micro_batches);
-  for (int stage = 0; stage < stages; ++stage) {
-    for (int micro = 0; micro < micro_batches; ++micro) {
-      append_forward(schedule, stage, micro);
-      append_backward(schedule, stage, micro);
+//   rank 0  F0 .  .  .  .  .  .  BW0-- F1 .  .  .  .  .  .  BW1--
+//   rank 1  .  F0 .  .  .  BW0-- .  .  .  F1 .  .  .  BW1-- .  .
+//   rank 2  .  .  F0 BW0-- .  .  .  .  .  .  F1 BW1-- .  .  .  .
+Schedule naive_schedule(int ranks, int micro_batches) {
+  Schedule schedule = empty_table("naive", ranks, micro_batches);
+  for (int rank = 0; rank < ranks; ++rank) {
+    for (int m = 0; m < micro_batches; ++m) {
+      schedule.ranks[rank].push_back({ActionKind::kForward, rank, m});
+      schedule.ranks[rank].push_back({ActionKind::kBackward, rank, m});
     }
   }
   return schedule;

@@ -6,26 +6,19 @@
 
 namespace stagecoach {
 
-Schedule empty_table(std::string name, int stages, int micro_batches) {
+Schedule empty_table(std::string name, int ranks, int micro_batches, int chunks) {
   const std::string operation = name + " schedule";
-  STAGECOACH_CHECK(stages >= 1, operation, "at least 1 stage", std::to_string(stages));
+  STAGECOACH_CHECK(ranks >= 1, operation, "at least 1 stage", std::to_string(ranks));
   STAGECOACH_CHECK(micro_batches >= 1, operation, "at least 1 micro-batch",
                    std::to_string(micro_batches));
+  STAGECOACH_CHECK(chunks >= 1, operation, "at least 1 chunk on each rank",
+                   std::to_string(chunks));
   Schedule schedule;
   schedule.name = std::move(name);
-  schedule.stages = stages;
+  schedule.stages = ranks * chunks;
   schedule.micro_batches = micro_batches;
-  schedule.ranks.resize(static_cast<std::size_t>(stages));
+  schedule.ranks.resize(static_cast<std::size_t>(ranks));
   return schedule;
-}
-
-void append_forward(Schedule& schedule, int stage, int micro_batch) {
-  schedule.ranks[stage].push_back({ActionKind::kForward, stage, micro_batch});
-}
-
-void append_backward(Schedule& schedule, int stage, int micro_batch) {
-  schedule.ranks[stage].push_back({ActionKind::kBackwardInput, stage, micro_batch});
-  schedule.ranks[stage].push_back({ActionKind::kBackwardWeight, stage, micro_batch});
 }
 
 }  // namespace stagecoach

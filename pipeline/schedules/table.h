@@ -5,11 +5,8 @@
 
 namespace stagecoach {
 
-// A schedule of one empty rank per stage. Throws Error unless stages >= 1 and micro_batches >= 1.
-Schedule empty_table(std::string name, int stages, int micro_batches);
-
-// F; and B with its W at once: the W frees the slot.
-void append_forward(Schedule& schedule, int stage, int micro_batch);
-void append_backward(Schedule& schedule, int stage, int micro_batch);
+// A schedule of `ranks` empty ranks with `chunks` stages on each. Throws Error unless all three are
+// at least 1.
+Schedule empty_table(std::string name, int ranks, int micro_batches, int chunks = 1);
 
 }  // namespace stagecoach
