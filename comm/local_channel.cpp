@@ -34,6 +34,7 @@ class LocalChannel : public Channel {
 
   void await(std::int64_t micro, Stream& stream) override {
     auto lock = ranks_->lock();
+    if (error_) std::rethrow_exception(error_);
     const auto place = std::ranges::find(expected_, micro);
     STAGECOACH_CHECK(place != expected_.end(), "a receive",
                      fmt::format("one that was posted, of micro-batch {}", micro), "none");
@@ -108,7 +109,7 @@ class LocalChannel : public Channel {
   }
 
   const std::shared_ptr<Rendezvous> ranks_;
-  std::deque<Message> messages_;                // by micro-batch
+  std::deque<Message> messages_;               // by micro-batch
   std::vector<std::int64_t> sent_, expected_;  // micro-batches in their order
   std::exception_ptr error_;
 };

@@ -1,5 +1,5 @@
-// Rendezvous: where the threads of one pipeline wait for each other. One lock for all of them, so that
-// it can be seen when nobody is left who could wake anybody.
+// Rendezvous: where the threads of one pipeline wait for each other. One lock for all of them, so
+// that it can be seen when nobody is left who could wake anybody.
 #pragma once
 
 #include <condition_variable>

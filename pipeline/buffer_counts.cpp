@@ -115,9 +115,8 @@ void count_own_buffers(const Schedule& schedule, BufferCounts& buffers) {
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
       OwnPeaks& stage = peaks[action.stage];
-      const bool ends =
-          action.kind == kBackwardWeight || action.kind == kBackward ||
-          (action.kind == kForward && !trains);
+      const bool ends = action.kind == kBackwardWeight || action.kind == kBackward ||
+                        (action.kind == kForward && !trains);
       if (action.kind == kForward) {
         stage.slots.take();
         stage.received.take();

@@ -160,8 +160,8 @@ class TableCheck {
   // An action that must come before the one at `at` does not.
   [[noreturn]] void fail_missing(const Action& needed, int rank, std::size_t at) const {
     const auto& actions = schedule_.ranks[rank];
-    const bool later = std::any_of(actions.begin() + static_cast<std::ptrdiff_t>(at),
-                                   actions.end(), [&](const Action& action) {
+    const bool later = std::any_of(actions.begin() + static_cast<std::ptrdiff_t>(at), actions.end(),
+                                   [&](const Action& action) {
                                      return action.stage == needed.stage &&
                                             action.micro_batch == needed.micro_batch &&
                                             (bits_of(action.kind) & bit(needed.kind)) != 0;
@@ -200,8 +200,7 @@ class TableCheck {
 
   void check_complete() {
     const auto absent = [&](const Action& action) {
-      throw Error("check",
-                  fmt::format("{} on rank {}", action.to_string(), rank_of_[action.stage]),
+      throw Error("check", fmt::format("{} on rank {}", action.to_string(), rank_of_[action.stage]),
                   "a table without it");
     };
     for (int stage = 0; stage < schedule_.stages; ++stage) {

@@ -30,16 +30,16 @@ struct BufferCounts {
 // micro-batch in this order, and W of a stage in micro-batch order; in tables with communication,
 // one send and one receive for every pair of neighbouring stages on two ranks, micro-batch and
 // direction, and no others, the send after what makes the message, the receive before what reads
-// it, receives in the order of their sends; REDUCE_GRAD, where there is any, and STEP after the last
-// W of their stage, a STEP for every stage or for none; no cycle: when ranks wait for each other, the
-// message lists the actions of the cycle.
+// it, receives in the order of their sends; REDUCE_GRAD, where there is any, and STEP after the
+// last W of their stage, a STEP for every stage or for none; no cycle: when ranks wait for each
+// other, the message lists the actions of the cycle.
 //
 // Returns the buffers with which nothing waits for a buffer when every action takes the same time:
 // what the memory plan is made for. 1F1B: min(K - s, M) slots; GPipe: M; naive: 1.
 BufferCounts check(const Schedule& schedule);
 
-// The same with these buffers: also never more slots, received inputs and gradient slots in use than
-// there are, and no cycle over the buffers of neighbours.
+// The same with these buffers: also never more slots, received inputs and gradient slots in use
+// than there are, and no cycle over the buffers of neighbours.
 void check(const Schedule& schedule, const BufferCounts& buffers);
 
 // The first part of check(): everything but cycles. What passes can be replayed.

@@ -96,21 +96,20 @@ void throw_deadlock(const Schedule& schedule, const Dependencies& dependencies,
   const auto waiting = [&](int r) { return schedule.ranks[r][position[r]]; };
   const std::string reason = dependencies.reason(waiting(first), waits_for[first]);
   if (owner(first) == first) {
-    throw Error("check",
-                fmt::format("{} before {} on rank {}", waits_for[first].to_string(),
-                            waiting(first).to_string(), first),
-                fmt::format("{}{} at position {} and {} after it", line_of(schedule, first),
-                            waiting(first).to_string(), position[first],
-                            waits_for[first].to_string()),
-                reason);
+    throw Error(
+        "check",
+        fmt::format("{} before {} on rank {}", waits_for[first].to_string(),
+                    waiting(first).to_string(), first),
+        fmt::format("{}{} at position {} and {} after it", line_of(schedule, first),
+                    waiting(first).to_string(), position[first], waits_for[first].to_string()),
+        reason);
   }
   std::string path, reasons;
   int other = first;
   do {
-    path +=
-        fmt::format("{}{}rank {} waits at {} (position {}) for {}", path.empty() ? "" : "; ",
-                    line_of(schedule, other), other, waiting(other).to_string(), position[other],
-                    waits_for[other].to_string());
+    path += fmt::format("{}{}rank {} waits at {} (position {}) for {}", path.empty() ? "" : "; ",
+                        line_of(schedule, other), other, waiting(other).to_string(),
+                        position[other], waits_for[other].to_string());
     const std::string why = dependencies.reason(waiting(other), waits_for[other]);
     if (!why.empty()) path += fmt::format(" ({})", why);
     other = owner(other);

@@ -170,8 +170,12 @@ void Executor::act(const Schedule& schedule, const BufferCounts& buffers, const 
 
 void Executor::run_action(const Step& step, const Action& action) {
   const auto found = stages_.find(action.stage);
-  STAGECOACH_CHECK(found != stages_.end(), "Executor",
-                   fmt::format("a stage of rank {}", rank_), action.to_string());
+  STAGECOACH_CHECK(found != stages_.end(), "Executor", fmt::format("a stage of rank {}", rank_),
+                   action.to_string());
+  const int least = is_per_stage(action.kind) ? -1 : 0;
+  const int end = is_per_stage(action.kind) ? 0 : step.schedule.micro_batches;
+  STAGECOACH_CHECK(action.micro_batch >= least && action.micro_batch < end, "Executor",
+                   fmt::format("a micro-batch in [{}, {})", least, end), action.to_string());
   const LinkedStage& linked = found->second;
   switch (action.kind) {
     case ActionKind::kForward:
@@ -240,7 +244,8 @@ Tensor Executor::output_grad(const Step& step, const Action& action, const Linke
   if (linked.stage->is_last()) return {};
   if (linked.gradients_in == nullptr) {
     const Stage& after = *stages_.at(action.stage + 1).stage;
-    check_computed(after.has_input_grad(micro), {ActionKind::kBackwardInput, action.stage + 1, micro});
+    check_computed(after.has_input_grad(micro),
+                   {ActionKind::kBackwardInput, action.stage + 1, micro});
     return after.input_grad(micro);
   }
   await(*linked.gradients_in, action);
@@ -270,8 +275,10 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
       stage.recompute_segment(segment, step.micro(action));
       end_span(TraceKind::kRecompute, action);
     }
+    current_.kind = ActionKind::kBackwardInput;
     stage.backward_input(gradient, step.micro(action), segment);
     end_span(TraceKind::kBackwardInput, action);
+    current_.kind = ActionKind::kBackwardWeight;
     stage.backward_weight(step.micro(action), segment);
     end_span(TraceKind::kBackwardWeight, action);
   }

@@ -257,8 +257,8 @@ class Planner {
     }
   }
 
-  // Where the output of a layer is to be: its number in a packer, and that of the one for a second F
-  // in the slot.
+  // Where the output of a layer is to be: its number in a packer, and that of the one for a second
+  // F in the slot.
   struct Output {
     Packer* packer = nullptr;
     int number = -1, second = -1;
@@ -276,16 +276,14 @@ class Planner {
 }  // namespace
 
 MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
-  const int least = std::min({stage.slots, stage.received, stage.gradient_slots, stage.outputs,
-                              stage.input_gradients});
-  STAGECOACH_CHECK(!layers.empty() && least >= 1 && stage.optimizer_states >= 0 &&
-                       stage.recompute_interval >= 0,
-                   "plan_memory",
-                   "layers, at least one buffer of each kind, and nothing negative",
-                   fmt::format("{} layers, {} buffers of a kind, {} optimizer states, every {} "
-                               "layers recomputed",
-                               layers.size(), least, stage.optimizer_states,
-                               stage.recompute_interval));
+  const int least = std::min(
+      {stage.slots, stage.received, stage.gradient_slots, stage.outputs, stage.input_gradients});
+  STAGECOACH_CHECK(
+      !layers.empty() && least >= 1 && stage.optimizer_states >= 0 && stage.recompute_interval >= 0,
+      "plan_memory", "layers, at least one buffer of each kind, and nothing negative",
+      fmt::format("{} layers, {} buffers of a kind, {} optimizer states, every {} "
+                  "layers recomputed",
+                  layers.size(), least, stage.optimizer_states, stage.recompute_interval));
   return Planner(layers, stage).plan();
 }
 

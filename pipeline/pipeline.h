@@ -31,7 +31,7 @@ struct PipelineOptions {
   Schedule schedule;  // of training, with or without communication; stages as in the partition
   // With an R in the schedule: the layers whose F runs a second time at once; 0: all of a stage.
   int recompute_interval = 0;
-  Target target;      // of each rank
+  Target target;  // of each rank
   // Of each rank, where they are not all the target's device.
   std::vector<Device> devices;
   bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph

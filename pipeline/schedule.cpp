@@ -78,8 +78,8 @@ class Communication {
   void post(std::vector<Action>& result, const Action& reader, ActionKind kind,
             const std::vector<int>& sent) {
     std::size_t& next = posted_[reader.stage][kind == kReceiveGradient];
-    const auto own = std::find(sent.begin() + static_cast<std::ptrdiff_t>(next), sent.end(),
-                               reader.micro_batch);
+    const auto own =
+        std::find(sent.begin() + static_cast<std::ptrdiff_t>(next), sent.end(), reader.micro_batch);
     if (own == sent.end()) return;
     for (const auto end = static_cast<std::size_t>(own - sent.begin()) + 1; next < end; ++next) {
       result.push_back({kind, reader.stage, sent[next]});
@@ -96,8 +96,7 @@ class Communication {
 
 std::string_view name_of(ActionKind kind) {
   constexpr std::array<std::string_view, kActionKinds> kNames = {
-      "F",      "B",      "W",      "BW",          "R",   "SEND_F",
-      "RECV_F", "SEND_B", "RECV_B", "REDUCE_GRAD", "STEP"};
+      "F", "B", "W", "BW", "R", "SEND_F", "RECV_F", "SEND_B", "RECV_B", "REDUCE_GRAD", "STEP"};
   const auto index = static_cast<std::size_t>(kind);
   return index < kNames.size() ? kNames[index] : "?";
 }

@@ -103,7 +103,7 @@ class Links {
   bool communicates_;
   bool queues_ = false;  // whether messages take time to leave
   std::vector<int> rank_of_;
-  std::vector<double> arrival_;  // without the latency
+  std::vector<double> arrival_;                 // without the latency
   std::vector<std::map<int, double>> free_at_;  // by sender and receiver
 };
 
@@ -236,8 +236,9 @@ constexpr Formula kFormulas[] = {
 };
 
 const Formula* formula_of(const Schedule& schedule) {
-  const auto found = std::ranges::find(kFormulas, std::string_view(schedule.name),
-                                       [](const Formula& f) { return std::string_view(f.schedule); });
+  const auto found =
+      std::ranges::find(kFormulas, std::string_view(schedule.name),
+                        [](const Formula& f) { return std::string_view(f.schedule); });
   return found == std::end(kFormulas) ? nullptr : &*found;
 }
 

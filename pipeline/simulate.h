@@ -11,9 +11,9 @@ namespace stagecoach {
 // Of one micro-batch on one stage. Times in seconds (or any unit that all costs share).
 struct StageCosts {
   double forward = 1, backward_input = 1, backward_weight = 1;  // BW costs both of the latter
-  double recompute = -1;     // R; below 0: like forward
-  double slot_bytes = 1;     // what is kept from F to W
-  double output_bytes = 0;   // of the message to the next stage, and of the gradient it sends back
+  double recompute = -1;                                        // R; below 0: like forward
+  double slot_bytes = 1;                                        // what is kept from F to W
+  double output_bytes = 0;  // of the message to the next stage, and of the gradient it sends back
 };
 
 struct SimulationCosts {
@@ -31,7 +31,8 @@ struct SimulatedAction {
 };
 
 struct Simulation {
-  std::vector<SimulatedAction> actions;  // by rank, then in the rank's order; empty if not asked for
+  std::vector<SimulatedAction>
+      actions;  // by rank, then in the rank's order; empty if not asked for
   double makespan = 0;
   // From a rank's first start to its last end, of the rank where that is the longest: what the
   // zero-bubble papers divide by.
@@ -46,7 +47,8 @@ struct Simulation {
 
 // An action starts when its rank's previous one has ended and what it depends on (data, neighbours'
 // buffers) is done. `schedule` with or without communication actions: the same times. Throws Error
-// like check() where it cannot go on. `keep_actions` false leaves `actions` empty, for large tables.
+// like check() where it cannot go on. `keep_actions` false leaves `actions` empty, for large
+// tables.
 Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
                     const BufferCounts& buffers, bool keep_actions = true);
 

@@ -84,8 +84,8 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       inputs_(static_cast<std::size_t>(options.memory.received)),
       output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
       context_(context) {
-  // What is not taken and given with the micro-batches is in use as long as the stage lives; outputs
-  // and input gradients too, as the neighbours hold their addresses.
+  // What is not taken and given with the micro-batches is in use as long as the stage lives;
+  // outputs and input gradients too, as the neighbours hold their addresses.
   const auto regions = static_cast<int>(plan_.arena.regions().size());
   for (int region = 0; region < regions; ++region) {
     if (region == plan_.slots || region == plan_.gradient_slots) continue;
@@ -224,8 +224,7 @@ void Stage::forward_layer(int i, const MicroBatch& micro, bool second) {
   // Within the outputs that a second F writes elsewhere, so are the inputs.
   const bool from_second = second && i > 0 && plan_.second_output[i - 1];
   const Tensor output = output_of(i, micro.index, second);
-  const Tensor input =
-      from_second ? output_of(i - 1, micro.index, true) : input_of(i, micro.index);
+  const Tensor input = from_second ? output_of(i - 1, micro.index, true) : input_of(i, micro.index);
   const LayerPlan& plan = layer_plan(i);
   if (plan.forward_is_copy) return copy_unless_same(output, input);
   const std::vector<Tensor> saved = saved_of(i, micro.index);
@@ -246,10 +245,10 @@ void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batc
   if (progress_.size() <= m) progress_.resize(m + 1, Progress::kNone);
   STAGECOACH_CHECK(!micro.training || progress_[m] == Progress::kNone, "Stage::forward",
                    "one F of a micro-batch", fmt::format("another one of {}", m));
-  progress_[m] = Progress::kForward;
   if (!received_.has(micro.index)) received_.take(micro.index);
   inputs_[static_cast<std::size_t>(received_.of(micro.index))] = input;
   take(plan_.slots, slots_, micro.index);
+  progress_[m] = Progress::kForward;
   use_workspace();
   for (int segment = 0; segment < segments(); ++segment) forward_segment(segment, micro, false);
   if (is_last()) compute_loss(labels, batch, micro);
@@ -276,7 +275,8 @@ void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBa
   const Tensor losses = rows_of(this->losses(), micro.first_sample, rows);
   const Tensor correct = rows_of(this->correct(), micro.first_sample, rows);
   softmax_cross_entropy(context_, losses, correct, view(plan_.logits_grad, micro.index),
-                        output_of(size() - 1, micro.index), labels, 1.0f / static_cast<float>(batch));
+                        output_of(size() - 1, micro.index), labels,
+                        1.0f / static_cast<float>(batch));
   if (!micro.training || context_.device().type != DeviceType::kCpu) return;
   context_.stream().enqueue([losses, micro] { check_finite_losses(losses, micro); });
 }
@@ -302,8 +302,7 @@ void Stage::backward_layer(int i, const MicroBatch& micro) {
   const Tensor output_grad = output_grad_of(i, micro.index);
   if (layer_plan(i).backward_is_copy) return copy_unless_same(input_grad, output_grad);
   const std::vector<Tensor> saved = saved_of(i, micro.index);
-  const Tensor output =
-      layer_plan(i).output_needed_by_input ? output_of(i, micro.index) : Tensor{};
+  const Tensor output = layer_plan(i).output_needed_by_input ? output_of(i, micro.index) : Tensor{};
   layer(i).backward_input(context_, {input_grad, output_grad, output, values_[i], saved}, micro,
                           static_cast<std::uint32_t>(options_.first + i));
 }
@@ -320,6 +319,10 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
   Progress& progress = progress_.at(static_cast<std::size_t>(micro.index));
   STAGECOACH_CHECK(progress == Progress::kBackward, "Stage::backward_weight", "one W after B",
                    fmt::format("that of micro-batch {}", micro.index));
+  STAGECOACH_CHECK(
+      micro.index == weights_, "Stage::backward_weight",
+      fmt::format("W of micro-batch {}, as gradients are added in one order", weights_),
+      fmt::format("that of {}", micro.index));
   progress = Progress::kWeight;
   ++weights_;
   give(plan_.gradient_slots, gradient_slots_, micro.index);

@@ -26,8 +26,8 @@ struct StageReport {
 
 // Fractions of ranks x makespan.
 struct BubbleReport {
-  double measured = 0;   // 1 - busy / (ranks * makespan), median over the steps
-  double predicted = 0;  // the schedule replayed with the measured costs
+  double measured = 0;            // 1 - busy / (ranks * makespan), median over the steps
+  double predicted = 0;           // the schedule replayed with the measured costs
   std::optional<double> formula;  // for equal stages; absent where the schedule has none
   std::string formula_text;       // "(K-1)/(M+K-1)"
   double imbalance = 0;           // 1 - mean / max of the ranks' work

@@ -149,7 +149,8 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
       milliseconds(b.predicted_makespan_seconds), milliseconds(b.measured_makespan_seconds));
   if (b.joint_makespan_seconds && *b.joint_makespan_seconds > 0) {
     text += fmt::format(
-        "W apart from B: with W at once after its B the makespan would be {} ms; W fills {} of it\n",
+        "W apart from B: with W at once after its B the makespan would be {} ms; W fills {} of "
+        "it\n",
         milliseconds(*b.joint_makespan_seconds),
         percent(1 - b.predicted_makespan_seconds / *b.joint_makespan_seconds));
   }

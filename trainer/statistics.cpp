@@ -72,8 +72,7 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
   // A rank that has ended its part waits for the others too: all that is not work is waiting.
   for (StageReport& stage : step.stages) {
     if (used.empty()) break;
-    stage.wait_seconds =
-        std::max(0.0, step.makespan - used[static_cast<std::size_t>(stage.rank)]);
+    stage.wait_seconds = std::max(0.0, step.makespan - used[static_cast<std::size_t>(stage.rank)]);
   }
   return step;
 }
@@ -87,11 +86,13 @@ void Statistics::add(std::vector<TraceEvent> trace, double seconds) {
 
 std::vector<StageReport> Statistics::stages() const {
   std::vector<StageReport> result(static_cast<std::size_t>(stages_));
-  constexpr double StageReport::*kTimes[] = {
-      &StageReport::forward_seconds,         &StageReport::backward_input_seconds,
-      &StageReport::backward_weight_seconds, &StageReport::recompute_seconds,
-      &StageReport::wait_seconds,            &StageReport::communication_seconds,
-      &StageReport::optimizer_seconds};
+  constexpr double StageReport::*kTimes[] = {&StageReport::forward_seconds,
+                                             &StageReport::backward_input_seconds,
+                                             &StageReport::backward_weight_seconds,
+                                             &StageReport::recompute_seconds,
+                                             &StageReport::wait_seconds,
+                                             &StageReport::communication_seconds,
+                                             &StageReport::optimizer_seconds};
   for (std::size_t s = 0; s < result.size(); ++s) {
     if (!steps_.empty()) result[s].rank = steps_.front().stages[s].rank;
     for (const auto time : kTimes) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/error.h"
 
 namespace stagecoach {
 namespace {
@@ -17,6 +18,8 @@ template <typename Call>
 std::string thrown(const Call& call) {
   try {
     call();
+  } catch (const Error& error) {
+    return error.message();
   } catch (const std::exception& error) {
     return error.what();
   }
@@ -29,6 +32,7 @@ TEST(LocalChannel, HandsOverTheSendersMemory) {
   OwnedTensor message(row_major({4}));
   EXPECT_FALSE(channel->needs_receive_buffer());
   channel->send(0, message.tensor, *stream);
+  channel->expect(0);
   channel->await(0, *stream);
   const Tensor received = channel->receive(0, {}, *stream);
   EXPECT_EQ(received.data, message.tensor.data);
@@ -55,6 +59,7 @@ TEST(LocalChannel, OrdersWritesAndReadsOfOneBuffer) {
   });
   const auto stream = Stream::create();
   for (int m = 0; m < kMessages; ++m) {
+    channel->expect(m);
     channel->await(m, *stream);
     const auto* received = channel->receive(m, {}, *stream).as<float>();
     stream->enqueue([received, &seen] { seen.push_back(*received); });
@@ -73,6 +78,7 @@ TEST(CopyingChannel, CopiesIntoTheReceiversBuffer) {
   EXPECT_TRUE(channel->needs_receive_buffer());
   producer->enqueue([&] { message.tensor.as<float>()[3] = 9.0f; });
   channel->send(0, message.tensor, *producer);
+  channel->expect(0);
   channel->await(0, *consumer);
   const Tensor received = channel->receive(0, buffer.tensor, *consumer);
   channel->release(0, *consumer);
@@ -90,10 +96,34 @@ TEST(LocalChannel, MessagesMayBeAwaitedInAnyOrder) {
   OwnedTensor first(row_major({1})), second(row_major({1}));
   channel->send(1, second.tensor, *stream);
   channel->send(0, first.tensor, *stream);
+  channel->expect(1);
+  channel->expect(0);
   channel->await(0, *stream);
   EXPECT_EQ(channel->receive(0, {}, *stream).data, first.tensor.data);
   channel->await(1, *stream);
   EXPECT_EQ(channel->receive(1, {}, *stream).data, second.tensor.data);
+}
+
+TEST(LocalChannel, MessagesComeInTheOrderOfTheirSends) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  const OwnedTensor message(row_major({1}));
+  channel->send(1, message.tensor, *stream);
+  EXPECT_EQ(thrown([&] { channel->await(1, *stream); }),
+            "a receive: expected one that was posted, of micro-batch 1, got none");
+  channel->expect(0);
+  EXPECT_EQ(thrown([&] { channel->await(0, *stream); }),
+            "a receive: expected micro-batch 0 as message 0, got micro-batch 1");
+}
+
+TEST(LocalChannel, NothingIsLeftOver) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  const OwnedTensor message(row_major({1}));
+  EXPECT_EQ(thrown([&] { channel->check_complete(); }), "");
+  channel->send(0, message.tensor, *stream);
+  EXPECT_EQ(thrown([&] { channel->check_complete(); }),
+            "a step: expected a receive for each of 1 messages, got 0");
 }
 
 TEST(LocalChannel, AFailedSenderFailsTheReceiver) {
@@ -102,6 +132,7 @@ TEST(LocalChannel, AFailedSenderFailsTheReceiver) {
   OwnedTensor message(row_major({1}));
   producer->enqueue([] { throw std::runtime_error("no activation"); });
   channel->send(0, message.tensor, *producer);
+  channel->expect(0);
   channel->await(0, *consumer);
   bool ran = false;
   consumer->enqueue([&ran] { ran = true; });
@@ -114,6 +145,7 @@ TEST(LocalChannel, AbortWakesWhoWaitsWithTheFirstError) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();
   std::string await_error, release_error;
+  channel->expect(3);
   std::thread receiver([&] {
     const auto own = Stream::create();
     await_error = thrown([&] { channel->await(3, *own); });
@@ -145,6 +177,7 @@ TEST(LocalChannel, ResetForgetsMessagesAndError) {
     channel->send(0, new_message.tensor, *own);
     own->synchronize();
   });
+  channel->expect(0);
   channel->await(0, *stream);
   EXPECT_TRUE(sent);
   EXPECT_EQ(channel->receive(0, {}, *stream).data, new_message.tensor.data);

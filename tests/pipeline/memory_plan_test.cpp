@@ -107,7 +107,7 @@ MemoryPlan expect_sound(const std::vector<LayerPlan>& layers, const StageMemory&
   EXPECT_EQ(region(plan, plan.gradient_slots).count, stage.gradient_slots);
   EXPECT_EQ(static_cast<int>(plan.optimizer_states.size()), stage.optimizer_states);
   if (stage.has_previous) {
-    EXPECT_EQ(region(plan, plan.input_gradients).count, stage.gradient_buffers);
+    EXPECT_EQ(region(plan, plan.input_gradients).count, stage.input_gradients);
   }
   if (!stage.has_next) {
     EXPECT_EQ(plan.losses->spec, row_major({stage.loss_rows}));
@@ -200,6 +200,41 @@ TEST(MemoryPlan, AnInPlaceLayerMayChangeTheSize) {
   });
 }
 
+TEST(MemoryPlan, ASecondFWritesNothingThatTheNextStageReads) {
+  StageMemory memory = between(true, true);
+  memory.outputs = 4;
+  memory.recomputes = true;
+  const MemoryPlan plan = expect_sound(layers({kConvolution, kPool, kConvolution, kRelu}), memory);
+  EXPECT_EQ(plan.output[2].region, plan.outputs);
+  EXPECT_TRUE(same_place(plan.output[2], plan.output[3]));
+  EXPECT_EQ(region(plan, plan.outputs).count, 4);
+  EXPECT_FALSE(plan.second_output[1].has_value());
+  EXPECT_EQ(plan.second_output[3]->region, plan.slots);
+  EXPECT_TRUE(same_place(*plan.second_output[2], *plan.second_output[3]));
+}
+
+TEST(MemoryPlan, SegmentsShareASlot) {
+  StageMemory memory = between(true, true);
+  memory.slots = 1;
+  memory.received = 5;
+  memory.recomputes = true;
+  std::vector<Flags> eight;
+  for (int i = 0; i < 4; ++i) eight.insert(eight.end(), {kConvolution, kPool});
+  const MemoryPlan whole_stage = expect_sound(layers(eight), memory);
+  EXPECT_EQ(whole_stage.segments, std::vector<int>{0});
+  EXPECT_EQ(whole_stage.checkpoints, -1);
+  memory.recompute_interval = 2;
+  const MemoryPlan in_pairs = expect_sound(layers(eight), memory);
+  EXPECT_EQ(in_pairs.segments, (std::vector<int>{0, 2, 4, 6}));
+  EXPECT_EQ(in_pairs.segment_end(1), 4);
+  EXPECT_EQ(in_pairs.segment_end(3), 8);
+  EXPECT_EQ(region(in_pairs, in_pairs.checkpoints).count, 5);
+  EXPECT_LT(region(in_pairs, in_pairs.slots).bytes,
+            region(whole_stage, whole_stage.slots).bytes / 2);
+  memory.recompute_interval = 8;
+  EXPECT_EQ(expect_sound(layers(eight), memory).segments, std::vector<int>{0});
+}
+
 TEST(MemoryPlan, RandomLayersCutEverywhere) {
   std::mt19937 random(7);
   const auto chance = [&] { return random() % 2 == 0; };
@@ -217,8 +252,11 @@ TEST(MemoryPlan, RandomLayersCutEverywhere) {
     for_each_cut(list, [&](const std::vector<LayerPlan>& own, StageMemory stage) {
       stage.slots = 1 + static_cast<int>(random() % 4);
       stage.gradient_slots = 1 + static_cast<int>(random() % 3);
-      stage.gradient_buffers = 1 + static_cast<int>(random() % 3);
+      stage.input_gradients = 1 + static_cast<int>(random() % 3);
       stage.optimizer_states = static_cast<int>(random() % 3);
+      stage.outputs = 1 + static_cast<int>(random() % 3);
+      stage.recomputes = chance();
+      stage.recompute_interval = static_cast<int>(random() % 4);
       expect_sound(own, stage);
     });
     if (HasFailure()) return;
@@ -267,7 +305,7 @@ TEST(MemoryPlan, SlotsAsTheScheduleNeeds) {
   const auto slots = [&](const std::string& name, int stage, int micro_batches) {
     const Schedule schedule = make_schedule(name, kStages, micro_batches);
     StageMemory memory = between(stage > 0, stage + 1 < kStages);
-    memory.slots = default_buffers(with_communication(schedule)).slots[stage];
+    memory.slots = check(with_communication(schedule)).slots[stage];
     const MemoryPlan plan = expect_sound(list, memory);
     return region(plan, plan.slots).count;
   };
@@ -305,7 +343,7 @@ TEST(MemoryPlan, BuffersForWhatIsCopiedFromOtherDevices) {
   layer.output = row_major({2, 300});
   const std::vector<LayerPlan> layers = {layer};
   StageMemory stage;
-  stage.slots = 3;
+  stage.received = 3;
   stage.gradient_slots = 2;
   stage.has_previous = stage.has_next = true;
   EXPECT_EQ(plan_memory(layers, stage).received_activations, -1);
@@ -324,11 +362,11 @@ TEST(MemoryPlan, BuffersForWhatIsCopiedFromOtherDevices) {
 
 TEST(MemoryPlan, TextForPeople) {
   StageMemory memory = between(true, true);
-  memory.slots = 3;
+  memory.outputs = 3;
   memory.optimizer_states = 0;
   const LayerPlan one = layer({}, 1 << 18, 3 << 18);  // 1 MiB to 3 MiB
   EXPECT_EQ(describe(plan_memory(std::span(&one, 1), memory)),
-            "  slots                              3 x       3.0 MiB\n"
+            "  outputs for the next stage         3 x       3.0 MiB\n"
             "  gradients for the stage before     1 x       1.0 MiB\n"
             "  workspace                          1 x       0.2 MiB\n");
 }
@@ -336,9 +374,8 @@ TEST(MemoryPlan, TextForPeople) {
 TEST(MemoryPlan, RefusesWhatIsNone) {
   const auto list = layers({kConvolution});
   EXPECT_EQ(error_of([&] { plan_memory({}, whole()); }),
-            "plan_memory: expected layers, at least one slot and buffer of each kind, and no "
-            "negative optimizer states, got 0 layers, 1 slots, 1 gradient slots, 1 gradient "
-            "buffers, 1 states");
+            "plan_memory: expected layers, at least one buffer of each kind, and nothing negative, "
+            "got 0 layers, 1 buffers of a kind, 1 optimizer states, every 0 layers recomputed");
   const auto refused = [&](int StageMemory::*field, int value) {
     StageMemory memory = whole();
     memory.*field = value;
@@ -346,7 +383,10 @@ TEST(MemoryPlan, RefusesWhatIsNone) {
   };
   EXPECT_TRUE(refused(&StageMemory::slots, 0));
   EXPECT_TRUE(refused(&StageMemory::gradient_slots, 0));
-  EXPECT_TRUE(refused(&StageMemory::gradient_buffers, 0));
+  EXPECT_TRUE(refused(&StageMemory::received, 0));
+  EXPECT_TRUE(refused(&StageMemory::outputs, 0));
+  EXPECT_TRUE(refused(&StageMemory::input_gradients, 0));
+  EXPECT_TRUE(refused(&StageMemory::recompute_interval, -1));
   EXPECT_TRUE(refused(&StageMemory::optimizer_states, -1));
   StageMemory memory = whole();
   memory.loss_rows = -1;

@@ -18,6 +18,7 @@ namespace {
 using testing::Job;
 using testing::kMicroBatchRows;
 using testing::on_ranks;
+using testing::one_stage_a_rank;
 using testing::Outcome;
 using testing::plain_outcome;
 using testing::small_adam;
@@ -76,7 +77,7 @@ TEST_P(SameBits, ForEveryCutScheduleAndNumberOfThreads) {
   ASSERT_NE(expected.losses[0], expected.losses[1]);
   for (const std::vector<int>& cuts : kCuts) {
     const int stages = static_cast<int>(cuts.size()) + 1;
-    for (const std::string& name : schedule_names()) {
+    for (const std::string& name : one_stage_a_rank()) {
       for (const int threads : {1, 2}) {
         const Schedule schedule = make_schedule(name, stages, micro_batches);
         expect_outcome(small_options(schedule, cuts, threads), expected);
@@ -110,7 +111,7 @@ TEST_P(SameBits, WithSeveralStagesOnARank) {
                                              {{3, 8}, {1, 0, 1}}};
   for (const Placement& placement : placements) {
     const int stages = static_cast<int>(placement.rank_of.size());
-    for (const std::string& name : schedule_names()) {
+    for (const std::string& name : one_stage_a_rank()) {
       for (unsigned seed = 0; seed < 3; ++seed) {
         const Schedule schedule =
             on_ranks(make_schedule(name, stages, micro_batches), placement.rank_of, seed);
@@ -119,6 +120,87 @@ TEST_P(SameBits, WithSeveralStagesOnARank) {
       }
     }
   }
+}
+
+// Every schedule, also those with several stages on a rank, for up to 8 ranks; and again with F
+// run a second time.
+TEST(SameBitsOfSchedules, ForUpToEightRanks) {
+  const auto layers = testing::many_layers();
+  const Network network{"many", layers};
+  for (const int micro_batches : {1, 3, 8, 16}) {
+    Job<PlainLoop> plain(
+        small_options(naive_schedule(1, micro_batches), {}, 1, small_sgd(), network.size()),
+        network);
+    plain.train(2);
+    for (const std::string& name : schedule_names()) {
+      for (const int ranks : {1, 2, 3, 8}) {
+        Schedule schedule;
+        try {
+          schedule = make_schedule(name, ranks, micro_batches);
+        } catch (const UsageError&) {  // not with so few micro-batches
+          continue;
+        }
+        for (const Recompute mode :
+             {Recompute::kNever, Recompute::kExceptLast, Recompute::kAlways}) {
+          SCOPED_TRACE(fmt::format("{}, {} ranks, M = {}, recompute {}", name, ranks, micro_batches,
+                                   static_cast<int>(mode)));
+          const auto cuts = testing::even_cuts(network.size(), schedule.stages);
+          Job<Pipeline> job(
+              small_options(with_recompute(schedule, mode), cuts, 1, small_sgd(), network.size()),
+              network);
+          job.train(2);
+          expect_planned_memory(job.loop);
+          ASSERT_EQ(job.outcome, plain.outcome);
+        }
+      }
+    }
+  }
+}
+
+// Layers recomputed in runs of a few.
+TEST(SameBitsOfSchedules, ForEveryRecomputeInterval) {
+  const Outcome expected = plain_outcome(5, small_sgd(), kSteps);
+  for (const char* name : {"naive", "gpipe", "1f1b"}) {
+    for (const std::vector<int>& cuts : kCuts) {
+      const int stages = static_cast<int>(cuts.size()) + 1;
+      const Schedule schedule = with_recompute(make_schedule(name, stages, 5), Recompute::kAlways);
+      for (const int interval : {1, 2, 3, 5}) {
+        SCOPED_TRACE(interval);
+        PipelineOptions options = small_options(schedule, cuts, 2);
+        options.recompute_interval = interval;
+        expect_outcome(options, expected);
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Pipeline, RecomputeTakesLessMemory) {
+  const auto bytes = [](Recompute mode, int interval) {
+    PipelineOptions options = small_options(with_recompute(gpipe_schedule(2, 8), mode), {6});
+    options.recompute_interval = interval;
+    const Job<Pipeline> job(options);
+    return job.loop.stages()[0]->memory_plan().arena.bytes();
+  };
+  const std::int64_t never = bytes(Recompute::kNever, 0);
+  const std::int64_t but_last = bytes(Recompute::kExceptLast, 0);
+  const std::int64_t always = bytes(Recompute::kAlways, 0);
+  EXPECT_LT(but_last, never);
+  EXPECT_LT(always, but_last);
+}
+
+TEST(Pipeline, RefusesAnIntervalWhereWRunsApart) {
+  const auto error = [](const Schedule& schedule) {
+    PipelineOptions options = small_options(schedule, {6});
+    options.recompute_interval = 2;
+    return error_of([&] { Job<Pipeline>{options}; });
+  };
+  EXPECT_EQ(error(with_recompute(gpipe_schedule(2, 2), Recompute::kExceptLast)),
+            "Pipeline: expected an R and a BW for each of 4 micro-batches of all stages, as layers "
+            "are recomputed in runs of 2, got 2 and 4");
+  EXPECT_EQ(error(with_recompute(table(2, 1, {"0F0 0B0 0W0", "1F0 1BW0"}), Recompute::kAlways)),
+            "Pipeline: expected an R and a BW for each of 2 micro-batches of all stages, as layers "
+            "are recomputed in runs of 2, got 2 and 1");
 }
 
 INSTANTIATE_TEST_SUITE_P(MicroBatches, SameBits, ::testing::Values(1, 2, 5),
@@ -134,7 +216,7 @@ TEST(PlainLoop, GivesTheSameBitsWithMoreThreads) {
 TEST(Pipeline, WeightsLate) {
   const Schedule schedule =
       table(2, 3, {"0F0 0F1 0B0 0B1 0W0 0W1 0F2 0B2 0W2", "1F0 1B0 1F1 1B1 1W0 1W1 1F2 1B2 1W2"});
-  EXPECT_EQ(gradient_slots_of(schedule), (std::vector<int>{2, 2}));
+  EXPECT_EQ(check(schedule).gradient_slots, (std::vector<int>{2, 2}));
   expect_outcome(small_options(schedule, {5}), plain_outcome(3, small_sgd(), kSteps));
 }
 
@@ -145,7 +227,7 @@ TEST(Pipeline, SameBitsWhenAStageIsSlow) {
   for (const int slow_layer : {0, 4, 8}) {  // on stage 0, 1, 2
     for (const ActionKind slow_kind :
          {ActionKind::kForward, ActionKind::kBackwardInput, ActionKind::kBackwardWeight}) {
-      for (const std::string& name : schedule_names()) {
+      for (const std::string& name : one_stage_a_rank()) {
         const auto sleep = [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); };
         Job<Pipeline> job(small_options(make_schedule(name, 3, 6), {4, 8}),
                           testing::hooked_network(
@@ -184,7 +266,7 @@ TEST(Pipeline, EvaluationGivesTheSameLossesAndLeavesTheWeights) {
   plain.train(1, 1);
   EXPECT_NE(plain.weights(), trained);
   std::vector<Schedule> schedules;
-  for (const std::string& name : schedule_names()) {
+  for (const std::string& name : one_stage_a_rank()) {
     schedules.push_back(make_schedule(name, 4, 5));
     schedules.push_back(on_ranks(schedules.back(), {0, 1, 0, 1}, 1));
   }
@@ -284,7 +366,7 @@ TEST(Pipeline, RefusesWhatDoesNotFitTogether) {
   EXPECT_EQ(error_of([] {
               Job<Pipeline>{small_options(table(2, 1, {"0F0 0W0 0B0", "1F0 1B0 1W0"}), {6})};
             }),
-            "check: expected 0B0 before 0W0 on rank 0, got 0W0 at position 2 and 0B0 after it");
+            "check: expected 0B0 before 0W0, got rank 0, position 2: 0W0, and that after it");
   Job<Pipeline> job(small_options(gpipe_schedule(2, 2), {6}));
   const SmallBatch small(1, 0);
   EXPECT_EQ(

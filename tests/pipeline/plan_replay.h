@@ -1,6 +1,6 @@
-// Runs one micro-batch on the places of a memory plan, without memory: every piece of 256 bytes
-// knows whose tensor was written there last, so a tensor that is overwritten before its last reader
-// shows. Knows the layer contract and nothing of how the plan was made.
+// Runs one micro-batch, also with a second F, on the places of a memory plan, without memory: every
+// piece of 256 bytes knows whose tensor was written there last, so a tensor that is overwritten
+// before its last reader shows. Knows the layer contract and nothing of how the plan was made.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,7 +22,11 @@ class PlanReplay {
         plan_(plan),
         n_(static_cast<int>(layers.size())),
         owner_(plan.arena.regions().size()) {
-    for (int i = 0; i < n_; ++i) outputs_.push_back(add("output", i, plan.output[i]));
+    for (int i = 0; i < n_; ++i) {
+      outputs_.push_back(add("output", i, plan.output[i]));
+      const std::optional<Place>& second = plan.second_output[i];
+      second_.push_back(second ? add("second output", i, *second) : -1);
+    }
     for (int i = 0; i < n_; ++i) {
       saved_.emplace_back();
       for (const Place& place : plan.saved[i]) saved_[i].push_back(add("saved", i, place));
@@ -39,15 +43,11 @@ class PlanReplay {
 
   // Expects that F, B and W read what was written for them.
   void run() {
-    for (int i = 0; i < n_; ++i) forward(i);
-    if (!stage_.has_next) operation("loss", {outputs_[n_ - 1]}, {grads_[n_ - 1]}, -1);
-    for (int i = n_ - 1; i >= 0; --i) {
-      EXPECT_EQ(i >= plan_.first_backward, wants_input_grad(i)) << "B of layer " << i;
-      if (wants_input_grad(i)) backward_input(i);
-    }
-    for (int i = n_ - 1; i >= 0; --i) {
-      if (!layers_[i].parameters.empty()) backward_weight(i);
-    }
+    for (int i = 0; i < n_; ++i) forward(i, false);
+    if (!stage_.has_next) loss();
+    // Somebody else has the slot until F runs again.
+    if (stage_.recomputes) std::fill(owner_[plan_.slots].begin(), owner_[plan_.slots].end(), -1);
+    for (int g = static_cast<int>(plan_.segments.size()) - 1; g >= 0; --g) segment(g);
     // The next stage may be the last to have its W.
     if (stage_.has_next) operation("W of the next stage", {outputs_[n_ - 1]}, {}, -1);
   }
@@ -108,11 +108,29 @@ class PlanReplay {
                        [](const LayerPlan& below) { return !below.parameters.empty(); });
   }
 
-  void forward(int i) {
+  // Of one segment: F again where the stage recomputes, B, W.
+  void segment(int g) {
+    const int first = plan_.segment_first(g), end = plan_.segment_end(g);
+    for (int i = first; i < end && stage_.recomputes; ++i) forward(i, true);
+    if (stage_.recomputes && end == n_ && !stage_.has_next) loss();
+    for (int i = end - 1; i >= first; --i) {
+      EXPECT_EQ(i >= plan_.first_backward, wants_input_grad(i)) << "B of layer " << i;
+      if (wants_input_grad(i)) backward_input(i);
+    }
+    for (int i = end - 1; i >= first; --i) {
+      if (!layers_[i].parameters.empty()) backward_weight(i);
+    }
+  }
+
+  void loss() { operation("loss", {outputs_[n_ - 1]}, {grads_[n_ - 1]}, -1); }
+
+  void forward(int i, bool second) {
     std::vector<int> reads, writes = saved_[i];
-    if (i > 0) reads.push_back(outputs_[i - 1]);
-    writes.push_back(outputs_[i]);
-    operation("F", reads, writes, layers_[i].in_place && i > 0 ? outputs_[i - 1] : -1);
+    int input = -1;
+    if (i > 0) input = second && second_[i - 1] >= 0 ? second_[i - 1] : outputs_[i - 1];
+    if (i > 0) reads.push_back(input);
+    writes.push_back(second && second_[i] >= 0 ? second_[i] : outputs_[i]);
+    operation("F", reads, writes, layers_[i].in_place ? input : -1);
   }
 
   // What comes from the next stage, grads_[n - 1] there, is none of this plan's tensors.
@@ -181,7 +199,7 @@ class PlanReplay {
   int now_ = 0;
   std::vector<Value> values_;
   std::vector<std::vector<int>> owner_;  // [region][piece]: the value that is there, or -1
-  std::vector<int> outputs_, grads_;
+  std::vector<int> outputs_, second_, grads_;
   std::vector<std::vector<int>> saved_;
   int input_grad_ = -1;
 };

@@ -40,6 +40,21 @@ inline std::vector<NamedLayer> small_layers() {
 inline Network small_network() {
   return {"small", small_layers()};
 }
+// 24 layers: those, and more between relu3 and dropout1.
+inline std::vector<NamedLayer> many_layers() {
+  std::vector<NamedLayer> layers = small_layers();
+  for (int i = 0; i < 6; ++i) {
+    layers.insert(layers.begin() + 10, {{fmt::format("more{}", i), linear_layer(21, 21)},
+                                        {fmt::format("more_relu{}", i), relu_layer()}});
+  }
+  return layers;
+}
+// As many layers to each stage as to the others, but for one.
+inline std::vector<int> even_cuts(int layers, int stages) {
+  std::vector<int> cuts;
+  for (int s = 1; s < stages; ++s) cuts.push_back(layers * s / stages);
+  return cuts;
+}
 inline TensorSpec small_input(int rows = kMicroBatchRows) {
   return channels_last(rows, 3, 16, 16);
 }
@@ -220,19 +235,24 @@ inline Outcome plain_outcome(int micro_batches, const Optimizer& optimizer, int 
   return plain.outcome;
 }
 
+// The schedules with one stage on each rank.
+inline std::vector<std::string> one_stage_a_rank() {
+  return {"naive", "gpipe", "1f1b"};
+}
+
 // Several stages on a rank: the stages of `schedule`, which has one on each, move to the ranks
 // `rank_of`. The order of a rank is that in which a run with random times would end its actions, so
 // it is one that goes on.
 inline Schedule on_ranks(const Schedule& schedule, const std::vector<int>& rank_of, unsigned seed) {
-  std::vector<StageCosts> costs;
+  SimulationCosts costs;
   for (int stage = 0; stage < schedule.stages; ++stage) {
     const auto cost = [&] {
       seed = seed * 1664525 + 1013904223;
       return 1.0 + (seed >> 24) / 64.0;
     };
-    costs.push_back({cost(), cost(), cost()});
+    costs.stages.push_back({cost(), cost(), cost()});
   }
-  Simulation simulation = simulate(schedule, costs, default_buffers(schedule));
+  Simulation simulation = simulate(schedule, costs, check(schedule));
   std::ranges::stable_sort(simulation.actions, {}, &SimulatedAction::end);
   Schedule result = schedule;
   result.ranks.assign(1 + static_cast<std::size_t>(std::ranges::max(rank_of)), {});

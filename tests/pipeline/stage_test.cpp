@@ -39,8 +39,10 @@ struct StageRun {
       : network(small_network()), plans(network.plan(small_input(), 1)), context(1) {
     StageOptions options{first, end, {}};
     options.memory = {.slots = slots,
-                      .gradient_buffers = 2,
+                      .received = slots,
                       .gradient_slots = gradient_slots,
+                      .outputs = 2,
+                      .input_gradients = 2,
                       .has_previous = first > 0,
                       .has_next = end < kLayers,
                       .loss_rows = kMicroBatches * kMicroBatchRows,
@@ -306,10 +308,13 @@ TEST(Stage, RefusesASlotThatIsInUse) {
   run.stage->forward(input.tensor, {}, 1, micro_batch(0));
   run.stage->forward(input.tensor, {}, 1, micro_batch(1));
   EXPECT_EQ(error_of([&] { run.stage->forward(input.tensor, {}, 1, micro_batch(2)); }),
-            "Arena::take: expected a free slot, got slot 0 of 'slots', which is in use");
+            "a step: expected a free input of layers 3 - 8 for micro-batch 2, got all 2 in use");
+  EXPECT_EQ(error_of([&] { run.stage->backward_input(grad.tensor, micro_batch(2)); }),
+            "Stage::backward_input: expected one B after F, got that of micro-batch 2");
   run.stage->backward_input(grad.tensor, micro_batch(0));
   EXPECT_EQ(error_of([&] { run.stage->backward_input(grad.tensor, micro_batch(1)); }),
-            "Arena::take: expected a free slot, got slot 0 of 'gradient slots', which is in use");
+            "a step: expected a free gradient slot of layers 3 - 8 for micro-batch 1, got all 1 in "
+            "use");
   run.stage->backward_weight(micro_batch(0));
   run.stage->forward(input.tensor, {}, 1, micro_batch(2));
   run.wait();
@@ -319,6 +324,30 @@ TEST(Stage, RefusesASlotThatIsInUse) {
     evaluation.stage->forward(input.tensor, {}, 1, micro_batch(m, false));
   }
   evaluation.wait();
+}
+
+TEST(Stage, RefusesActionsInAnotherOrder) {
+  StageRun run(3, 9, 2, 2);
+  const OwnedTensor input = random_tensor(run.plans[3].input, 0);
+  const OwnedTensor grad = random_tensor(run.plans[8].output, 0);
+  Stage& stage = *run.stage;
+  EXPECT_NE(error_of([&] { stage.recompute({}, 1, micro_batch(0)); }), "");
+  stage.forward(input.tensor, {}, 1, micro_batch(0), false);
+  EXPECT_NE(error_of([&] { stage.forward(input.tensor, {}, 1, micro_batch(0)); }), "");
+  stage.recompute({}, 1, micro_batch(0));
+  EXPECT_NE(error_of([&] { stage.recompute({}, 1, micro_batch(0)); }), "");
+  EXPECT_TRUE(stage.has_output(0));
+  EXPECT_FALSE(stage.has_input_grad(0));
+  stage.backward_input(grad.tensor, micro_batch(0));
+  EXPECT_TRUE(stage.has_input_grad(0));
+  EXPECT_NE(error_of([&] { stage.backward_input(grad.tensor, micro_batch(0)); }), "");
+  stage.backward_weight(micro_batch(0));
+  EXPECT_NE(error_of([&] { stage.backward_weight(micro_batch(0)); }), "");
+  EXPECT_TRUE(stage.has_all_gradients(1));
+  run.wait();
+  stage.begin_step();
+  EXPECT_FALSE(stage.has_all_gradients(1));
+  EXPECT_FALSE(stage.has_output(0));
 }
 
 TEST(Stage, RefusesTensorsThatDoNotFit) {

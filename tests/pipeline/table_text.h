@@ -11,13 +11,8 @@
 
 namespace stagecoach {
 
-// "0F0 1RECV_F2", the form of Action::to_string.
+// "0F0 1RECV_F2 1STEP", the form of Action::to_string.
 inline std::vector<Action> actions_of(const std::string& text) {
-  static const ActionKind kinds[] = {
-      ActionKind::kForward,         ActionKind::kBackwardInput,     ActionKind::kBackwardWeight,
-      ActionKind::kSendActivation,  ActionKind::kReceiveActivation, ActionKind::kSendGradient,
-      ActionKind::kReceiveGradient,
-  };
   std::vector<Action> actions;
   std::istringstream words(text);
   for (std::string word; words >> word;) {
@@ -25,10 +20,11 @@ inline std::vector<Action> actions_of(const std::string& text) {
     const std::size_t micro_at = word.find_last_not_of("0123456789") + 1;
     const std::string name = word.substr(kind_at, micro_at - kind_at);
     bool known = false;
-    for (ActionKind kind : kinds) {
+    for (int i = 0; i < kActionKinds; ++i) {
+      const auto kind = static_cast<ActionKind>(i);
       if (name_of(kind) != name) continue;
-      actions.push_back(
-          {kind, std::stoi(word.substr(0, kind_at)), std::stoi(word.substr(micro_at))});
+      const int micro_batch = is_per_stage(kind) ? -1 : std::stoi(word.substr(micro_at));
+      actions.push_back({kind, std::stoi(word.substr(0, kind_at)), micro_batch});
       known = true;
     }
     if (!known) throw std::invalid_argument("no action: " + word);
@@ -43,10 +39,6 @@ inline Schedule table(int stages, int micro_batches, const std::vector<std::stri
   schedule.micro_batches = micro_batches;
   for (const std::string& rank : ranks) schedule.ranks.push_back(actions_of(rank));
   return schedule;
-}
-
-inline Schedule forward_only_schedule(int stages, int micro_batches) {
-  return forwards_of(gpipe_schedule(stages, micro_batches));
 }
 
 // The message of the error that `run` throws; empty when it throws none.

@@ -32,24 +32,24 @@ struct Row {
 };
 
 // 1F1B with K = 2 and M = 2, where F, B and W take one `unit` each and begin as early as they can:
-//   stage 0  F0 F1 .  B0 W0 .  B1 W1 optimizer
+//   stage 0  F0 F1 .  .  B0 W0 .  B1 W1 optimizer
 //   stage 1  .  F0 B0 W0 F1 B1 W1 optimizer
-// 8 units long, 6 of them work on each stage; then `late` units more before the last B of stage 0.
+// 9 units long, 6 of them work on each stage; then `late` units more before the last B of stage 0.
 std::vector<TraceEvent> equal_stages(double unit, std::int64_t step = 1, double late = 0) {
   std::vector<TraceEvent> trace;
   Row first{0, unit, 100, &trace, step}, second{1, unit, 100, &trace, step};
-  first.forward(0).forward(1).wait(1).backward(0).wait(1 + late).backward(1).optimizer(1);
+  first.forward(0).forward(1).wait(2).backward(0).wait(1 + late).backward(1).optimizer(1);
   second.wait(1).forward(0).backward(0).forward(1).backward(1).optimizer(1.5);
   return trace;
 }
 
-// The same table where stage 1 takes twice as long for everything: 13 units.
-//   stage 0  F0 F1 .  .  .  B0 W0 .  .  .  .  B1 W1
+// The same table where stage 1 takes twice as long for everything: 15 units.
+//   stage 0  F0 F1 .  .  .  .  .  B0 W0 .  .  .  .  B1 W1
 //   stage 1  .  F0 F0 B0 B0 W0 W0 F1 F1 B1 B1 W1 W1
 std::vector<TraceEvent> slow_second_stage(double unit) {
   std::vector<TraceEvent> trace;
   Row first{0, unit, 0, &trace, 1}, second{1, 2 * unit, 0, &trace, 1};
-  first.forward(0).forward(1).wait(3).backward(0).wait(4).backward(1);
+  first.forward(0).forward(1).wait(5).backward(0).wait(4).backward(1);
   second.wait(0.5).forward(0).backward(0).forward(1).backward(1);
   return trace;
 }
@@ -86,7 +86,7 @@ TEST_F(StatisticsOfTwoStages, TimesAreSumsOfAStep) {
     EXPECT_DOUBLE_EQ(stage.backward_weight_seconds, 1);
     EXPECT_DOUBLE_EQ(stage.busy_seconds(), 3);
     // Stage 1 waits at the beginning, and at the end until stage 0 is done.
-    EXPECT_DOUBLE_EQ(stage.wait_seconds, 1);
+    EXPECT_DOUBLE_EQ(stage.wait_seconds, 1.5);
     EXPECT_EQ(stage.communication_seconds, 0);
   }
   EXPECT_DOUBLE_EQ(stages[0].optimizer_seconds, 0.5);
@@ -96,17 +96,17 @@ TEST_F(StatisticsOfTwoStages, TimesAreSumsOfAStep) {
 
 TEST_F(StatisticsOfTwoStages, CommunicationIsNeitherWorkNorWaiting) {
   std::vector<TraceEvent> trace = equal_stages(1);
-  for (TraceEvent& event : trace) {  // the waits of stage 0: at 102 and 105
+  for (TraceEvent& event : trace) {  // the waits of stage 0: at 102 and 106
     if (event.kind != TraceKind::kWait || event.stage != 0) continue;
     event.kind = event.start < 104 ? TraceKind::kReceive : TraceKind::kSend;
   }
   statistics_.add(trace, 1);
   const std::vector<StageReport> stages = statistics_.stages();
-  EXPECT_DOUBLE_EQ(stages[0].communication_seconds, 2);
+  EXPECT_DOUBLE_EQ(stages[0].communication_seconds, 3);
   EXPECT_DOUBLE_EQ(stages[0].wait_seconds, 0);
   EXPECT_DOUBLE_EQ(stages[0].busy_seconds(), 6);
-  EXPECT_DOUBLE_EQ(stages[1].wait_seconds, 2);
-  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured, 0.25);
+  EXPECT_DOUBLE_EQ(stages[1].wait_seconds, 3);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured, 1.0 / 3);
 }
 
 TEST_F(StatisticsOfTwoStages, TimesAreMediansOverTheSteps) {
@@ -115,43 +115,43 @@ TEST_F(StatisticsOfTwoStages, TimesAreMediansOverTheSteps) {
   statistics_.add(equal_stages(1), 10);
   for (const StageReport& stage : statistics_.stages()) {
     EXPECT_DOUBLE_EQ(stage.forward_seconds, 4);
-    EXPECT_DOUBLE_EQ(stage.wait_seconds, 4);
+    EXPECT_DOUBLE_EQ(stage.wait_seconds, 6);
   }
   EXPECT_DOUBLE_EQ(statistics_.stages()[1].optimizer_seconds, 3);
   EXPECT_EQ(statistics_.step_seconds_median(), 20);
-  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured_makespan_seconds, 16);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured_makespan_seconds, 18);
 }
 
 TEST_F(StatisticsOfTwoStages, BubbleOfEqualStages) {
   statistics_.add(equal_stages(0.25), 2);
   const BubbleReport bubble = statistics_.bubble(pipeline());
-  EXPECT_DOUBLE_EQ(bubble.measured, 0.25);    // 1 - 12 / 16
-  EXPECT_DOUBLE_EQ(bubble.predicted, 0.25);   // the table above is what the replay finds
-  EXPECT_DOUBLE_EQ(bubble.formula, 1.0 / 3);  // in which W hides nothing
+  EXPECT_DOUBLE_EQ(bubble.measured, 1.0 / 3);   // 1 - 12 / 18
+  EXPECT_DOUBLE_EQ(bubble.predicted, 1.0 / 3);  // the table above is what the replay finds
+  EXPECT_DOUBLE_EQ(bubble.formula.value(), 1.0 / 3);
   EXPECT_DOUBLE_EQ(bubble.imbalance, 0);
-  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 2);  // without the optimizer
-  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 2);
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 2.25);  // without the optimizer
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 2.25);
 }
 
 TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
   statistics_.add(slow_second_stage(1), 13);
   const BubbleReport bubble = statistics_.bubble(pipeline());
-  EXPECT_DOUBLE_EQ(bubble.measured, 1 - 18.0 / 26);
-  EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 26);
+  EXPECT_DOUBLE_EQ(bubble.measured, 1 - 18.0 / 30);
+  EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 30);
   EXPECT_DOUBLE_EQ(bubble.imbalance, 0.25);  // 1 - 9 / 12
-  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 13);
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 15);
 }
 
 TEST_F(StatisticsOfTwoStages, WhatIsLateIsMeasuredAndNotPredicted) {
-  statistics_.add(equal_stages(1, 1, 4), 1);  // 12 long: 1 - 12 / 24
-  statistics_.add(equal_stages(1, 2, 0), 1);  // 8: 0.25
-  statistics_.add(equal_stages(1, 3, 2), 1);  // 10: 0.4
+  statistics_.add(equal_stages(1, 1, 4), 1);  // 13 long: 1 - 12 / 26
+  statistics_.add(equal_stages(1, 2, 0), 1);  // 9: 1 / 3
+  statistics_.add(equal_stages(1, 3, 2), 1);  // 11: 1 - 12 / 22
   const BubbleReport bubble = statistics_.bubble(pipeline());
-  EXPECT_DOUBLE_EQ(bubble.measured, 0.4);
-  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 10);
-  EXPECT_DOUBLE_EQ(bubble.predicted, 0.25);
-  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 8);
-  EXPECT_DOUBLE_EQ(statistics_.stages()[0].wait_seconds, 4);
+  EXPECT_DOUBLE_EQ(bubble.measured, 1 - 12.0 / 22);
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 11);
+  EXPECT_DOUBLE_EQ(bubble.predicted, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 9);
+  EXPECT_DOUBLE_EQ(statistics_.stages()[0].wait_seconds, 5);
   EXPECT_EQ(statistics_.median_step().front().step, 3);
   EXPECT_EQ(statistics_.median_step().size(), equal_stages(1).size());
 }
