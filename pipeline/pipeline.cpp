@@ -66,6 +66,12 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options,
   return stages;
 }
 
+std::span<const LayerPlan> layers_of(const StageOptions& stage,
+                                     const std::vector<LayerPlan>& plans) {
+  return std::span(plans).subspan(static_cast<std::size_t>(stage.first),
+                                  static_cast<std::size_t>(stage.end - stage.first));
+}
+
 // Several segments have their B and W together, and all their micro-batches recomputed.
 void check_recompute(const PipelineOptions& options) {
   if (options.recompute_interval == 0) return;
@@ -96,6 +102,15 @@ void check_partition(const Network& network, const PipelineOptions& options) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
+                                        const PipelineOptions& options) {
+  std::vector<std::int64_t> bytes;
+  for (const StageOptions& stage : stage_options(options, check(options.schedule))) {
+    bytes.push_back(plan_memory(layers_of(stage, plans), stage.memory).arena.bytes());
+  }
+  return bytes;
+}
 
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
@@ -128,10 +143,8 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
   std::map<int, std::int64_t> bytes;  // by index of the device
   bytes[context_of(0).device().index] = options.other_bytes;
   for (std::size_t s = 0; s < stages.size(); ++s) {
-    const std::span all(plans);
-    const auto own = all.subspan(static_cast<std::size_t>(stages[s].first),
-                                 static_cast<std::size_t>(stages[s].end - stages[s].first));
-    bytes[context_of(s).device().index] += plan_memory(own, stages[s].memory).arena.bytes();
+    bytes[context_of(s).device().index] +=
+        plan_memory(layers_of(stages[s], plans), stages[s].memory).arena.bytes();
   }
   for (const auto& [index, sum] : bytes) {
     check_memory("the plan", sum, {options.target.device.type, index});

@@ -40,6 +40,11 @@ struct PipelineOptions {
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };
 
+// What the plan of each stage takes; for ranks on one device. Throws Error where the schedule does
+// not pass check(), or does not fit the partition.
+std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
+                                        const PipelineOptions& options);
+
 class Pipeline : public TrainingLoop {
  public:
   // `plans`: of all layers, for one micro-batch. Checks the schedule, plans the memory of all

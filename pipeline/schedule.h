@@ -78,6 +78,8 @@ Schedule forward_only_schedule(int ranks, int micro_batches);
 // number. Throws UsageError for a name that is none, listing them, and for a number of chunks or
 // micro-batches that the schedule cannot have, saying which would do.
 Schedule make_schedule(std::string_view name, int ranks, int micro_batches, int chunks = 0);
+// Stages on each rank of the schedule of this name, unless asked for others: 1 or 2.
+int default_chunks(std::string_view name);
 // naive, gpipe, 1f1b, interleaved, zb-h1, zb-v, dualpipe-v: those that train.
 std::vector<std::string> schedule_names();
 

@@ -28,8 +28,9 @@ constexpr const char* kFooter = R"(Examples:
 constexpr const char* kTrainFooter = R"(Examples:
   stagecoach train
       20 steps of AlexNet on CIFAR-10, two stages, 8 micro-batches of 8 images: about a minute.
-  stagecoach train --stages 4 --schedule gpipe --svg timeline.svg
-      Four stages under GPipe, and a picture of the measured timeline beside the predicted one.
+  stagecoach train --stages 4 --schedule zb-v --svg timeline.svg
+      Eight stages on four ranks under ZB-V, and a picture of the measured timeline below the
+      predicted one.
   stagecoach train --data synthetic --stages 0 --save plain.safetensors
       No download, no pipeline. The weights have the same bits as those of any --stages.
   stagecoach train --epochs 1 --eval-every 100 --metrics run.jsonl --report run.json
@@ -41,10 +42,10 @@ What a run measures, and prints at its end:
   F, B, W   the time of each stage in forward, in the gradient of its input, in that of its weights
   wait      the time in which a stage had nothing to do
   bubble    the idle part of all stages' time: as measured; as predicted by replaying the schedule
-            with the measured F, B and W; and by the formula for equal stages, (K-1)/(M+K-1)
+            with the measured F, B and W; and by the schedule's formula for equal stages
   memory    what was planned for each stage before the first step, and its measured peak
-Losses and weights do not depend on --stages, --schedule, --partition, --threads or --eager, to the
-last bit; they do on the device, its kind, and the precision.)";
+Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
+--threads or --eager, to the last bit; they do on the device, its kind, and the precision.)";
 
 // CLI11's layout with the default at the end of the description instead of in the option's name.
 class HelpFormatter : public CLI::Formatter {
@@ -119,6 +120,9 @@ class Group {
 
 // The options whose being given matters, not only their value.
 struct GivenOptions {
+  CLI::Option* stages = nullptr;
+  CLI::Option* micro_batches = nullptr;
+  CLI::Option* chunks = nullptr;
   CLI::Option* steps = nullptr;
   CLI::Option* epochs = nullptr;
   CLI::Option* learning_rate = nullptr;
@@ -142,17 +146,33 @@ void add_data_options(CLI::App& app, TrainConfig& c) {
   group.add_flag("--random-flip", c.random_flip, "augment: mirror every second image, by chance");
 }
 
-void add_pipeline_options(CLI::App& app, TrainConfig& c) {
+void add_pipeline_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
   const Group group(app, "Pipeline");
-  group.add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
-            "K, stages that work at the same time; 0 is the plain\nloop without a pipeline");
-  group.add("--schedule", c.schedule, "NAME", enumerate(schedule_names()));
-  group.add("--micro-batches", c.micro_batches, "M", "M, micro-batches in a step");
+  given.stages = group.add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
+                           "K, stages that work at the same time; 0 is the plain\n"
+                           "loop without a pipeline");
+  group.add("--schedule", c.schedule, "NAME",
+            enumerate(schedule_names()) +
+                ",\nor a file with a table of your own: text, or PyTorch's .csv;\n"
+                "it says K, M and V itself");
+  given.micro_batches =
+      group.add("--micro-batches", c.micro_batches, "M", "M, micro-batches in a step");
+  given.chunks = group.add("--chunks", c.chunks, "V",
+                           "V, stages that each of the K holds, for interleaved\n"
+                           "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]");
+  given.chunks->default_str("");
   group.add("--micro-batch-size", c.micro_batch_size, "B",
             "images in a micro-batch; a step trains M x B images");
   group.add("--partition", c.partition, "HOW",
             "how layers are shared out: by measured time, uniform,\n"
             "by parameters, or the first layers of the later stages: 3,10");
+  group.add("--recompute", c.recompute, "WHEN",
+            "never, except_last or always: F of a micro-batch runs again\n"
+            "before its B, instead of keeping what it saves; the same bits\n"
+            "in less memory");
+  group.add("--recompute-interval", c.recompute_interval, "N",
+            "with always: N layers again at a time, and only the inputs of\n"
+            "these runs are kept; 0: all layers of a stage at once");
 }
 
 void add_device_options(CLI::App& app, TrainConfig& c) {
@@ -220,6 +240,13 @@ void check_given(const CommandLine& line, const GivenOptions& given) {
 
 // Defaults that depend on other options.
 void resolve(TrainConfig& config, const GivenOptions& given) {
+  if (names_a_file(config.schedule)) {
+    take_sizes_of_file(config, {.stages = given.stages->count() > 0,
+                                .micro_batches = given.micro_batches->count() > 0,
+                                .chunks = given.chunks->count() > 0});
+  } else if (given.chunks->count() == 0) {
+    config.chunks = config.stages == 0 ? 1 : default_chunks(config.schedule);
+  }
   if (given.steps->count() == 0 && given.epochs->count() == 0) config.steps = kDefaultSteps;
   if (given.learning_rate->count() == 0) {
     config.learning_rate = config.optimizer == "adam" ? kAdamLearningRate : kSgdLearningRate;
@@ -278,7 +305,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   train.set_help_flag("-h,--help", "this help");
   train.footer(kTrainFooter);
   add_data_options(train, line.train);
-  add_pipeline_options(train, line.train);
+  add_pipeline_options(train, line.train, given);
   add_device_options(train, line.train);
   add_training_options(train, line.train, given);
   add_file_options(train, line.train);

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "pipeline/schedule.h"
+#include "pipeline/check.h"
+#include "pipeline/schedule_text.h"
 #include "trainer/devices.h"
 #include "trainer/suggest.h"
 
@@ -64,13 +65,29 @@ void check_partition(const TrainConfig& config) {
     throw UsageError(kTrain, "--partition with one number between commas, like 3,10",
                      fmt::format("'{}'", text));
   }
-  if (commas + 2 != config.stages) {
-    throw UsageError(kTrain,
-                     fmt::format("one cut fewer than --stages {}",
-                                 config.stages == 0 ? "(0: the plain loop has none)"
-                                                    : fmt::format("{}", config.stages)),
-                     fmt::format("--partition {}, which makes {} stages", text, commas + 2));
+  const std::int64_t pieces = static_cast<std::int64_t>(config.stages) * config.chunks;
+  if (commas + 2 == pieces) return;
+  const std::string stages = config.chunks == 1
+                                 ? fmt::format("{}", config.stages)
+                                 : fmt::format("{} times {} chunks", config.stages, config.chunks);
+  throw UsageError(kTrain,
+                   fmt::format("one cut fewer than --stages {}",
+                               config.stages == 0 ? "(0: the plain loop has none)" : stages),
+                   fmt::format("--partition {}, which makes {} stages", text, commas + 2));
+}
+
+void check_recompute(const TrainConfig& config) {
+  check_word("--recompute", config.recompute, {"never", "except_last", "always"});
+  check_range("--recompute-interval", config.recompute_interval, 0, kMany,
+              "0 recomputes all layers of a stage at once");
+  if (config.stages == 0 && config.recompute != "never") {
+    throw UsageError(kTrain, "--recompute with a pipeline only", "--stages 0",
+                     "--stages 1 is a pipeline of one stage");
   }
+  if (config.recompute_interval == 0 || config.recompute == "always") return;
+  throw UsageError(kTrain, "--recompute-interval with --recompute always",
+                   fmt::format("--recompute {}", config.recompute),
+                   "runs of layers share the memory of one, so no micro-batch can keep them all");
 }
 
 void check_optimizer(const TrainConfig& config) {
@@ -107,6 +124,53 @@ void check_files(const TrainConfig& config) {
 
 }  // namespace
 
+int TrainConfig::pieces() const {
+  const int each = chunks > 0 ? chunks : stages == 0 ? 1 : default_chunks(schedule);
+  return ranks() * each;
+}
+
+bool names_a_file(const std::string& schedule) {
+  const std::vector<std::string> names = schedule_names();
+  if (std::find(names.begin(), names.end(), schedule) != names.end()) return false;
+  std::error_code ignored;
+  return schedule.find_first_of("./") != std::string::npos || fs::exists(schedule, ignored);
+}
+
+Schedule schedule_of(const TrainConfig& config) {
+  Schedule schedule =
+      config.stages == 0 ? make_schedule("naive", 1, config.micro_batches)
+      : names_a_file(config.schedule)
+          ? read_schedule(config.schedule)
+          : make_schedule(config.schedule, config.stages, config.micro_batches, config.chunks);
+  if (config.recompute == "never") return schedule;
+  return with_recompute(schedule,
+                        config.recompute == "always" ? Recompute::kAlways : Recompute::kExceptLast);
+}
+
+void take_sizes_of_file(TrainConfig& config, const GivenSizes& given) {
+  const Schedule table = read_schedule(config.schedule);
+  check(table);
+  const auto take = [&](const char* option, int& value, bool is_given, int of_file) {
+    if (is_given && value != of_file) {
+      throw UsageError(kTrain, fmt::format("{} {}, as in {}", option, of_file, config.schedule),
+                       fmt::format("{}", value), "leave it out: the table says it");
+    }
+    value = of_file;
+  };
+  const auto ranks = static_cast<int>(table.ranks.size());
+  take("--stages", config.stages, given.stages, ranks);
+  take("--micro-batches", config.micro_batches, given.micro_batches, table.micro_batches);
+  if (!is_training(table)) {
+    throw UsageError(kTrain, "a table with backwards", fmt::format("{}, F only", config.schedule));
+  }
+  if (table.stages % ranks != 0) {
+    throw UsageError(
+        kTrain, "a table with as many stages on each rank",
+        fmt::format("{} with {} stages on {} ranks", config.schedule, table.stages, ranks));
+  }
+  take("--chunks", config.chunks, given.chunks, table.stages / ranks);
+}
+
 int TrainConfig::threads_per_stage() const {
   if (threads > 0) return threads;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks());
@@ -125,7 +189,9 @@ void validate(const TrainConfig& config) {
   check_range("--max-test-samples", config.max_test_samples, 0, kForever, "0 takes all");
 
   check_range("--stages", config.stages, 0, kMany, "0 is the plain loop without a pipeline");
-  check_word("--schedule", config.schedule, schedule_names());
+  if (!names_a_file(config.schedule)) check_word("--schedule", config.schedule, schedule_names());
+  check_range("--chunks", config.chunks, 1, kMany);
+  check_recompute(config);
   check_range("--micro-batch-size", config.micro_batch_size, 1, kMany);
   check_range("--micro-batches", config.micro_batches, 1, kMany);
   check_partition(config);

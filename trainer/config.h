@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "pipeline/schedule.h"
+
 namespace stagecoach {
 
 struct TrainConfig {
@@ -12,8 +14,11 @@ struct TrainConfig {
   std::string data = "auto";  // auto, cifar10, synthetic
   std::filesystem::path data_dir;
   std::int64_t image_size = 224;
-  int stages = 2;  // K; 0: the plain loop without a pipeline
-  std::string schedule = "1f1b";
+  int stages = 2;                   // K, ranks; 0: the plain loop without a pipeline
+  std::string schedule = "1f1b";    // a name, or a file
+  int chunks = 0;                   // stages on each rank; 0: as many as the schedule has by itself
+  std::string recompute = "never";  // never, except_last, always
+  int recompute_interval = 0;       // layers recomputed at once; 0: all of a stage
   std::int64_t micro_batch_size = 8;
   int micro_batches = 8;
   std::string partition = "time";  // time, uniform, parameters, or cuts "3,10"
@@ -38,10 +43,23 @@ struct TrainConfig {
   bool quiet = false;
 
   int ranks() const { return stages == 0 ? 1 : stages; }
+  int pieces() const;  // stages of all ranks
   std::int64_t batch() const { return micro_batch_size * micro_batches; }
   // The number of compute threads of each stage.
   int threads_per_stage() const;
 };
+
+// Whether --schedule names a file: it is no name of a schedule, and exists or looks like a path.
+bool names_a_file(const std::string& schedule);
+// The table of the run, with its recomputation: from its file, or made. Throws Error for a file
+// that is no table, UsageError for a schedule that cannot have these sizes.
+Schedule schedule_of(const TrainConfig& config);
+// What a table read from a file says of the configuration: K, M and the number of chunks. `given`
+// ones that differ are a UsageError.
+struct GivenSizes {
+  bool stages = false, micro_batches = false, chunks = false;
+};
+void take_sizes_of_file(TrainConfig& config, const GivenSizes& given);
 
 // Whether --partition says where to cut, instead of how to find out.
 bool has_cuts(const TrainConfig& config);

@@ -46,6 +46,11 @@ Tensor on_host(const Stage& stage, const Tensor& tensor, std::deque<OwnedTensor>
   return copies.emplace_back(to_host(stage.context().stream(), tensor)).tensor;
 }
 
+TrainConfig without_recompute(TrainConfig config) {
+  config.recompute = "never";
+  return config;
+}
+
 std::string cuts_of(const Partition& partition) {
   if (partition.stages() == 1) return "one stage";
   return fmt::format("cut at layer{} {}", partition.stages() == 2 ? "" : "s",
@@ -67,8 +72,8 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
 
   PipelineOptions options;
   options.partition = partition_;
-  options.schedule =
-      make_schedule(config.schedule, std::max(1, config.stages), config.micro_batches);
+  options.schedule = schedule_of(config);
+  options.recompute_interval = config.recompute_interval;
   options.target = devices_.target;
   options.devices = devices_.devices;
   options.eager = config.eager;
@@ -78,6 +83,12 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
   if (config.stages == 0) {
     loop_ = std::make_unique<PlainLoop>(network, plans, options);
   } else {
+    if (config.recompute != "never") {
+      PipelineOptions keeping = options;
+      keeping.schedule = schedule_of(without_recompute(config));
+      keeping.recompute_interval = 0;
+      planned_without_recompute_ = planned_bytes(plans, keeping);
+    }
     auto pipeline = std::make_unique<Pipeline>(network, plans, options);
     pipeline_ = pipeline.get();
     loop_ = std::move(pipeline);
@@ -124,7 +135,7 @@ void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
 
 Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
                                    const std::function<void(const std::string&)>& note) {
-  const int stages = std::max(1, config_.stages);
+  const int stages = config_.pieces();
   const LayerCosts ones(plans.size(), 1.0);
   Partition partition = partition_by_cost(ones, stages);  // throws for too many stages
   LayerCosts costs = ones;

@@ -54,6 +54,10 @@ class Engine {
   const Pipeline* pipeline() const { return pipeline_; }  // null for the plain loop
   const Partition& partition() const { return partition_; }
   const DeviceChoice& devices() const { return devices_; }
+  // Of every stage, if it did not recompute; empty where it does not.
+  const std::vector<std::int64_t>& planned_without_recompute() const {
+    return planned_without_recompute_;
+  }
   const std::string& partition_text() const { return partition_text_; }  // how and where it is cut
 
  private:
@@ -74,6 +78,7 @@ class Engine {
   Partition partition_;
   std::string partition_text_;
   Optimizer optimizer_;
+  std::vector<std::int64_t> planned_without_recompute_;
   std::unique_ptr<TrainingLoop> loop_;
   Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one
   std::int64_t steps_ = 0;

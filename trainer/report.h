@@ -45,7 +45,12 @@ struct RunReport {
   std::string precision = "fp32";
   std::string launch;  // on a GPU: "graph" or "eager"
   std::string data;    // "CIFAR-10 from DIR", "synthetic"
-  int stages = 0, micro_batches = 0, threads = 1;
+  int stages = 0;      // K, ranks; 0: the plain loop
+  int chunks = 1;      // stages on each rank
+  int micro_batches = 0, threads = 1;
+  std::string recompute = "never";
+  int recompute_interval = 0;
+  std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
   std::int64_t micro_batch_size = 0, steps = 0, image_size = 0;
   std::uint64_t seed = 0;
   double images_per_second = 0, step_seconds_median = 0, total_seconds = 0;

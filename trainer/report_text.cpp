@@ -59,7 +59,9 @@ std::string header(const RunReport& r) {
     text += fmt::format("plain loop without a pipeline, {}, {}\n", batches,
                         r.launch.empty() ? plural(r.threads, "thread") : threads);
   } else {
-    text += fmt::format("{}, K = {}, {}, {}\n", r.schedule, r.stages, batches, threads);
+    const std::string chunks = r.chunks > 1 ? fmt::format(", V = {}", r.chunks) : "";
+    text += fmt::format("{}, K = {}{}, {}, {}\n", cut(r.schedule, 24), r.stages, chunks, batches,
+                        threads);
   }
   return text;
 }
@@ -82,33 +84,49 @@ std::string short_name(const std::string& name) {
   return blank == 0 ? name.substr(1) : name.substr(0, blank);
 }
 
-std::string layers_of(const StageReport& stage) {
+std::string layers_of(const StageReport& stage, std::size_t width) {
   const std::string first = short_name(stage.first_name), last = short_name(stage.last_name);
-  return cut(stage.first_layer == stage.last_layer ? first : first + " - " + last, 27);
+  return cut(stage.first_layer == stage.last_layer ? first : first + " - " + last, width);
 }
 
+// A column R where F ran again, and the rank after the stage where ranks have several.
 std::string stage_table(const RunReport& r) {
   constexpr const char* kRow = "{:>5}  {:<27}{:>11}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}{:>8}\n";
+  constexpr const char* kRowWithR = "{:>5}  {:<19}{:>11}{:>8}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}{:>8}\n";
+  const bool again = r.recompute != "never", several = r.chunks > 1;
   std::string text =
       "\nMilliseconds per step: F forward, B gradient of the input, W gradient of the weights\n";
+  if (again) text += "R: forward again, before B\n";
+  if (several) text += "stage@rank; wait is that of the rank, for each of its stages\n";
   if (r.stages > 0) text += fmt::format("Stages split by: {}\n", cut(r.partition, kColumns - 20));
-  text += fmt::format(kRow, "stage", "layers", "parameters", "F", "B", "W", "wait", "comm", "busy",
-                      "work");
+  const char* stage_title = several ? "s@r" : "stage";
+  text += again ? fmt::format(kRowWithR, stage_title, "layers", "parameters", "F", "R", "B", "W",
+                              "wait", "comm", "busy", "work")
+                : fmt::format(kRow, stage_title, "layers", "parameters", "F", "B", "W", "wait",
+                              "comm", "busy", "work");
   double work = 0, optimizer = 0;
   std::int64_t parameters = 0;
   for (const StageReport& stage : r.stage) work += stage.busy_seconds();
   for (std::size_t i = 0; i < r.stage.size(); ++i) {
     const StageReport& s = r.stage[i];
-    text += fmt::format(kRow, i, layers_of(s), grouped(s.parameters),
-                        milliseconds(s.forward_seconds), milliseconds(s.backward_input_seconds),
-                        milliseconds(s.backward_weight_seconds), milliseconds(s.wait_seconds),
-                        milliseconds(s.communication_seconds), milliseconds(s.busy_seconds()),
-                        work > 0 ? percent(s.busy_seconds() / work) : "-");
+    const std::string name = several ? fmt::format("{}@{}", i, s.rank) : fmt::format("{}", i);
+    const std::string forward = milliseconds(s.forward_seconds),
+                      backward = milliseconds(s.backward_input_seconds),
+                      weight = milliseconds(s.backward_weight_seconds),
+                      wait = milliseconds(s.wait_seconds),
+                      comm = milliseconds(s.communication_seconds),
+                      busy = milliseconds(s.busy_seconds()),
+                      share = work > 0 ? percent(s.busy_seconds() / work) : "-";
+    text += again ? fmt::format(kRowWithR, name, layers_of(s, 19), grouped(s.parameters), forward,
+                                milliseconds(s.recompute_seconds), backward, weight, wait, comm,
+                                busy, share)
+                  : fmt::format(kRow, name, layers_of(s, 27), grouped(s.parameters), forward,
+                                backward, weight, wait, comm, busy, share);
     optimizer = std::max(optimizer, s.optimizer_seconds);
     parameters += s.parameters;
   }
-  text += fmt::format("{} parameters; busy = F + B + W; after them the optimizer: {} ms\n",
-                      grouped(parameters), milliseconds(optimizer));
+  text += fmt::format("{} parameters; busy = F + B + W{}; after them the optimizer: {} ms\n",
+                      grouped(parameters), again ? " + R" : "", milliseconds(optimizer));
   return text;
 }
 
@@ -162,6 +180,27 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
   return text;
 }
 
+// What running F again cost, and what it saved.
+std::string recompute_line(const RunReport& r) {
+  double work = 0, again = 0;
+  std::int64_t planned = 0, without = 0;
+  for (const StageReport& stage : r.stage) {
+    work += stage.busy_seconds();
+    again += stage.recompute_seconds;
+  }
+  for (const MemoryReport& memory : r.memory) planned += memory.planned_bytes;
+  for (const std::int64_t bytes : r.planned_without_recompute) without += bytes;
+  const std::string interval =
+      r.recompute_interval > 0
+          ? fmt::format(" ({} at a time)", plural(r.recompute_interval, "layer"))
+          : "";
+  return fmt::format(
+      "recompute {}{}: {} ms a step, {} of the work\n"
+      "memory of all stages with it {}, without it {}\n",
+      r.recompute, interval, milliseconds(again), percent(work > 0 ? again / work : 0),
+      mebibytes(planned), mebibytes(without));
+}
+
 std::string memory_block(const RunReport& r) {
   std::string text = "\n";
   for (std::size_t i = 0; i < r.memory.size(); ++i) {
@@ -170,6 +209,7 @@ std::string memory_block(const RunReport& r) {
                         mebibytes(m.planned_bytes), mebibytes(m.peak_bytes),
                         m.planned_bytes == m.peak_bytes ? ": equal" : "");
   }
+  if (!r.planned_without_recompute.empty()) text += recompute_line(r);
   text += fmt::format("batches of the loader {}, peak of the whole process {}\n",
                       mebibytes(r.loader_bytes), mebibytes(r.process_peak_bytes));
   text += r.data_waits == 0

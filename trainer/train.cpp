@@ -19,13 +19,15 @@ namespace {
 
 // Before long work, of which a download is the longest: what is asked for must be possible.
 void check_request(const TrainConfig& config, const Network& network) {
-  if (config.stages > network.size()) {
-    throw UsageError(
-        "stagecoach train",
-        fmt::format("--stages of at most {}, the layers of {}", network.size(), network.name()),
-        fmt::format("{}", config.stages), "every stage needs a layer");
+  if (config.pieces() > network.size()) {
+    const std::string chunks = config.chunks > 1 ? fmt::format(" times {}", config.chunks) : "";
+    throw UsageError("stagecoach train",
+                     fmt::format("--stages{} of at most {}, the layers of {}", chunks,
+                                 network.size(), network.name()),
+                     fmt::format("{}", config.stages), "every stage needs a layer");
   }
-  if (has_cuts(config)) partition_from_text(config.partition, network.size(), config.ranks());
+  check(schedule_of(config));
+  if (has_cuts(config)) partition_from_text(config.partition, network.size(), config.pieces());
   for (const auto* file :
        {&config.save, &config.metrics, &config.report, &config.trace, &config.svg}) {
     if (!file->empty()) check_writable("stagecoach train", *file);
@@ -168,6 +170,10 @@ class Training {
     report_.partition = engine_.partition_text();
     report_.data = data_text(data_.train);
     report_.stages = config_.stages;
+    report_.chunks = config_.chunks;
+    report_.recompute = config_.recompute;
+    report_.recompute_interval = config_.recompute_interval;
+    report_.planned_without_recompute = engine_.planned_without_recompute();
     report_.micro_batches = config_.micro_batches;
     report_.micro_batch_size = config_.micro_batch_size;
     report_.threads = devices_.target.threads;

@@ -31,4 +31,8 @@ Schedule make_schedule(std::string_view name, int ranks, int micro_batches, int 
                    fmt::format("'{}'", name));
 }
 
+int default_chunks(std::string_view name) {
+  return name == "interleaved" || name == "zb-v" || name == "dualpipe-v" ? 2 : 1;
+}
+
 }  // namespace stagecoach

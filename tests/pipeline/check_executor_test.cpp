@@ -1,5 +1,5 @@
-// check against the machine itself: on random tables, legal and damaged, check says yes exactly when
-// the executor, which is not told what check thinks, finishes with the right bits.
+// check against the machine itself: on random tables, legal and damaged, check says yes exactly
+// when the executor, which is not told what check thinks, finishes with the right bits.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -98,7 +98,9 @@ Bits right_bits(int micro_batches) {
 class Machine {
  public:
   Machine(const Schedule& schedule, const BufferCounts& buffers)
-      : schedule_(with_optimizer_steps(with_communication(schedule))), buffers_(buffers), plans_(network_.plan(tiny_input(kRows), 1)) {
+      : schedule_(with_optimizer_steps(with_communication(schedule))),
+        buffers_(buffers),
+        plans_(network_.plan(tiny_input(kRows), 1)) {
     const std::vector<int> rank_of = ranks_of_stages(schedule);
     for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
       contexts_.push_back(std::make_unique<Context>(1));

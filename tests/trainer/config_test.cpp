@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include "core/error.h"
@@ -54,6 +56,65 @@ std::string printed(const std::vector<const char*>& arguments) {
   return text;
 }
 
+TEST(CommandLine, ChunksAreTheSchedulesOwnUnlessGiven) {
+  EXPECT_EQ(train({"--schedule", "interleaved"}).chunks, 2);
+  EXPECT_EQ(train({"--schedule", "interleaved", "--chunks", "3"}).chunks, 3);
+  EXPECT_EQ(train({"--schedule", "zb-v"}).chunks, 2);
+  EXPECT_EQ(train({"--schedule", "zb-h1"}).chunks, 1);
+  EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "3"}).pieces(), 6);
+  EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "0"}).pieces(), 1);
+  expect_has(train_error({"--chunks", "0"}), "--chunks of at least 1");
+  expect_has(train_error({"--schedule", "zb-v", "--partition", "3,10"}),
+             "one cut fewer than --stages 2 times 2 chunks, got --partition 3,10, which makes 3");
+}
+
+TEST(CommandLine, Recomputation) {
+  EXPECT_EQ(train({"--recompute", "except_last"}).recompute, "except_last");
+  EXPECT_EQ(train({"--recompute", "always", "--recompute-interval", "2"}).recompute_interval, 2);
+  expect_has(train_error({"--recompute", "sometimes"}), "never, except_last or always");
+  expect_has(train_error({"--recompute", "except_last", "--recompute-interval", "2"}),
+             "--recompute-interval with --recompute always");
+  expect_has(train_error({"--recompute", "always", "--stages", "0"}), "with a pipeline only");
+}
+
+// A table in a file says how many ranks, chunks and micro-batches there are.
+class TableFile : public ::testing::Test {
+ protected:
+  std::string write(const std::string& text) {
+    const auto file =
+        std::filesystem::path(::testing::TempDir()) /
+        (std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + ".txt");
+    std::ofstream(file) << text;
+    return file.string();
+  }
+};
+
+TEST_F(TableFile, SaysTheSizes) {
+  const std::string file =
+      write("0F0 3F0 0F1 3F1 3BW0 0BW0 3BW1 0BW1\n1F0 2F0 1F1 2F1 2BW0 1BW0 2BW1 1BW1\n");
+  const TrainConfig config = train({"--schedule", file.c_str()});
+  EXPECT_EQ(config.stages, 2);
+  EXPECT_EQ(config.chunks, 2);
+  EXPECT_EQ(config.micro_batches, 2);
+  EXPECT_EQ(schedule_of(config).stages, 4);
+  expect_has(train_error({"--schedule", file.c_str(), "--stages", "4"}), "--stages 2, as in ");
+  expect_has(train_error({"--schedule", file.c_str(), "--micro-batches", "8"}),
+             "--micro-batches 2, as in ");
+  expect_has(train_error({"--schedule", file.c_str(), "--chunks", "1"}), "--chunks 2, as in ");
+}
+
+TEST_F(TableFile, MustTrainOnEvenRanks) {
+  expect_has(train_error({"--schedule", write("0F0\n1F0\n").c_str()}), "a table with backwards");
+  expect_has(train_error({"--schedule", write("0F0 1F0 1BW0 0BW0\n2F0 2BW0\n").c_str()}),
+             "as many stages on each rank");
+  try {
+    train({"--schedule", write("0F0 0BW0\n1F0 1BW1\n").c_str()});
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    expect_has(error.message(), "line 2, rank 1, position 1: 1BW1");
+  }
+}
+
 TEST(CommandLine, DefaultsAreTheReferenceJob) {
   const TrainConfig config = train({});
   EXPECT_EQ(config.model, "alexnet");
@@ -61,6 +122,8 @@ TEST(CommandLine, DefaultsAreTheReferenceJob) {
   EXPECT_EQ(config.image_size, 224);
   EXPECT_EQ(config.stages, 2);
   EXPECT_EQ(config.schedule, "1f1b");
+  EXPECT_EQ(config.chunks, 1);
+  EXPECT_EQ(config.recompute, "never");
   EXPECT_EQ(config.batch(), 64);
   EXPECT_EQ(config.partition, "time");
   EXPECT_EQ(config.steps, 20);
@@ -213,7 +276,8 @@ TEST(CommandLine, TrainHelpTeaches) {
   const std::string help = printed({"train", "--help"});
   for (const char* part :
        {"Pipeline:", "Training:", "-p,--stages", "--pipeline-parallel-size", "[224]", "[1138]",
-        "sgd: 0.01, adam: 0.0001", "naive, gpipe or 1f1b", "Examples:", "(K-1)/(M+K-1)"}) {
+        "sgd: 0.01, adam: 0.0001", "naive, gpipe, 1f1b, interleaved, zb-h1, zb-v or dualpipe-v",
+        "Examples:", "(K-1)/(M+K-1)"}) {
     expect_has(help, part);
   }
   std::size_t begin = 0;
@@ -297,7 +361,8 @@ TEST(CommandLine, StepsOrEpochs) {
 
 TEST(CommandLine, Words) {
   expect_has(train_error({"--schedule", "1fb1"}), "did you mean '1f1b'?");
-  expect_has(train_error({"--schedule", "zb"}), "naive, gpipe or 1f1b");
+  expect_has(train_error({"--schedule", "zb"}),
+             "naive, gpipe, 1f1b, interleaved, zb-h1, zb-v or dualpipe-v");
   expect_has(train_error({"--model", "resnet"}), "alexnet");
   expect_has(train_error({"--optimizer", "adamw"}), "did you mean 'adam'?");
   expect_has(train_error({"--data", "imagenet"}), "auto, cifar10 or synthetic");

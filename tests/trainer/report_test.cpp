@@ -112,6 +112,41 @@ TEST(ReportText, BubblePartsOfOtherRuns) {
   expect_lacks(to_text(idle), "inf");
 }
 
+TEST(ReportText, SeveralStagesOnARank) {
+  RunReport r = example();
+  r.schedule = "zb-v";
+  r.chunks = 2;
+  r.stages = 1;
+  r.stage[1].rank = 0;
+  r.bubble->formula.reset();
+  r.bubble->joint_makespan_seconds = 0.1;
+  const std::string text = to_text(r);
+  expect_narrow(text);
+  expect_has(text, "zb-v, K = 1, V = 2, M = 8, B = 4: 32 images a step");
+  expect_has(text, "  0@0  features.0 - features.5");
+  expect_has(text, "  1@0  features.6 - classifier.6");
+  expect_lacks(text, "formula");
+  expect_has(text,
+             "with W at once after its B the makespan would be 100.0 ms; W fills 25.0 % of it");
+}
+
+TEST(ReportText, WhatRecomputingCosts) {
+  RunReport r = example();
+  r.recompute = "always";
+  r.recompute_interval = 3;
+  r.stage[0].recompute_seconds = 0.010;
+  r.stage[1].recompute_seconds = 0.015;
+  r.planned_without_recompute = {500 << 20, 300 << 20};
+  const std::string text = to_text(r);
+  expect_narrow(text);
+  expect_has(text,
+             "    0  ...0 - features.5       330,816    10.0    10.0    18.0    12.0    35.0");
+  expect_has(text,
+             "recompute always (3 layers at a time): 25.0 ms a step, 20.0 % of the work\n"
+             "memory of all stages with it 400.0 MiB, without it 800.0 MiB\n");
+  expect_has(text, "busy = F + B + W + R");
+}
+
 TEST(ReportText, MemoryAndData) {
   RunReport r = example();
   std::string text = to_text(r);
@@ -134,6 +169,8 @@ TEST(ReportText, AccuracyWhenAsked) {
 TEST(ReportText, ThePlainLoopHasNoBubble) {
   RunReport r = example();
   r.stages = 0;
+  r.bubble->formula.reset();
+  EXPECT_TRUE(to_json(r)["bubble"]["formula"].is_null());
   r.bubble.reset();
   r.stage.resize(1);
   r.memory.resize(1);
@@ -184,6 +221,12 @@ TEST(ReportJson, HasTheDocumentedKeys) {
   ASSERT_EQ(json["memory"].size(), 2u);
   EXPECT_EQ(json["memory"][1]["planned_bytes"], 300 << 20);
   EXPECT_EQ(json["memory"][1]["peak_bytes"], 290 << 20);
+  EXPECT_EQ(json["stages"][1]["rank"], 1);
+  EXPECT_EQ(json["stages"][1]["recompute_seconds"], 0);
+  EXPECT_TRUE(json["bubble"]["joint_makespan_seconds"].is_null());
+  EXPECT_EQ(json["recompute"], "never");
+  EXPECT_EQ(json["chunks"], 1);
+  EXPECT_TRUE(json["planned_bytes_without_recompute"].empty());
   EXPECT_EQ(json["pipeline_stages"], 2);
   EXPECT_EQ(json["seed"], 1138);
 }
@@ -192,6 +235,8 @@ TEST(ReportJson, NullWhereThereIsNothing) {
   RunReport r = example();
   r.accuracy = 0.5;
   EXPECT_EQ(to_json(r)["accuracy"], 0.5);
+  r.bubble->formula.reset();
+  EXPECT_TRUE(to_json(r)["bubble"]["formula"].is_null());
   r.bubble.reset();
   r.loss_last = std::nan("");
   const auto parsed = nlohmann::json::parse(to_json(r).dump());
