@@ -50,10 +50,15 @@ struct Simulation {
 Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
                     const BufferCounts& buffers, bool keep_actions = true);
 
-// The bubble fraction by formula for stages that are all equal, communication free and F + B + W
-// shared evenly, where there is one: GPipe and 1F1B (K - 1) / (M + K - 1), naive 1 - 1 / K,
-// interleaved (K - 1) / (V M + K - 1) (Narayanan et al. 2021), ZB-H1 (K - 1) / (3 M + K - 1) (Qi et
-// al. 2023); for others, ZB-V among them, -1.
+// The bubble fraction by formula, where there is one, for stages that are all equal and
+// communication free; idle time over makespan, and K ranks. -1 where there is none.
+//   naive                 1 - 1 / K
+//   gpipe, 1f1b           (K - 1) / (M + K - 1)
+//   interleaved, M >= K   (K - 1) / (V M + K - 1)   V stages on each rank (Narayanan et al. 2021)
+// and, when F, B and W take the same time:
+//   zb-h1, M >= K         (K - 1) / (3 M + K - 1)   (Qi et al. 2023)
+//   zb-v, M >= 2 K - 1    (K - 1) / (6 M + K - 1)   none of it between a rank's first and last
+//   dualpipe-v            (K - 1) / (6 M + K - 1)   action in zb-v; F and BW never overlap
 double textbook_bubble(const Schedule& schedule);
 // That formula in words: "(K-1)/(M+K-1)"; empty where there is none.
 const char* textbook_formula(const Schedule& schedule);
