@@ -8,9 +8,6 @@
 namespace stagecoach {
 namespace {
 
-// In units of one F of one stage, which B and W take too: idle / (busy + idle).
-double fraction(double idle, double busy) { return idle / (busy + idle); }
-
 struct Formula {
   const char* schedule;
   const char* text;
@@ -19,29 +16,30 @@ struct Formula {
   double (*fewest)(double ranks);
 };
 
-double always(double) { return 1; }
-double one_per_rank(double k) { return k; }
-double round_trip(double k) { return 2 * k - 1; }
-
-double flush(double k, double, double m) { return fraction(k - 1, m); }
-double v_shaped(double k, double, double m) { return fraction(k - 1, 6 * m); }
+// Idle time / (busy + idle time).
+constexpr auto kFlush = [](double k, double, double m) { return (k - 1) / (m + k - 1); };
+constexpr auto kVShape = [](double k, double, double m) { return (k - 1) / (6 * m + k - 1); };
+constexpr auto kAnyNumber = [](double) { return 1.0; };
+constexpr auto kOneForEachRank = [](double k) { return k; };
+constexpr auto kRoundTrip = [](double k) { return 2 * k - 1; };
 
 constexpr Formula kFormulas[] = {
-    {"naive", "1 - 1/K", [](double k, double, double) { return 1 - 1 / k; }, always},
-    {"gpipe", "(K-1)/(M+K-1)", flush, always},
-    {"1f1b", "(K-1)/(M+K-1)", flush, always},
-    {"forward-only", "(K-1)/(M+K-1)", flush, always},
+    {"naive", "1 - 1/K", [](double k, double, double) { return 1 - 1 / k; }, kAnyNumber},
+    {"gpipe", "(K-1)/(M+K-1)", kFlush, kAnyNumber},
+    {"1f1b", "(K-1)/(M+K-1)", kFlush, kAnyNumber},
+    {"forward-only", "(K-1)/(M+K-1)", kFlush, kAnyNumber},
     {"interleaved", "(K-1)/(VM+K-1)",
-     [](double k, double v, double m) { return fraction(k - 1, v * m); }, one_per_rank},
-    {"zb-h1", "(K-1)/(3M+K-1)", [](double k, double, double m) { return fraction(k - 1, 3 * m); },
-     one_per_rank},
-    {"zb-v", "(K-1)/(6M+K-1)", v_shaped, round_trip},
-    {"dualpipe-v", "(K-1)/(6M+K-1)", v_shaped, round_trip},
+     [](double k, double v, double m) { return (k - 1) / (v * m + k - 1); }, kOneForEachRank},
+    {"zb-h1", "(K-1)/(3M+K-1)",
+     [](double k, double, double m) { return (k - 1) / (3 * m + k - 1); }, kOneForEachRank},
+    {"zb-v", "(K-1)/(6M+K-1)", kVShape, kRoundTrip},
+    {"dualpipe-v", "(K-1)/(6M+K-1)", kVShape, kRoundTrip},
 };
 
 const Formula* formula_of(const Schedule& schedule) {
-  const auto found = std::ranges::find(kFormulas, std::string_view(schedule.name),
-                                       [](const Formula& f) { return std::string_view(f.schedule); });
+  const auto found =
+      std::ranges::find(kFormulas, std::string_view(schedule.name),
+                        [](const Formula& f) { return std::string_view(f.schedule); });
   if (found == std::end(kFormulas)) return nullptr;
   const auto ranks = static_cast<double>(schedule.ranks.size());
   return schedule.micro_batches < found->fewest(ranks) ? nullptr : &*found;

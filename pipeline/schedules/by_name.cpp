@@ -45,10 +45,10 @@ void check_chunks(const NamedGenerator& generator, int chunks) {
     throw UsageError(operation, "at least 1 stage on each rank", std::to_string(chunks));
   }
   if (!generator.any_chunks && chunks != 0 && chunks != generator.chunks) {
-    throw UsageError(operation,
-                     fmt::format("{} stage{} on each rank", generator.chunks,
-                                 generator.chunks == 1 ? "" : "s"),
-                     std::to_string(chunks), "interleaved has any number of them");
+    throw UsageError(
+        operation,
+        fmt::format("{} stage{} on each rank", generator.chunks, generator.chunks == 1 ? "" : "s"),
+        std::to_string(chunks), "interleaved has any number of them");
   }
 }
 

@@ -5,13 +5,15 @@
 
 namespace stagecoach {
 
-// DualPipe (DeepSeek-AI 2024, arXiv:2412.19437) cut in half: two stages on each rank, down the ranks
-// and up again, instead of two copies of the network in opposite directions
+// DualPipe (DeepSeek-AI 2024, arXiv:2412.19437) cut in half: two stages on each rank, down the
+// ranks and up again, instead of two copies of the network in opposite directions
 // (github.com/deepseek-ai/DualPipe; the cut is by Sea AI Lab). DualPipe runs F of one micro-batch
 // and BW of another as one, which hides their messages; here they come one after the other. Each
 // rank holds what its two stages save for 2 K + 1 micro-batches together. Two ranks (F, B, W, BW
 // down and f, b, w, bw up), four micro-batches; BW takes two columns, the others one:
 //
+//   rank 0  F0 F1 F2 f0 b0 w0 f1 F3 bw1-- f2 BW0-- bw2-- f3 .  BW1-- bw3-- B2 W2 B3 W3
+//   rank 1  .  F0 f0 F1 f1 F2 bw0-- f2 BW0-- F3 bw1-- f3 BW1-- bw2-- BW2-- b3 B3 w3 W3
 Schedule dualpipe_v_schedule(int ranks, int micro_batches) {
   Schedule schedule = empty_table("dualpipe-v", ranks, micro_batches, 2);
   if (micro_batches / 2 < ranks) {

@@ -28,6 +28,8 @@ std::vector<int> chunks_of_forwards(int ranks, int micro_batches, int chunks) {
 // after this one. With one chunk it is 1F1B. Two ranks with two chunks (F and BW, then f and bw),
 // four micro-batches; F takes a column, BW two:
 //
+//   rank 0  F0 F1 f0 f1 F2 F3 f2 .  bw0-- f3 bw1-- .  BW0-- .  BW1-- bw2-- bw3-- BW2-- BW3--
+//   rank 1  .  F0 F1 f0 f1 F2 bw0-- F3 bw1-- f2 BW0-- f3 BW1-- bw2-- bw3-- BW2-- BW3-- .  .
 Schedule interleaved_schedule(int ranks, int micro_batches, int chunks) {
   Schedule schedule = empty_table("interleaved", ranks, micro_batches, chunks);
   const std::vector<int> order = chunks_of_forwards(ranks, micro_batches, chunks);

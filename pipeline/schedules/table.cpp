@@ -11,8 +11,7 @@ Schedule empty_table(std::string name, int ranks, int micro_batches, int chunks)
   STAGECOACH_CHECK(ranks >= 1, operation, "at least 1 stage", std::to_string(ranks));
   STAGECOACH_CHECK(micro_batches >= 1, operation, "at least 1 micro-batch",
                    std::to_string(micro_batches));
-  STAGECOACH_CHECK(chunks >= 1, operation, "at least 1 chunk on each rank",
-                   std::to_string(chunks));
+  STAGECOACH_CHECK(chunks >= 1, operation, "at least 1 chunk on each rank", std::to_string(chunks));
   Schedule schedule;
   schedule.name = std::move(name);
   schedule.stages = ranks * chunks;

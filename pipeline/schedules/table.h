@@ -14,8 +14,8 @@ Schedule empty_table(std::string name, int ranks, int micro_batches, int chunks 
 
 // Appends to one rank's actions. Every stage has its F, its B and its W in the order of
 // micro-batches, so they need only be counted; BW counts as both. Those of micro-batches from
-// `micro_batches` on are left out: micro-batches depend on none but themselves, so what is left of a
-// table that can run, can.
+// `micro_batches` on are left out: micro-batches depend on none but themselves, so what is left of
+// a table that can run, can.
 class RankWriter {
  public:
   RankWriter(std::vector<Action>& actions, int micro_batches)

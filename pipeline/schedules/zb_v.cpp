@@ -7,8 +7,11 @@ namespace stagecoach {
 // Two stages on each rank, down the ranks and up again, so that the last stage is on the first rank
 // and its B comes early; W fill what waits remain (Qi et al. 2024, arXiv:2405.15362). When F, B and
 // W take the same time, no rank waits from its first action to its last, and each holds what two
-// stages save for K micro-batches: as much as 1F1B's first rank. Two ranks (F, B, W down and f, b, w
-// up), four micro-batches, a column each:
+// stages save for K micro-batches: as much as 1F1B's first rank. Two ranks (F, B, W down and f, b,
+// w up), four micro-batches, a column each:
+//
+//   rank 0  F0 F1 F2 f0 b0 w0 f1 b1 w1 F3 B0 W0 f2 b2 w2 B1 W1 f3 b3 w3 B2 W2 B3 W3 .
+//   rank 1  .  F0 f0 F1 f1 b0 w0 F2 B0 W0 f2 b1 w1 F3 B1 W1 f3 b2 w2 B2 b3 B3 W2 w3 W3
 //
 // Made for at least 2 K - 1 micro-batches; with fewer, those that are not there are left out.
 Schedule zb_v_schedule(int ranks, int micro_batches) {

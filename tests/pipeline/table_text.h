@@ -1,8 +1,8 @@
 // Tables written as text, and errors caught as text, for the tests of this folder.
 #pragma once
 
-#include <cctype>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -11,27 +11,20 @@
 
 namespace stagecoach {
 
-// "0F0 1RECV_F2", the form of Action::to_string.
+// "0F0 1RECV_F2 1STEP", the form of Action::to_string.
 inline std::vector<Action> actions_of(const std::string& text) {
-  static const ActionKind kinds[] = {
-      ActionKind::kForward,         ActionKind::kBackwardInput,     ActionKind::kBackwardWeight,
-      ActionKind::kSendActivation,  ActionKind::kReceiveActivation, ActionKind::kSendGradient,
-      ActionKind::kReceiveGradient,
-  };
   std::vector<Action> actions;
   std::istringstream words(text);
   for (std::string word; words >> word;) {
     const std::size_t kind_at = word.find_first_not_of("0123456789");
     const std::size_t micro_at = word.find_last_not_of("0123456789") + 1;
     const std::string name = word.substr(kind_at, micro_at - kind_at);
-    bool known = false;
-    for (ActionKind kind : kinds) {
-      if (name_of(kind) != name) continue;
-      actions.push_back(
-          {kind, std::stoi(word.substr(0, kind_at)), std::stoi(word.substr(micro_at))});
-      known = true;
-    }
-    if (!known) throw std::invalid_argument("no action: " + word);
+    int kind = 0;
+    while (kind < kActionKinds && name_of(static_cast<ActionKind>(kind)) != name) ++kind;
+    if (kind == kActionKinds) throw std::invalid_argument("no action: " + word);
+    const std::string micro = word.substr(micro_at);
+    actions.push_back({static_cast<ActionKind>(kind), std::stoi(word.substr(0, kind_at)),
+                       micro.empty() ? -1 : std::stoi(micro)});
   }
   return actions;
 }
@@ -43,10 +36,6 @@ inline Schedule table(int stages, int micro_batches, const std::vector<std::stri
   schedule.micro_batches = micro_batches;
   for (const std::string& rank : ranks) schedule.ranks.push_back(actions_of(rank));
   return schedule;
-}
-
-inline Schedule forward_only_schedule(int stages, int micro_batches) {
-  return forwards_of(gpipe_schedule(stages, micro_batches));
 }
 
 // The message of the error that `run` throws; empty when it throws none.
