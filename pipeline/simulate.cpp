@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <map>
 #include <numeric>
-#include <string_view>
 #include <utility>
 
 #include "core/error.h"
@@ -213,48 +211,6 @@ Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
   result.peak_slots = std::move(slots.peak_slots);
   result.peak_bytes = std::move(slots.peak_bytes);
   return result;
-}
-
-namespace {
-
-struct Formula {
-  const char* schedule;
-  const char* text;
-  double (*bubble)(double ranks, double chunks, double micro_batches);
-};
-
-constexpr Formula kFormulas[] = {
-    {"naive", "1 - 1/K", [](double k, double, double) { return 1 - 1 / k; }},
-    {"gpipe", "(K-1)/(M+K-1)", [](double k, double, double m) { return (k - 1) / (m + k - 1); }},
-    {"1f1b", "(K-1)/(M+K-1)", [](double k, double, double m) { return (k - 1) / (m + k - 1); }},
-    {"forward-only", "(K-1)/(M+K-1)",
-     [](double k, double, double m) { return (k - 1) / (m + k - 1); }},
-    {"interleaved", "(K-1)/(VM+K-1)",
-     [](double k, double v, double m) { return (k - 1) / (v * m + k - 1); }},
-    {"zb-h1", "(K-1)/(3M+K-1)",
-     [](double k, double, double m) { return (k - 1) / (3 * m + k - 1); }},
-};
-
-const Formula* formula_of(const Schedule& schedule) {
-  const auto found =
-      std::ranges::find(kFormulas, std::string_view(schedule.name),
-                        [](const Formula& f) { return std::string_view(f.schedule); });
-  return found == std::end(kFormulas) ? nullptr : &*found;
-}
-
-}  // namespace
-
-double textbook_bubble(const Schedule& schedule) {
-  if (schedule.stages < 1 || schedule.micro_batches < 1 || schedule.ranks.empty()) return 0;
-  const Formula* formula = formula_of(schedule);
-  if (formula == nullptr) return -1;
-  const auto ranks = static_cast<double>(schedule.ranks.size());
-  return formula->bubble(ranks, schedule.stages / ranks, schedule.micro_batches);
-}
-
-const char* textbook_formula(const Schedule& schedule) {
-  const Formula* formula = formula_of(schedule);
-  return formula == nullptr ? "" : formula->text;
 }
 
 double imbalance(const std::vector<double>& busy) {

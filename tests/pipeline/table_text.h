@@ -1,8 +1,8 @@
 // Tables written as text, and errors caught as text, for the tests of this folder.
 #pragma once
 
-#include <cctype>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -19,15 +19,12 @@ inline std::vector<Action> actions_of(const std::string& text) {
     const std::size_t kind_at = word.find_first_not_of("0123456789");
     const std::size_t micro_at = word.find_last_not_of("0123456789") + 1;
     const std::string name = word.substr(kind_at, micro_at - kind_at);
-    bool known = false;
-    for (int i = 0; i < kActionKinds; ++i) {
-      const auto kind = static_cast<ActionKind>(i);
-      if (name_of(kind) != name) continue;
-      const int micro_batch = is_per_stage(kind) ? -1 : std::stoi(word.substr(micro_at));
-      actions.push_back({kind, std::stoi(word.substr(0, kind_at)), micro_batch});
-      known = true;
-    }
-    if (!known) throw std::invalid_argument("no action: " + word);
+    int kind = 0;
+    while (kind < kActionKinds && name_of(static_cast<ActionKind>(kind)) != name) ++kind;
+    if (kind == kActionKinds) throw std::invalid_argument("no action: " + word);
+    const std::string micro = word.substr(micro_at);
+    actions.push_back({static_cast<ActionKind>(kind), std::stoi(word.substr(0, kind_at)),
+                       micro.empty() ? -1 : std::stoi(micro)});
   }
   return actions;
 }
