@@ -52,7 +52,7 @@ TEST_F(Program, HelpTeaches) {
   EXPECT_EQ(train.err, "");
   for (const char* part :
        {"--stages", "--schedule", "--micro-batches", "--partition", "--data", "--save", "--init",
-        "--report", "--trace", "Examples:", "(K-1)/(M+K-1)", "[1138]"}) {
+        "--report", "--trace", "Examples:", "by the schedule's formula", "[1138]"}) {
     expect_has(train.out, part);
   }
 }
