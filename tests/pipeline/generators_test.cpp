@@ -41,21 +41,21 @@ void for_sizes_up_to_16(Test test) {
 }
 
 TEST(Generators, InterleavedTables) {
-  EXPECT_EQ(interleaved_schedule(1, 2, 2).to_text(), "0F0 0F1 1F0 1BW0 1F1 1BW1 0BW0 0BW1\n");
+  EXPECT_EQ(interleaved_schedule(1, 2, 2).to_text(), "0F0 1F0 1BW0 0F1 0BW0 1F1 1BW1 0BW1\n");
   // One group of fewer micro-batches than ranks: each still finds its way.
   EXPECT_EQ(interleaved_schedule(2, 1, 2).to_text(),
             "0F0 2F0 2BW0 0BW0\n"
             "1F0 3F0 3BW0 1BW0\n");
   // Drawn in interleaved.cpp.
   EXPECT_EQ(interleaved_schedule(2, 4, 2).to_text(),
-            "0F0 0F1 2F0 2F1 0F2 0F3 2F2 2BW0 2F3 2BW1 0BW0 0BW1 2BW2 2BW3 0BW2 0BW3\n"
-            "1F0 1F1 3F0 3F1 1F2 3BW0 1F3 3BW1 3F2 1BW0 3F3 1BW1 3BW2 3BW3 1BW2 1BW3\n");
+            "0F0 0F1 2F0 2F1 0F2 2BW0 0F3 2BW1 2F2 0BW0 2F3 0BW1 2BW2 2BW3 0BW2 0BW3\n"
+            "1F0 1F1 3F0 3BW0 3F1 3BW1 1F2 1BW0 1F3 1BW1 3F2 3BW2 3F3 3BW3 1BW2 1BW3\n");
   // Groups of three and two.
   EXPECT_EQ(interleaved_schedule(2, 5, 2).to_text(),
-            "0F0 0F1 0F2 2F0 2F1 2F2 0F3 0F4 2F3 2BW0 2F4 2BW1"
-            " 2BW2 0BW0 0BW1 0BW2 2BW3 2BW4 0BW3 0BW4\n"
-            "1F0 1F1 1F2 3F0 3F1 3F2 1F3 3BW0 1F4 3BW1 3F3 3BW2"
-            " 3F4 1BW0 1BW1 1BW2 3BW3 3BW4 1BW3 1BW4\n");
+            "0F0 0F1 0F2 2F0 2F1 2F2 2BW0 0F3 2BW1 0F4"
+            " 2BW2 2F3 0BW0 2F4 0BW1 0BW2 2BW3 2BW4 0BW3 0BW4\n"
+            "1F0 1F1 1F2 3F0 3BW0 3F1 3BW1 3F2 3BW2 1F3"
+            " 1BW0 1F4 1BW1 3F3 1BW2 3F4 3BW3 3BW4 1BW3 1BW4\n");
 }
 
 TEST(Generators, ZbH1Tables) {
@@ -140,7 +140,7 @@ TEST(Generators, SlotsOfTheVs) {
     const BufferCounts buffers = checked(zb_v);
     const std::vector<int> peak = simulated(zb_v).peak_slots;
     for (int s = 0; s < ranks; ++s) {
-      EXPECT_LE(buffers.slots[s] + buffers.slots[2 * ranks - 1 - s], 2 * ranks)
+      EXPECT_LE(buffers.slots[s] + buffers.slots[2 * ranks - 1 - s], 2 * ranks + 1)
           << name_of_case(zb_v);
       EXPECT_LE(peak[s], std::min(2 * ranks, 2 * micro_batches)) << name_of_case(zb_v);
     }
