@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
+#include <string>
 
 #include "core/error.h"
 #include "pipeline/check.h"
@@ -73,6 +73,9 @@ TEST(Generators, ZbVTables) {
   EXPECT_EQ(zb_v_schedule(2, 1).to_text(),
             "0F0 3F0 3B0 3W0 0B0 0W0\n"
             "1F0 2F0 2B0 2W0 1B0 1W0\n");
+  EXPECT_EQ(zb_v_schedule(2, 2).to_text(),
+            "0F0 0F1 3F0 3B0 3W0 3F1 3B1 3W1 0B0 0W0 0B1 0W1\n"
+            "1F0 2F0 1F1 2F1 2B0 2W0 1B0 2B1 1B1 1W0 2W1 1W1\n");
   // Drawn in zb_v.cpp.
   EXPECT_EQ(zb_v_schedule(2, 4).to_text(),
             "0F0 0F1 0F2 3F0 3B0 3W0 3F1 3B1 3W1 0F3 0B0 0W0"
