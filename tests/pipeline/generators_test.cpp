@@ -237,8 +237,10 @@ TEST(Generators, ZbVHasNoBubbleWithinItsRanks) {
 
 // Table 5 of Qi et al. 2023 (arXiv:2401.10241), whose bubble rate is idle time over time, both in
 // the longest span from a rank's first action to its last, by the times profiled there (in ms, of a
-// whole rank; "Comm" is how long a message takes). Printed with four digits, so half of the last
-// one is the tolerance. 1F1B-I has a layer in each chunk, so as many chunks as a rank has layers.
+// whole rank; `message` is how long one takes). Rates are printed with four digits, so half of the
+// last one is the tolerance. The profiled times and the chunks of 1F1B-I (one for each layer of a
+// rank) were written down from memory, not read; that they give 24 rates to the last digit, each
+// from its own row, is why they are trusted.
 struct Published {
   const char* model;
   int ranks, micro_batches, chunks;
@@ -282,8 +284,8 @@ TEST(Generators, BubbleRatesOfTheZeroBubblePaper) {
         << which;
     EXPECT_NEAR(bubble_rate(zb_h1_schedule(row.ranks, row.micro_batches), row), row.zb_h1, 0.00005)
         << which;
-    // The paper's are lower, by as many messages as there are ranks in every row. It does not say
-    // how it counts them here; ours is 2 (V K - 1) messages: those of the first micro-batch.
+    // Ours has 2 (V K - 1) messages in the span: those of the first micro-batch. The paper's rates
+    // are those of K messages fewer. That was found by trying; why is not known here.
     EXPECT_NEAR(bubble_rate(interleaved, row, row.ranks * row.message), row.interleaved, 0.00005)
         << which;
   }
