@@ -119,7 +119,8 @@ class Reader {
   // The action in `word`, unless its kind is left out.
   std::optional<Action> action_of(std::string_view word) {
     const std::size_t kind_at = std::min(word.find_first_not_of(kDigits), word.size());
-    const std::size_t micro_at = word.find_last_not_of(kDigits) + 1;  // 0 when there are digits only
+    const std::size_t micro_at =
+        word.find_last_not_of(kDigits) + 1;  // 0 when there are digits only
     if (kind_at == 0 || micro_at <= kind_at) {
       fail("an action, a stage, a kind and a micro-batch such as 0F3", word);
     }
@@ -140,8 +141,7 @@ class Reader {
   // Fails where the form has no micro-batch for this kind.
   virtual void check_stage_action(ActionKind, std::string_view) {}
 
-  [[noreturn]] void fail(std::string expected, std::string_view word,
-                         std::string hint = "") const {
+  [[noreturn]] void fail(std::string expected, std::string_view word, std::string hint = "") const {
     throw Error(kRead, std::move(expected),
                 fmt::format("{}, line {}, rank {}, {} {}: {}", file_, line_,
                             schedule_.ranks.size() - 1, unit_, word_, shown(word)),
@@ -177,14 +177,14 @@ class Reader {
     if (pairs <= actions) return;
     const std::string last_stage = first_place(&Action::stage, schedule_.stages - 1);
     const std::string last_micro = first_place(&Action::micro_batch, schedule_.micro_batches - 1);
-    throw Error(kRead,
-                fmt::format("at least {} actions, an F of each of {} micro-batches on each of {} "
-                            "stages",
-                            pairs, schedule_.micro_batches, schedule_.stages),
-                fmt::format("{}, with {}", file_, actions),
-                fmt::format("are its highest numbers right? Stage {} in {}; micro-batch {} in {}",
-                            schedule_.stages - 1, last_stage, schedule_.micro_batches - 1,
-                            last_micro));
+    throw Error(
+        kRead,
+        fmt::format("at least {} actions, an F of each of {} micro-batches on each of {} "
+                    "stages",
+                    pairs, schedule_.micro_batches, schedule_.stages),
+        fmt::format("{}, with {}", file_, actions),
+        fmt::format("are its highest numbers right? Stage {} in {}; micro-batch {} in {}",
+                    schedule_.stages - 1, last_stage, schedule_.micro_batches - 1, last_micro));
   }
 
   std::string first_place(int Action::*number, int value) const {
@@ -318,8 +318,9 @@ class CsvReader : public Reader {
     ++overlaps_;
   }
 
-  // A send right behind an OVERLAP_F_B goes behind the part that makes its message: the runtime that
-  // overlaps both would let it wait for neither part, and with_communication() places it there.
+  // A send right behind an OVERLAP_F_B goes behind the part that makes its message: the runtime
+  // that overlaps both would let it wait for neither part, and with_communication() places it
+  // there.
   void add(const Action& action) {
     std::vector<Action>& all = actions();
     if (is_compute(action.kind)) overlap_begin_ = overlap_end_ = 0;
