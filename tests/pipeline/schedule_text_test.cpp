@@ -194,7 +194,7 @@ TEST(Csv, SendsOfAnOverlapFollowTheirParts) {
           "(0F0;1I0)OVERLAP_F_B,1W0,0SEND_F0,(1F1)OVERLAP_F_B,(1F2;0B2;1F3)OVERLAP_F_B\n",
           "t.csv"),
       table(2, 4,
-            {"0F1 0SEND_F1 1BW0 0RECV_B0 1SEND_B0 0SEND_F2",
+            {"0F1 0SEND_F1 1BW0 1SEND_B0 0RECV_B0 0SEND_F2",
              "0F0 1B0 1W0 0SEND_F0 1F1 1F2 0BW2 1F3"}));
 }
 
