@@ -200,8 +200,11 @@ class TableCheck {
 
   void check_complete() {
     const auto absent = [&](const Action& action) {
-      throw Error("check", fmt::format("{} on rank {}", action.to_string(), rank_of_[action.stage]),
-                  "a table without it");
+      const int rank = rank_of_[action.stage];
+      throw Error("check", fmt::format("{} on rank {}", action.to_string(), rank),
+                  schedule_.lines.empty()
+                      ? "a table without it"
+                      : fmt::format("line {} without it", schedule_.lines.at(rank)));
     };
     for (int stage = 0; stage < schedule_.stages; ++stage) {
       const std::uint16_t wanted = required(stage);
