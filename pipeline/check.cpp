@@ -22,8 +22,9 @@ constexpr std::uint16_t bits_of(ActionKind kind) {
 
 class TableCheck {
  public:
-  explicit TableCheck(const Schedule& schedule)
+  TableCheck(const Schedule& schedule, WeightOrder order)
       : schedule_(schedule),
+        order_(order),
         rank_of_(ranks_of_stages(schedule)),
         trains_(is_training(schedule)),
         communicates_(has_communication(schedule)) {}
@@ -50,6 +51,7 @@ class TableCheck {
  private:
   struct Progress {
     int next_weight = 0;  // the lowest micro-batch allowed for W
+    int weights = 0;      // W so far
     bool recomputes = false, reduced = false, stepped = false;
   };
   // Micro-batches in the order of their messages between a stage and the one after it.
@@ -149,8 +151,9 @@ class TableCheck {
       fail(fmt::format("R before B of micro-batch {}", action.micro_batch), rank, at, " after it");
     }
     if (action.kind != kBackwardWeight && action.kind != kBackward) return;
+    ++progress_[action.stage].weights;
     int& next = progress_[action.stage].next_weight;
-    if (action.micro_batch < next) {
+    if (order_ == WeightOrder::kMicroBatches && action.micro_batch < next) {
       fail(fmt::format("W of stage {} in the order of micro-batches", action.stage), rank, at,
            fmt::format(" after {}", Action{kBackwardWeight, action.stage, next - 1}.to_string()));
     }
@@ -177,7 +180,7 @@ class TableCheck {
       fail(fmt::format("no micro-batch of {}", name_of(action.kind)), rank, at);
     }
     Progress& stage = progress_[action.stage];
-    if (stage.next_weight < schedule_.micro_batches) {
+    if (stage.weights < schedule_.micro_batches) {
       const Action last{kBackwardWeight, action.stage, schedule_.micro_batches - 1};
       fail(fmt::format("{} before {}", last.to_string(), action.to_string()), rank, at);
     }
@@ -245,6 +248,7 @@ class TableCheck {
   }
 
   const Schedule& schedule_;
+  const WeightOrder order_;
   std::vector<int> rank_of_;
   bool trains_, communicates_;
   std::vector<std::uint16_t> seen_;  // by stage and micro-batch: bits of the kinds
@@ -274,15 +278,15 @@ void check_enough(const char* what, const std::vector<int>& counts,
 
 }  // namespace
 
-void check_tables(const Schedule& schedule) {
+void check_tables(const Schedule& schedule, WeightOrder order) {
   STAGECOACH_CHECK(schedule.stages >= 0 && schedule.micro_batches >= 0, "check",
                    "counts of stages and micro-batches",
                    fmt::format("{} and {}", schedule.stages, schedule.micro_batches));
-  TableCheck(schedule).run();
+  TableCheck(schedule, order).run();
 }
 
-BufferCounts check(const Schedule& schedule) {
-  check_tables(schedule);
+BufferCounts check(const Schedule& schedule, WeightOrder order) {
+  check_tables(schedule, order);
   return buffer_counts_of(schedule);
 }
 

@@ -36,13 +36,17 @@ struct BufferCounts {
 //
 // Returns the buffers with which nothing waits for a buffer when every action takes the same time:
 // what the memory plan is made for. 1F1B: min(K - s, M) slots; GPipe: M; naive: 1.
-BufferCounts check(const Schedule& schedule);
+//
+// A table whose W come in another order, such as PyTorch's LoopedBFS, adds gradients in another
+// order: what trains must not, what is only simulated may.
+enum class WeightOrder { kMicroBatches, kAny };
+BufferCounts check(const Schedule& schedule, WeightOrder order = WeightOrder::kMicroBatches);
 
 // The same with these buffers: also never more slots, received inputs and gradient slots in use
 // than there are, and no cycle over the buffers of neighbours.
 void check(const Schedule& schedule, const BufferCounts& buffers);
 
 // The first part of check(): everything but cycles. What passes can be replayed.
-void check_tables(const Schedule& schedule);
+void check_tables(const Schedule& schedule, WeightOrder order = WeightOrder::kMicroBatches);
 
 }  // namespace stagecoach

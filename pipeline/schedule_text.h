@@ -33,7 +33,8 @@ Schedule schedule_from_text(std::string_view text, const std::string& name);
 // follows it comes right after the part that makes the message. Left out: empty cells, waits, of
 // which a schedule has none of its own; UNSHARD and RESHARD of sharded weights; WAIT_SEND_F,
 // WAIT_SEND_B and WAIT_REDUCE_GRAD, since sends and sums end by themselves here. Of PyTorch's
-// schedules, check() refuses LoopedBFS alone: its backwards come in descending order.
+// schedules, LoopedBFS alone can be simulated but not trained with: its backwards come in
+// descending order.
 Schedule schedule_from_csv(std::string_view text, const std::string& name,
                            std::vector<std::string>* notes = nullptr);
 
