@@ -27,12 +27,23 @@ TEST_P(EngineShim, GivesTheSameBitsTwice) {
 TEST_P(EngineShim, GivesTheSameBitsForEverySplitAndSchedule) {
   const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
   for (const int stages : {1, 2, 4}) {
-    for (const char* schedule : {"naive", "gpipe", "1f1b"}) {
+    for (const char* schedule : {"naive", "gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"}) {
       TrainConfig config = gpu_config(stages, GetParam());
       config.schedule = schedule;
       EXPECT_EQ(train_steps(config, kSteps), expected) << stages << " stages, " << schedule;
     }
   }
+}
+
+TEST_P(EngineShim, GivesTheSameBitsWhereFRunsAgain) {
+  const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
+  TrainConfig config = gpu_config(2, GetParam());
+  config.recompute = "except_last";
+  EXPECT_EQ(train_steps(config, kSteps), expected);
+  config.recompute = "always";
+  EXPECT_EQ(train_steps(config, kSteps), expected);
+  config.recompute_interval = 2;
+  EXPECT_EQ(train_steps(config, kSteps), expected);
 }
 
 // Between a convolution and its ReLU, a ReLU and its pool, a linear layer and its ReLU: what they

@@ -32,7 +32,7 @@ TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOne) {
   for (const char* precision : {"fp32", "bf16"}) {
     const auto expected = train_steps(gpu_config(0, precision), 5);
     for (const int stages : {2, 4}) {
-      for (const char* schedule : {"gpipe", "1f1b"}) {
+      for (const char* schedule : {"gpipe", "1f1b", "zb-h1", "zb-v"}) {
         for (const bool eager : {false, true}) {
           TrainConfig config = gpu_config(stages, precision, "cuda:0,1");
           config.schedule = schedule;
@@ -42,6 +42,15 @@ TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOne) {
       }
     }
   }
+}
+
+TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOneWhereFRunsAgain) {
+  const auto expected = train_steps(gpu_config(0, "fp32"), 5);
+  TrainConfig config = gpu_config(4, "fp32", "cuda:0,1");
+  config.recompute = "always";
+  EXPECT_EQ(train_steps(config, 5), expected);
+  config.recompute_interval = 2;
+  EXPECT_EQ(train_steps(config, 5), expected);
 }
 
 TEST_F(SimulatedDevices, TwoGpusHoldWhatWasPlanned) {
