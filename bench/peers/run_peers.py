@@ -112,6 +112,23 @@ def machinery_suite():
             pipeline(2, 1, "naive")]
 
 
+def schedules_suite():
+    """Stagecoach alone: every schedule on two ranks, and what running F again costs."""
+    def pipeline(schedule, *options, title=""):
+        return stagecoach("-".join([schedule, *options]).replace("--", ""),
+                          title or f"2 ranks, {schedule}", 2, 8, 8, 1, "--schedule", schedule,
+                          *options)
+
+    first = pipeline("1f1b")
+    first.baseline = True
+    return [first, *(pipeline(name) for name in ("gpipe", "interleaved", "zb-h1", "zb-v",
+                                                 "dualpipe-v")),
+            *(pipeline("gpipe", "--recompute", mode, title=f"2 ranks, gpipe, recompute {mode}")
+              for mode in ("except_last", "always")),
+            pipeline("gpipe", "--recompute", "always", "--recompute-interval", "3",
+                     title="2 ranks, gpipe, recompute always, 3 layers at a time")]
+
+
 def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *options):
     command = ["--stages", str(stages), "--micro-batch-size", str(micro_batch_size),
                "--micro-batches", str(micro_batches), "--threads", str(threads),
@@ -119,7 +136,8 @@ def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *o
     return Configuration(name, title, command, is_stagecoach=True)
 
 
-SUITES = {"step": step_suite, "pipeline": pipeline_suite, "machinery": machinery_suite}
+SUITES = {"step": step_suite, "pipeline": pipeline_suite, "machinery": machinery_suite,
+          "schedules": schedules_suite}
 
 
 def parse_arguments():
@@ -205,6 +223,7 @@ def from_report(report):
         "makespan_over_predicted": bubble["measured_makespan_seconds"] /
         bubble["predicted_makespan_seconds"] if bubble else None,
         "bubble": bubble,
+        "planned_mib": sum(m["planned_bytes"] for m in report.get("memory", [])) >> 20,
         "data_waits": report["data_waits"],
         "images_per_second": report["images_per_second"],
         "step_seconds_median": report["step_seconds_median"],
@@ -303,6 +322,12 @@ def describe(arguments):
     }
 
 
+def percent(row, which):
+    """The median of a bubble over the rounds."""
+    values = sorted(r["bubble"][which] for r in row["rounds"] if r.get("bubble"))
+    return f"{100 * values[len(values) // 2]:.1f} %"
+
+
 def table(summary, skipped):
     lines = ["| configuration | images/s | slowest - fastest | ratio | s per step | peak MiB |",
              "| --- | ---: | ---: | ---: | ---: | ---: |"]
@@ -320,7 +345,9 @@ def table(summary, skipped):
                      f"{ratio} | {row['step_seconds']:.3f} | {peak} |")
     lines += [f"\n{row['title']}: a step (without the optimizer) took "
               f"{row['makespan_over_predicted']:.3f} times what its own prediction says; steps that "
-              f"waited for data: {sum(r['data_waits'] for r in row['rounds'] if 'error' not in r)}."
+              f"waited for data: {sum(r['data_waits'] for r in row['rounds'] if 'error' not in r)}; "
+              f"bubble {percent(row, 'measured')}, predicted {percent(row, 'predicted')}; "
+              f"planned memory {row['rounds'][-1].get('planned_mib', 0)} MiB."
               for row in summary if "makespan_over_predicted" in row]
     lines += [f"\nNot run: {name}: {why}." for name, why in skipped.items()]
     lines += [f"\nFailed: {row['name']}: {error}"
