@@ -1,15 +1,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <memory>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "pipeline/schedule.h"
 #include "trainer/config.h"
+#include "trainer/options.h"
 #include "trainer/suggest.h"
 
 namespace stagecoach {
@@ -46,77 +44,6 @@ What a run measures, and prints at its end:
   memory    what was planned for each stage before the first step, and its measured peak
 Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
 --threads or --eager, to the last bit; they do on the device, its kind, and the precision.)";
-
-// CLI11's layout with the default at the end of the description instead of in the option's name.
-class HelpFormatter : public CLI::Formatter {
- public:
-  HelpFormatter() { column_width(32); }
-
-  // One blank line between groups.
-  std::string make_help(const CLI::App* app, std::string name,
-                        CLI::AppFormatMode mode) const override {
-    const std::string text = CLI::Formatter::make_help(app, std::move(name), mode);
-    return CLI::detail::find_and_replace(text, "\n\n\n", "\n\n");
-  }
-
-  std::string make_option_opts(const CLI::Option* option) const override {
-    return option->get_type_size() == 0 ? "" : " " + option->get_type_name();
-  }
-  std::string make_option_desc(const CLI::Option* option) const override {
-    const std::string value = option->get_default_str();
-    return option->get_description() + (value.empty() ? "" : " [" + value + "]");
-  }
-};
-
-// CLI11 takes "" for 0, 010 for 8, -1 for 2^64 - 1 and what is too large for the largest number.
-template <typename T>
-std::string checked_number(const std::string& option, const std::string& text) {
-  T value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, code] = std::from_chars(text.data(), end, value);
-  const bool whole = std::is_integral_v<T>;
-  if (stop == end && code == std::errc()) return whole ? fmt::format("{}", value) : text;
-  const char* kind = !whole                                   ? "a number"
-                     : code == std::errc::result_out_of_range ? "a smaller number"
-                     : std::is_unsigned_v<T>                  ? "a whole number, at least 0,"
-                                                              : "a whole number";
-  throw UsageError(kTrain, fmt::format("{} after {}", kind, option), fmt::format("'{}'", text));
-}
-
-// Options of one group in the help.
-class Group {
- public:
-  Group(CLI::App& app, const char* name) : app_(app), name_(name) {}
-
-  template <typename T>
-  CLI::Option* add(const char* names, T& value, const char* type, const std::string& text) const {
-    CLI::Option* option = app_.add_option(names, value, text)->type_name(type)->group(name_);
-    if constexpr (std::is_arithmetic_v<T>) {
-      const auto check = [option](std::string& word) {
-        word = checked_number<T>(option->get_name(), word);
-        return std::string();
-      };
-      option->transform(CLI::Validator(check, ""));
-    }
-    return option;
-  }
-  void add(const char* names, std::filesystem::path& file, const char* type,
-           const std::string& text) const {
-    CLI::Option* option = app_.add_option(names, file, text)->type_name(type)->group(name_);
-    const auto check = [option](std::string& word) {
-      if (word.empty()) throw UsageError(kTrain, "a name after " + option->get_name(), "''");
-      return std::string();
-    };
-    option->check(CLI::Validator(check, ""))->default_str("");
-  }
-  void add_flag(const char* name, bool& value, const char* text) const {
-    app_.add_flag(name, value, text)->group(name_);
-  }
-
- private:
-  CLI::App& app_;
-  const char* name_;
-};
 
 // The options whose being given matters, not only their value.
 struct GivenOptions {
