@@ -21,6 +21,8 @@ constexpr const char* kTrain = "stagecoach train";
 constexpr const char* kFooter = R"(Examples:
   stagecoach train                                       CIFAR-10 at 224 x 224, two stages, 1F1B
   stagecoach train --help                                every option, and what a run measures
+  stagecoach simulate --compare gpipe,1f1b,zb-h1,zb-v    schedules on paper, before any training
+  stagecoach simulate --ascii                            a schedule's table, drawn
   stagecoach info                                        what this machine and this build can do)";
 
 constexpr const char* kTrainFooter = R"(Examples:
@@ -198,8 +200,8 @@ void resolve(TrainConfig& config, const GivenOptions& given) {
   }
   const std::string& word = unknown.front();
   if (!in_command && word.rfind('-', 0) != 0) {
-    throw UsageError(operation, "a command: train or info", fmt::format("'{}'", word),
-                     did_you_mean(word, {"train", "info"}));
+    throw UsageError(operation, "a command: train, simulate or info", fmt::format("'{}'", word),
+                     did_you_mean(word, {"train", "simulate", "info"}));
   }
   std::vector<std::string> names;
   for (const CLI::Option* option : (in_command ? command : app).get_options()) {
@@ -236,6 +238,9 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   add_device_options(train, line.train);
   add_training_options(train, line.train, given);
   add_file_options(train, line.train);
+  CLI::App& simulate =
+      *app.add_subcommand("simulate", "replay schedules with given costs; draw and compare them");
+  const SimulateOptions simulate_options = add_simulate_options(simulate, line.simulate);
   CLI::App& info = *app.add_subcommand("info", "devices, library versions, what this build can do");
   info.set_help_flag("-h,--help", "this help");
 
@@ -245,10 +250,12 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     line.exit_code = app.exit(help_or_version);
     return line;
   } catch (const CLI::ParseError& error) {
-    rethrow(error, app, info.parsed() ? info : train);
+    rethrow(error, app, info.parsed() ? info : simulate.parsed() ? simulate : train);
   }
-  if (train.parsed() && info.parsed()) {
-    throw UsageError("stagecoach", "one command", "train and info");
+  const std::vector<CLI::App*> commands = app.get_subcommands();
+  if (commands.size() > 1) {
+    throw UsageError("stagecoach", "one command",
+                     commands[0]->get_name() + " and " + commands[1]->get_name());
   }
   if (info.parsed()) line.command = Command::kInfo;
   if (train.parsed()) {
@@ -257,8 +264,12 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     resolve(line.train, given);
     validate(line.train);
   }
+  if (simulate.parsed()) {
+    line.command = Command::kSimulate;
+    simulate_options.check(line.simulate);
+  }
   if (line.command == Command::kNone) {
-    throw UsageError("stagecoach", "a command: train or info", "none",
+    throw UsageError("stagecoach", "a command: train, simulate or info", "none",
                      "`stagecoach train` trains with the defaults; --help lists the options");
   }
   return line;
