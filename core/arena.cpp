@@ -55,7 +55,7 @@ int ArenaPlan::add(std::string name, std::int64_t bytes, int count) {
 
 Arena::Arena(ArenaPlan plan, Device device)
     : plan_(std::move(plan)), buffer_(plan_.bytes(), device) {
-  for (const Region& region : plan_.regions()) taken_.emplace_back(region.count);
+  for (const Region& region : plan_.regions()) slots_.emplace_back(region.count);
 }
 
 Tensor Arena::view(int region, int slot, std::int64_t offset, const TensorSpec& spec) const {
@@ -67,34 +67,28 @@ Tensor Arena::view(int region, int slot, std::int64_t offset, const TensorSpec& 
   return buffer_.view(spec, r.offset + slot * r.bytes + offset);
 }
 
-std::atomic<bool>& Arena::taken(int region, int slot) {
-  const auto regions = static_cast<int>(taken_.size());
+Arena::Slot& Arena::slot_of(int region, int slot) {
+  const auto regions = static_cast<int>(slots_.size());
   STAGECOACH_CHECK(region >= 0 && region < regions && slot >= 0 &&
-                       slot < static_cast<int>(taken_[region].size()),
+                       slot < static_cast<int>(slots_[region].size()),
                    "Arena", "a region and a slot of the plan",
                    fmt::format("slot {} of region {}", slot, region));
-  return taken_[region][static_cast<std::size_t>(slot)];
+  return slots_[region][static_cast<std::size_t>(slot)];
 }
 
 void Arena::take(int region, int slot) {
-  std::atomic<bool>& flag = taken(region, slot);
+  Slot& one = slot_of(region, slot);
   const Region& r = plan_.regions()[region];
-  STAGECOACH_CHECK(!flag.exchange(true), "Arena::take", "a free slot",
+  STAGECOACH_CHECK(!one.taken.exchange(true), "Arena::take", "a free slot",
                    fmt::format("slot {} of '{}', which is in use", slot, r.name));
-  const std::int64_t now = in_use_.fetch_add(r.bytes) + r.bytes;
-  std::int64_t peak = peak_.load();
-  while (now > peak && !peak_.compare_exchange_weak(peak, now)) {
-  }
+  if (!one.used.exchange(true)) peak_.fetch_add(r.bytes);
 }
 
 void Arena::give(int region, int slot) {
-  std::atomic<bool>& flag = taken(region, slot);
-  const Region& r = plan_.regions()[region];
-  STAGECOACH_CHECK(flag.load(), "Arena::give", "a slot in use",
-                   fmt::format("slot {} of '{}', which is free", slot, r.name));
-  // First the meter, then the slot: who takes it at once must not be counted beside us.
-  in_use_.fetch_sub(r.bytes);
-  flag.store(false);
+  Slot& one = slot_of(region, slot);
+  STAGECOACH_CHECK(
+      one.taken.exchange(false), "Arena::give", "a slot in use",
+      fmt::format("slot {} of '{}', which is free", slot, plan_.regions()[region].name));
 }
 
 }  // namespace stagecoach

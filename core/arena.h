@@ -44,9 +44,10 @@ class ArenaPlan {
   std::int64_t bytes_ = 0;
 };
 
-// The memory of a plan, and a meter of how much of it is in use. Slots are taken and given back by
-// who uses them; the high-water mark is the most bytes that were taken at any time.
-// take, give and the meter are safe to call from several threads.
+// The memory of a plan, and a meter of how much of it was needed. Slots are taken and given back by
+// who uses them; the high-water mark is the bytes of all slots that were ever taken (of each region
+// the most; regions share no memory). take, give and the meter are safe to call from several
+// threads.
 class Arena {
  public:
   explicit Arena(ArenaPlan plan, Device device = {});
@@ -60,12 +61,14 @@ class Arena {
   std::int64_t peak_bytes() const { return peak_.load(); }
 
  private:
-  std::atomic<bool>& taken(int region, int slot);
+  struct Slot {
+    std::atomic<bool> taken{false}, used{false};  // now; ever
+  };
+  Slot& slot_of(int region, int slot);
 
   ArenaPlan plan_;
   Buffer buffer_;
-  std::vector<std::vector<std::atomic<bool>>> taken_;
-  std::atomic<std::int64_t> in_use_{0};
+  std::vector<std::vector<Slot>> slots_;
   std::atomic<std::int64_t> peak_{0};
 };
 

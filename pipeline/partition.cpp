@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "core/error.h"
+#include "pipeline/check.h"
+#include "pipeline/simulate.h"
 
 namespace stagecoach {
 namespace {
@@ -37,6 +39,18 @@ std::vector<std::vector<double>> best_suffixes(const LayerCosts& costs, int stag
     }
   }
   return best;
+}
+
+// The length of a step whose stages are cut like that.
+double makespan_of(const Partition& partition, const LayerCosts& costs, const Schedule& schedule,
+                   const BufferCounts& buffers) {
+  SimulationCosts simulated;
+  for (int stage = 0; stage < partition.stages(); ++stage) {
+    double third = 0;
+    for (int i = partition.first[stage]; i < partition.end(stage); ++i) third += costs[i] / 3;
+    simulated.stages.push_back({third, third, third});
+  }
+  return simulate(schedule, simulated, buffers, false).makespan;
 }
 
 std::vector<int> numbers_of(std::string_view text, const std::string& expected) {
@@ -76,6 +90,35 @@ Partition partition_by_cost(const LayerCosts& costs, int stages) {
     partition.first.push_back(cut);
   }
   return partition;
+}
+
+Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedule) {
+  constexpr std::size_t kMostActions = 100'000'000;  // simulated in all: seconds
+  Partition best = partition_by_cost(costs, schedule.stages);
+  std::size_t actions = 0;
+  for (const auto& rank : schedule.ranks) actions += rank.size();
+  const std::size_t tries = costs.size() * schedule.stages * 10;
+  const bool single = schedule.stages == static_cast<int>(schedule.ranks.size());
+  if (single || actions * tries > kMostActions) return best;
+  const BufferCounts buffers = check(schedule);
+  double shortest = makespan_of(best, costs, schedule, buffers);
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (int stage = 1; stage < best.stages(); ++stage) {
+      const int from = best.first[stage - 1] + 1, end = best.end(stage);
+      for (int cut = from; cut < end; ++cut) {
+        Partition other = best;
+        other.first[stage] = cut;
+        const double makespan = makespan_of(other, costs, schedule, buffers);
+        // Not for rounding's sake: it must end.
+        if (makespan >= shortest * (1 - 1e-9)) continue;
+        shortest = makespan;
+        best = other;
+        moved = true;
+      }
+    }
+  }
+  return best;
 }
 
 Partition partition_from_text(std::string_view text, int layers, int stages) {

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "pipeline/schedule.h"
+
 namespace stagecoach {
 
 // Contiguous stages: stage s has the layers [first[s], first[s + 1]), the last one up to `layers`.
@@ -22,6 +24,12 @@ using LayerCosts = std::vector<double>;
 // the one whose cuts come first. Every stage gets at least one layer. UsageError when stages < 1 or
 // more than there are layers.
 Partition partition_by_cost(const LayerCosts& costs, int stages);
+
+// For a schedule with several stages on a rank: the cut under which the simulated step is the
+// shortest, as far as moving one cut at a time leads from partition_by_cost(); F, B and W are taken
+// to be a third of a layer's cost each. With one stage on each rank, or a very large schedule, it
+// is partition_by_cost(). The schedule must pass check().
+Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedule);
 
 // "3,10": the index of each later stage's first layer. UsageError for anything that is not
 // stages - 1 ascending numbers in [1, layers).

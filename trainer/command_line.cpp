@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -169,12 +170,14 @@ void check_given(const CommandLine& line, const GivenOptions& given) {
 
 // Defaults that depend on other options.
 void resolve(TrainConfig& config, const GivenOptions& given) {
+  const std::vector<std::string> names = schedule_names();
   if (names_a_file(config.schedule)) {
     take_sizes_of_file(config, {.stages = given.stages->count() > 0,
                                 .micro_batches = given.micro_batches->count() > 0,
                                 .chunks = given.chunks->count() > 0});
   } else if (given.chunks->count() == 0) {
-    config.chunks = config.stages == 0 ? 1 : default_chunks(config.schedule);
+    const bool known = std::find(names.begin(), names.end(), config.schedule) != names.end();
+    config.chunks = config.stages == 0 || !known ? 1 : default_chunks(config.schedule);
   }
   if (given.steps->count() == 0 && given.epochs->count() == 0) config.steps = kDefaultSteps;
   if (given.learning_rate->count() == 0) {

@@ -151,7 +151,9 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
   }
   const bool explicit_cuts = has_cuts(config_);
   partition = explicit_cuts ? partition_from_text(config_.partition, network_.size(), stages)
-                            : partition_by_cost(costs, stages);
+              : config_.partition == "time"
+                  ? partition_by_makespan(costs, schedule_of(without_recompute(config_)))
+                  : partition_by_cost(costs, stages);
   partition_text_ =
       fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition, cuts_of(partition));
   if (stages > 1) {

@@ -92,7 +92,7 @@ std::string layers_of(const StageReport& stage, std::size_t width) {
 // A column R where F ran again, and the rank after the stage where ranks have several.
 std::string stage_table(const RunReport& r) {
   constexpr const char* kRow = "{:>5}  {:<27}{:>11}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}{:>8}\n";
-  constexpr const char* kRowWithR = "{:>5}  {:<19}{:>11}{:>8}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}{:>8}\n";
+  constexpr const char* kRowWithR = "{:>5}  {:<27}{:>11}{:>8}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}\n";
   const bool again = r.recompute != "never", several = r.chunks > 1;
   std::string text =
       "\nMilliseconds per step: F forward, B gradient of the input, W gradient of the weights\n";
@@ -101,7 +101,7 @@ std::string stage_table(const RunReport& r) {
   if (r.stages > 0) text += fmt::format("Stages split by: {}\n", cut(r.partition, kColumns - 20));
   const char* stage_title = several ? "s@r" : "stage";
   text += again ? fmt::format(kRowWithR, stage_title, "layers", "parameters", "F", "R", "B", "W",
-                              "wait", "comm", "busy", "work")
+                              "wait", "comm", "busy")
                 : fmt::format(kRow, stage_title, "layers", "parameters", "F", "B", "W", "wait",
                               "comm", "busy", "work");
   double work = 0, optimizer = 0;
@@ -117,11 +117,11 @@ std::string stage_table(const RunReport& r) {
                       comm = milliseconds(s.communication_seconds),
                       busy = milliseconds(s.busy_seconds()),
                       share = work > 0 ? percent(s.busy_seconds() / work) : "-";
-    text += again ? fmt::format(kRowWithR, name, layers_of(s, 19), grouped(s.parameters), forward,
-                                milliseconds(s.recompute_seconds), backward, weight, wait, comm,
-                                busy, share)
-                  : fmt::format(kRow, name, layers_of(s, 27), grouped(s.parameters), forward,
-                                backward, weight, wait, comm, busy, share);
+    text += again
+                ? fmt::format(kRowWithR, name, layers_of(s, 27), grouped(s.parameters), forward,
+                              milliseconds(s.recompute_seconds), backward, weight, wait, comm, busy)
+                : fmt::format(kRow, name, layers_of(s, 27), grouped(s.parameters), forward,
+                              backward, weight, wait, comm, busy, share);
     optimizer = std::max(optimizer, s.optimizer_seconds);
     parameters += s.parameters;
   }

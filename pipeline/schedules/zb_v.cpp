@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "pipeline/schedules/table.h"
 
 namespace stagecoach {
@@ -13,10 +11,9 @@ namespace stagecoach {
 //   rank 0  F0 F1 F2 f0 b0 w0 f1 b1 w1 F3 B0 W0 f2 b2 w2 B1 W1 f3 b3 w3 B2 W2 B3 W3 .
 //   rank 1  .  F0 f0 F1 f1 b0 w0 F2 B0 W0 f2 b1 w1 F3 B1 W1 f3 b2 w2 B2 b3 B3 W2 w3 W3
 //
-// Made for at least 2 K - 1 micro-batches; with fewer, those that are not there are left out.
+// Written as for at least K micro-batches; with fewer, the others are left out.
 Schedule zb_v_schedule(int ranks, int micro_batches) {
   Schedule schedule = empty_table("zb-v", ranks, micro_batches, 2);
-  const int made_for = std::max(micro_batches, 2 * ranks - 1);
   for (int rank = 0; rank < ranks; ++rank) {
     RankWriter row(schedule.ranks[rank], micro_batches);
     const int down = rank, up = 2 * ranks - 1 - rank, to_last = ranks - rank;
@@ -25,7 +22,7 @@ Schedule zb_v_schedule(int ranks, int micro_batches) {
     for (int i = 0; i < to_last; ++i) {
       row.forward(up), row.backward_input(up), row.backward_weight(up);
     }
-    for (int i = ranks; i < made_for; ++i) {
+    for (int i = ranks; i < micro_batches; ++i) {
       row.forward(down), row.backward_input(down), row.backward_weight(down);
       row.forward(up), row.backward_input(up), row.backward_weight(up);
     }

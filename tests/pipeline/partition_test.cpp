@@ -8,6 +8,8 @@
 #include <random>
 
 #include "core/error.h"
+#include "pipeline/check.h"
+#include "pipeline/simulate.h"
 #include "tests/pipeline/table_text.h"
 
 namespace stagecoach {
@@ -115,6 +117,40 @@ TEST(Partition, Description) {
             "    0          0                  0    0.0%\n"
             "imbalance 0.0% of the parameters\n");
   EXPECT_THROW(describe(Partition{{0}, 2}, {1}, "ms"), Error);
+}
+
+TEST(Partition, SeveralStagesOnARankAreCutForTheShortestStep) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 20; ++round) {
+    LayerCosts costs;
+    for (int i = 0; i < 14; ++i) costs.push_back(1 + static_cast<double>(random() % 100));
+    for (const char* name : {"zb-v", "interleaved"}) {
+      const Schedule schedule = make_schedule(name, 2, 8);
+      const auto makespan = [&](const Partition& partition) {
+        SimulationCosts simulated;
+        for (int s = 0; s < 4; ++s) {
+          double third = 0;
+          for (int i = partition.first[s]; i < partition.end(s); ++i) third += costs[i] / 3;
+          simulated.stages.push_back({third, third, third});
+        }
+        return simulate(schedule, simulated, check(schedule), false).makespan;
+      };
+      const Partition found = partition_by_makespan(costs, schedule);
+      EXPECT_EQ(found.stages(), 4);
+      EXPECT_LE(makespan(found), makespan(partition_by_cost(costs, 4)));
+      // No single cut can be moved to make it shorter.
+      for (int s = 1; s < 4; ++s) {
+        for (int cut = found.first[s - 1] + 1; cut < found.end(s); ++cut) {
+          Partition other = found;
+          other.first[s] = cut;
+          EXPECT_GE(makespan(other), makespan(found) * (1 - 1e-8));
+        }
+      }
+    }
+  }
+  const LayerCosts costs{1, 5, 2, 7, 3};
+  EXPECT_EQ(partition_by_makespan(costs, one_f_one_b_schedule(3, 4)).first,
+            partition_by_cost(costs, 3).first);
 }
 
 }  // namespace

@@ -140,7 +140,9 @@ TEST(ReportText, WhatRecomputingCosts) {
   const std::string text = to_text(r);
   expect_narrow(text);
   expect_has(text,
-             "    0  ...0 - features.5       330,816    10.0    10.0    18.0    12.0    35.0");
+
+             "    0  features.0 - features.5        330,816    10.0    10.0    18.0    12.0    35.0"
+             "   0.1    50.0\n");
   expect_has(text,
              "recompute always (3 layers at a time): 25.0 ms a step, 20.0 % of the work\n"
              "memory of all stages with it 400.0 MiB, without it 800.0 MiB\n");
