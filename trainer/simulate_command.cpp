@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
-#include <set>
+#include <sstream>
 #include <utility>
 
 #include "core/error.h"
@@ -26,7 +25,7 @@ constexpr int kDefaultRanks = 4, kDefaultMicroBatches = 8;
 constexpr double kMostCells = 1 << 24;
 constexpr std::size_t kMostBoxes = 20'000, kMostEvents = 1'000'000;
 constexpr double kWidestPicture = 16'000;
-constexpr std::size_t kMostCharacters = 200, kMostDrawnRanks = 64;
+constexpr std::size_t kMostCharacters = 240, kMostDrawnRanks = 64;
 
 std::vector<std::string> known_names() {
   std::vector<std::string> names = schedule_names();
@@ -223,12 +222,20 @@ SimulatedSchedule compared(const std::string& name, SimulateConfig config,
   }
 }
 
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text + ",");
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
 std::string simulate_several(const SimulateConfig& given, const GivenCosts& costs) {
-  for (const std::string& name : given.compare) check_name("--compare", name);
+  const std::vector<std::string> names = split(given.compare);
+  for (const std::string& name : names) check_name("--compare", name);
   const SimulateConfig config = with_sizes(given, costs, 1);
   check_size(config.stages, config.micro_batches, 1);
   std::vector<SimulatedSchedule> runs;
-  for (const std::string& name : config.compare) {
+  for (const std::string& name : names) {
     runs.push_back(compared(name, config, costs));
     runs.back().schedule.ranks.clear();  // the numbers are kept, not their tables
   }

@@ -16,8 +16,8 @@ class App;
 namespace stagecoach {
 
 struct SimulateConfig {
-  std::string schedule = "1f1b";     // a name or a file
-  std::vector<std::string> compare;  // the same, several; empty: only `schedule`
+  std::string schedule = "1f1b";  // a name or a file
+  std::string compare;            // several of them between commas; empty: only `schedule`
   // 0 where not given: what a file of the schedule or of the costs says, else 4, 8 and the
   // schedule's own number.
   int stages = 0;  // K, ranks

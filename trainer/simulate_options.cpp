@@ -36,7 +36,7 @@ What the numbers mean:
   makespan    from the start of the step to the end of the last action
   bubble      the idle part of the makespan: of a rank, and of all ranks together
   imbalance   1 - mean/max of the ranks' work: no schedule and no M removes this part
-  formula     what a textbook says of the bubble when all stages are equal and messages take no time
+  formula     the textbook's bubble, for equal stages with F = B = W and messages in no time
   longest span  from a rank's first action to its last, on the rank where that is the longest. The
               zero-bubble papers count by it: under ZB-V a rank that has started never waits, so its
               bubble is zero "by span". By makespan it is not: later ranks start later. It vanishes
@@ -97,14 +97,8 @@ SimulateOptions add_simulate_options(CLI::App& command, SimulateConfig& c) {
                enumerate(schedule_names()) +
                    ",\nforward-only, or a file with a table of your own: text, or\n"
                    "PyTorch's .csv; it says K, M and V itself");
-  command
-      .add_option("--compare", c.compare,
-                  "several schedules side by side: names or files\nbetween commas")
-      ->type_name("NAMES")
-      ->group("Schedule")
-      ->delimiter(',')
-      ->expected(1)
-      ->default_str("");
+  schedule.add("--compare", c.compare, "NAMES",
+               "several schedules side by side: names or files\nbetween commas");
   schedule
       .add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
            "K, ranks that work at the same time [4, or as many as --costs\nhas costs for]")
@@ -137,7 +131,8 @@ void SimulateOptions::check(const SimulateConfig& config) const {
   check_number(*command, "--micro-batches", config.micro_batches);
   check_number(*command, "--chunks", config.chunks);
   check_files(config);
-  if (config.compare.empty()) return;
+  if (command->count("--compare") == 0) return;
+  if (config.compare.empty()) throw UsageError(kSimulate, "names after --compare", "''");
   for (const char* option : {"--schedule", "--svg", "--trace", "--ascii", "--text", "--csv"}) {
     if (command->count(option) == 0) continue;
     throw UsageError(kSimulate, fmt::format("--compare or {}", option), "both",
