@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -51,6 +52,39 @@ void append_event(fmt::memory_buffer& buffer, const TraceEvent& event) {
   fmt::format_to(out, R"("step":{}}}}})", event.step);
 }
 
+void append_counter(fmt::memory_buffer& buffer, const TraceCounter& counter) {
+  STAGECOACH_CHECK(std::isfinite(counter.time) && std::isfinite(counter.value),
+                   "write_chrome_trace", "counters with finite numbers",
+                   fmt::format("{} at {}", counter.value, counter.time));
+  fmt::format_to(std::back_inserter(buffer),
+                 R"(,
+{{"name":"{0}, rank {1}","ph":"C","pid":0,"ts":{2:.3f},"args":{{"{0}":{3}}}}})",
+                 counter.name, counter.rank, counter.time * 1e6, counter.value);
+}
+
+// The TraceKind of an action that takes time; false for the others.
+bool kind_of(ActionKind action, TraceKind& kind) {
+  switch (action) {
+    case ActionKind::kForward:
+      kind = TraceKind::kForward;
+      return true;
+    case ActionKind::kBackwardInput:
+      kind = TraceKind::kBackwardInput;
+      return true;
+    case ActionKind::kBackwardWeight:
+      kind = TraceKind::kBackwardWeight;
+      return true;
+    case ActionKind::kBackward:
+      kind = TraceKind::kBackward;
+      return true;
+    case ActionKind::kRecompute:
+      kind = TraceKind::kRecompute;
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(TraceKind kind) {
@@ -61,6 +95,8 @@ std::string_view name_of(TraceKind kind) {
       return "B";
     case TraceKind::kBackwardWeight:
       return "W";
+    case TraceKind::kBackward:
+      return "BW";
     case TraceKind::kRecompute:
       return "R";
     case TraceKind::kSend:
@@ -76,55 +112,90 @@ std::string_view name_of(TraceKind kind) {
 }
 
 void write_chrome_trace(const std::filesystem::path& file, const std::vector<TraceEvent>& events,
-                        const std::string& title) {
+                        const std::string& title, const std::vector<TraceCounter>& counters) {
   constexpr std::size_t kFlushBytes = 1 << 20;
   write_file(file, [&](std::ostream& out) {
     out << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
     write_metadata(out, events, title);
     fmt::memory_buffer buffer;
-    for (const TraceEvent& event : events) {
-      append_event(buffer, event);
-      if (buffer.size() < kFlushBytes) continue;
+    const auto flush = [&](std::size_t bytes) {
+      if (buffer.size() < bytes) return;
       out.write(buffer.data(), static_cast<std::streamsize>(buffer.size()));
       buffer.clear();
+    };
+    for (const TraceEvent& event : events) {
+      append_event(buffer, event);
+      flush(kFlushBytes);
     }
-    out.write(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    for (const TraceCounter& counter : counters) {
+      append_counter(buffer, counter);
+      flush(kFlushBytes);
+    }
+    flush(0);
     out << "\n]}\n";
   });
 }
 
-Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
-                     const std::string& title) {
+Timeline timeline_of(const Simulation& simulation, const std::string& title) {
   Timeline timeline{title, {}, static_cast<int>(simulation.busy.size())};
   for (const SimulatedAction& one : simulation.actions) {
-    const auto add = [&](TraceKind kind, double start, double end) {
-      timeline.events.push_back(
-          {kind, one.rank, one.action.stage, one.action.micro_batch, 0, start, end});
-    };
-    switch (one.action.kind) {
-      case ActionKind::kForward:
-        add(TraceKind::kForward, one.start, one.end);
-        break;
-      case ActionKind::kBackwardInput:
-        add(TraceKind::kBackwardInput, one.start, one.end);
-        break;
-      case ActionKind::kBackwardWeight:
-        add(TraceKind::kBackwardWeight, one.start, one.end);
-        break;
-      case ActionKind::kBackward: {
-        const double middle = one.start + costs.stages[one.action.stage].backward_input;
-        add(TraceKind::kBackwardInput, one.start, middle);
-        add(TraceKind::kBackwardWeight, middle, one.end);
-        break;
-      }
-      case ActionKind::kRecompute:
-        add(TraceKind::kRecompute, one.start, one.end);
-        break;
-      default:  // the others take no time
-        break;
-    }
+    TraceKind kind{};
+    if (!kind_of(one.action.kind, kind)) continue;
+    timeline.events.push_back(
+        {kind, one.rank, one.action.stage, one.action.micro_batch, 0, one.start, one.end});
   }
   return timeline;
+}
+
+Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
+                     const std::string& title) {
+  const Timeline joint = timeline_of(simulation, title);
+  Timeline timeline{title, {}, joint.ranks};
+  for (TraceEvent event : joint.events) {
+    if (event.kind == TraceKind::kBackward) {
+      const double middle = event.start + costs.stages[event.stage].backward_input;
+      TraceEvent first = event;
+      first.kind = TraceKind::kBackwardInput;
+      first.end = middle;
+      timeline.events.push_back(first);
+      event.kind = TraceKind::kBackwardWeight;
+      event.start = middle;
+    }
+    timeline.events.push_back(event);
+  }
+  return timeline;
+}
+
+std::vector<TraceCounter> slot_counters(const Simulation& simulation,
+                                        const SimulationCosts& costs) {
+  using enum ActionKind;
+  const auto frees = [](const SimulatedAction& one) {
+    return one.action.kind == kBackwardWeight || one.action.kind == kBackward;
+  };
+  const auto has_bytes = [](const StageCosts& stage) { return stage.slot_bytes != 1; };
+  const bool bytes = std::ranges::any_of(costs.stages, has_bytes);
+  const bool trains = std::ranges::any_of(simulation.actions, frees);
+  std::set<std::pair<int, int>> again;  // stage and micro-batch of every R
+  for (const SimulatedAction& one : simulation.actions) {
+    if (one.action.kind == kRecompute) again.insert({one.action.stage, one.action.micro_batch});
+  }
+  std::vector<TraceCounter> counters;
+  std::vector<int> slots(simulation.busy.size());
+  std::vector<double> in_use(simulation.busy.size());
+  const auto add = [&](const SimulatedAction& one, double time, int change) {
+    slots[one.rank] += change;
+    in_use[one.rank] += change * costs.stages[one.action.stage].slot_bytes;
+    counters.push_back({"slots", one.rank, time, static_cast<double>(slots[one.rank])});
+    if (bytes) counters.push_back({"slot bytes", one.rank, time, in_use[one.rank]});
+  };
+  for (const SimulatedAction& one : simulation.actions) {
+    const ActionKind kind = one.action.kind;
+    const bool keeps_nothing =
+        kind == kForward && (!trains || again.contains({one.action.stage, one.action.micro_batch}));
+    if (kind == kForward || kind == kRecompute) add(one, one.start, 1);
+    if (keeps_nothing || frees(one)) add(one, one.end, -1);
+  }
+  return counters;
 }
 
 }  // namespace stagecoach

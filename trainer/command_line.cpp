@@ -2,15 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <memory>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "pipeline/schedule.h"
 #include "trainer/config.h"
+#include "trainer/options.h"
 #include "trainer/suggest.h"
 
 namespace stagecoach {
@@ -24,6 +22,8 @@ constexpr const char* kTrain = "stagecoach train";
 constexpr const char* kFooter = R"(Examples:
   stagecoach train                                       CIFAR-10 at 224 x 224, two stages, 1F1B
   stagecoach train --help                                every option, and what a run measures
+  stagecoach simulate --compare gpipe,1f1b,zb-h1,zb-v    schedules on paper, before any training
+  stagecoach simulate --ascii                            a schedule's table, drawn
   stagecoach info                                        what this machine and this build can do)";
 
 constexpr const char* kTrainFooter = R"(Examples:
@@ -47,77 +47,6 @@ What a run measures, and prints at its end:
   memory    what was planned for each stage before the first step, and its measured peak
 Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
 --threads or --eager, to the last bit; they do on the device, its kind, and the precision.)";
-
-// CLI11's layout with the default at the end of the description instead of in the option's name.
-class HelpFormatter : public CLI::Formatter {
- public:
-  HelpFormatter() { column_width(32); }
-
-  // One blank line between groups.
-  std::string make_help(const CLI::App* app, std::string name,
-                        CLI::AppFormatMode mode) const override {
-    const std::string text = CLI::Formatter::make_help(app, std::move(name), mode);
-    return CLI::detail::find_and_replace(text, "\n\n\n", "\n\n");
-  }
-
-  std::string make_option_opts(const CLI::Option* option) const override {
-    return option->get_type_size() == 0 ? "" : " " + option->get_type_name();
-  }
-  std::string make_option_desc(const CLI::Option* option) const override {
-    const std::string value = option->get_default_str();
-    return option->get_description() + (value.empty() ? "" : " [" + value + "]");
-  }
-};
-
-// CLI11 takes "" for 0, 010 for 8, -1 for 2^64 - 1 and what is too large for the largest number.
-template <typename T>
-std::string checked_number(const std::string& option, const std::string& text) {
-  T value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, code] = std::from_chars(text.data(), end, value);
-  const bool whole = std::is_integral_v<T>;
-  if (stop == end && code == std::errc()) return whole ? fmt::format("{}", value) : text;
-  const char* kind = !whole                                   ? "a number"
-                     : code == std::errc::result_out_of_range ? "a smaller number"
-                     : std::is_unsigned_v<T>                  ? "a whole number, at least 0,"
-                                                              : "a whole number";
-  throw UsageError(kTrain, fmt::format("{} after {}", kind, option), fmt::format("'{}'", text));
-}
-
-// Options of one group in the help.
-class Group {
- public:
-  Group(CLI::App& app, const char* name) : app_(app), name_(name) {}
-
-  template <typename T>
-  CLI::Option* add(const char* names, T& value, const char* type, const std::string& text) const {
-    CLI::Option* option = app_.add_option(names, value, text)->type_name(type)->group(name_);
-    if constexpr (std::is_arithmetic_v<T>) {
-      const auto check = [option](std::string& word) {
-        word = checked_number<T>(option->get_name(), word);
-        return std::string();
-      };
-      option->transform(CLI::Validator(check, ""));
-    }
-    return option;
-  }
-  void add(const char* names, std::filesystem::path& file, const char* type,
-           const std::string& text) const {
-    CLI::Option* option = app_.add_option(names, file, text)->type_name(type)->group(name_);
-    const auto check = [option](std::string& word) {
-      if (word.empty()) throw UsageError(kTrain, "a name after " + option->get_name(), "''");
-      return std::string();
-    };
-    option->check(CLI::Validator(check, ""))->default_str("");
-  }
-  void add_flag(const char* name, bool& value, const char* text) const {
-    app_.add_flag(name, value, text)->group(name_);
-  }
-
- private:
-  CLI::App& app_;
-  const char* name_;
-};
 
 // The options whose being given matters, not only their value.
 struct GivenOptions {
@@ -274,8 +203,8 @@ void resolve(TrainConfig& config, const GivenOptions& given) {
   }
   const std::string& word = unknown.front();
   if (!in_command && word.rfind('-', 0) != 0) {
-    throw UsageError(operation, "a command: train or info", fmt::format("'{}'", word),
-                     did_you_mean(word, {"train", "info"}));
+    throw UsageError(operation, "a command: train, simulate or info", fmt::format("'{}'", word),
+                     did_you_mean(word, {"train", "simulate", "info"}));
   }
   std::vector<std::string> names;
   for (const CLI::Option* option : (in_command ? command : app).get_options()) {
@@ -312,6 +241,9 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   add_device_options(train, line.train);
   add_training_options(train, line.train, given);
   add_file_options(train, line.train);
+  CLI::App& simulate =
+      *app.add_subcommand("simulate", "replay schedules with given costs; draw and compare them");
+  const SimulateOptions simulate_options = add_simulate_options(simulate, line.simulate);
   CLI::App& info = *app.add_subcommand("info", "devices, library versions, what this build can do");
   info.set_help_flag("-h,--help", "this help");
 
@@ -321,10 +253,12 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     line.exit_code = app.exit(help_or_version);
     return line;
   } catch (const CLI::ParseError& error) {
-    rethrow(error, app, info.parsed() ? info : train);
+    rethrow(error, app, info.parsed() ? info : simulate.parsed() ? simulate : train);
   }
-  if (train.parsed() && info.parsed()) {
-    throw UsageError("stagecoach", "one command", "train and info");
+  const std::vector<CLI::App*> commands = app.get_subcommands();
+  if (commands.size() > 1) {
+    throw UsageError("stagecoach", "one command",
+                     commands[0]->get_name() + " and " + commands[1]->get_name());
   }
   if (info.parsed()) line.command = Command::kInfo;
   if (train.parsed()) {
@@ -333,8 +267,12 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     resolve(line.train, given);
     validate(line.train);
   }
+  if (simulate.parsed()) {
+    line.command = Command::kSimulate;
+    simulate_options.check(line.simulate);
+  }
   if (line.command == Command::kNone) {
-    throw UsageError("stagecoach", "a command: train or info", "none",
+    throw UsageError("stagecoach", "a command: train, simulate or info", "none",
                      "`stagecoach train` trains with the defaults; --help lists the options");
   }
   return line;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "pipeline/schedule.h"
+#include "trainer/simulate_command.h"
 
 namespace stagecoach {
 
@@ -68,12 +69,13 @@ bool has_cuts(const TrainConfig& config);
 // cannot stand together. What depends on the network or the data is checked where these are made.
 void validate(const TrainConfig& config);
 
-enum class Command { kTrain, kInfo, kNone };
+enum class Command { kTrain, kSimulate, kInfo, kNone };
 
 struct CommandLine {
   Command command = Command::kNone;  // kNone: help or version was printed, exit with `exit_code`
   int exit_code = 0;
   TrainConfig train;
+  SimulateConfig simulate;
 };
 
 // Parses and validates. Help and version go to stdout (kNone, 0). Throws UsageError for unknown

@@ -16,6 +16,7 @@ int run(int argc, char** argv) {
   using namespace stagecoach;
   const CommandLine line = parse_command_line(argc, argv);
   if (line.command == Command::kTrain) fmt::print("{}", to_text(train(line.train)));
+  if (line.command == Command::kSimulate) fmt::print("{}", simulate_command(line.simulate));
   if (line.command == Command::kInfo) fmt::print("{}", info_text());
   STAGECOACH_CHECK(std::fflush(stdout) == 0, "stagecoach", "to write to the standard output",
                    std::strerror(errno));

@@ -22,6 +22,7 @@ double& time_of(StageReport& stage, TraceKind kind) {
       return stage.communication_seconds;
     case TraceKind::kOptimizer:
       return stage.optimizer_seconds;
+    case TraceKind::kBackward:  // never: a run measures its B and its W
     case TraceKind::kWait:
       break;
   }

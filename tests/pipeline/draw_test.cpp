@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "pipeline/check.h"
 #include "pipeline/trace.h"
 
 namespace stagecoach {
@@ -50,9 +51,17 @@ void expect_well_formed(const std::string& xml) {
   EXPECT_TRUE(open.empty());
 }
 
-Timeline predicted(const Schedule& schedule, const StageCosts& costs) {
-  const std::vector<StageCosts> all(static_cast<std::size_t>(schedule.stages), costs);
-  return timeline_of(simulate(schedule, all, default_buffers(schedule)), schedule.name);
+SimulationCosts equal_costs(const Schedule& schedule, const StageCosts& costs) {
+  return {std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), costs), 0, 0};
+}
+
+Timeline predicted(const Schedule& schedule, const StageCosts& stage_costs) {
+  const SimulationCosts costs = equal_costs(schedule, stage_costs);
+  return timeline_of(simulate(schedule, costs, check(schedule)), costs, schedule.name);
+}
+
+Timeline in_one_piece(const Schedule& schedule) {
+  return timeline_of(simulate(schedule, equal_costs(schedule, {}), check(schedule)), schedule.name);
 }
 
 TEST(Draw, ABoxPerEvent) {
@@ -70,6 +79,48 @@ TEST(Draw, ABoxPerEvent) {
   EXPECT_TRUE(has(svg, ">time (ms)</text>"));
   EXPECT_TRUE(has(svg, ">F: forward</text>"));
   EXPECT_FALSE(has(svg, ">optimizer</text>"));  // the legend shows what there is
+}
+
+TEST(Draw, BackwardInOnePiece) {
+  const std::string svg = draw_svg({in_one_piece(one_f_one_b_schedule(4, 8))}, "");
+  expect_well_formed(svg);
+  EXPECT_EQ(count(svg, "<rect class=\"F\""), 4 * 8);
+  EXPECT_EQ(count(svg, "<rect class=\"BW\""), 4 * 8);
+  EXPECT_EQ(count(svg, "<rect class=\"B\""), 0);
+  EXPECT_TRUE(has(svg, ">BW: backward</text>"));
+}
+
+// The second stage of each rank is lighter.
+TEST(Draw, ChunksInShades) {
+  const std::string svg = draw_svg({in_one_piece(interleaved_schedule(2, 4, 3))}, "");
+  expect_well_formed(svg);
+  for (const char* shade : {"F", "F c1", "F c2", "BW", "BW c1", "BW c2"}) {
+    EXPECT_EQ(count(svg, std::string("<rect class=\"") + shade + "\""), 2 * 4) << shade;
+  }
+  EXPECT_TRUE(has(svg, "rect.F { fill: #0072b2 }"));
+  EXPECT_TRUE(has(svg, "rect.F.c1 { fill: #73b1d5 }"));  // 0.45 of the way to white
+  EXPECT_TRUE(has(svg, "lighter: a rank's later stages"));
+  EXPECT_TRUE(has(svg, ">rank 1</text>"));
+}
+
+TEST(Draw, OtherAxes) {
+  const Timeline timeline = in_one_piece(gpipe_schedule(2, 2));
+  const std::string svg = draw_svg({timeline}, "", {500, "time", 1});
+  expect_well_formed(svg);
+  EXPECT_TRUE(has(svg, ">time</text>"));
+  EXPECT_TRUE(has(svg, ">9</text>"));  // the makespan, not 9000
+  EXPECT_TRUE(has(svg, "width=\"500\""));
+}
+
+TEST(Draw, WideEnoughForTheNumbers) {
+  EXPECT_EQ(picture_width(in_one_piece(gpipe_schedule(2, 2)), 16000), 1000);
+  EXPECT_EQ(picture_width(in_one_piece(gpipe_schedule(2, 5000)), 16000), 16000);
+  const Timeline timeline = in_one_piece(gpipe_schedule(2, 100));
+  const double width = picture_width(timeline, 16000);
+  EXPECT_GT(width, 1000);
+  const std::string svg = draw_svg({timeline}, "", {width, "", 1});
+  EXPECT_EQ(count(svg, "<text class=\"nF\""), 200);
+  EXPECT_EQ(picture_width(Timeline{"", {}, 1}, 16000), 1000);
 }
 
 TEST(Draw, OtherEvents) {

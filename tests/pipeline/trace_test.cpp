@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "pipeline/check.h"
 #include "tests/pipeline/table_text.h"
 
 namespace stagecoach {
@@ -104,11 +106,67 @@ TEST_F(Trace, NothingHalfWritten) {
   EXPECT_TRUE(fs::is_empty(folder_));
 }
 
+SimulationCosts unit_costs(int stages) {
+  return {std::vector<StageCosts>(static_cast<std::size_t>(stages)), 0, 0};
+}
+
+TEST_F(Trace, Counters) {
+  const Schedule schedule = gpipe_schedule(1, 2);
+  SimulationCosts costs = unit_costs(1);
+  costs.stages[0].slot_bytes = 100;
+  const Simulation simulation = simulate(schedule, costs, check(schedule));
+  const std::vector<TraceCounter> counters = slot_counters(simulation, costs);
+  const fs::path file = folder_ / "trace.json";
+  write_chrome_trace(file, {}, "", counters);
+  std::ifstream stream(file);
+  std::string slots, bytes;  // F0 and F1 take one each, BW0 and BW1 two of time
+  const json trace = json::parse(stream);
+  for (const json& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "C") continue;
+    if (event.at("name") == "slots, rank 0") {
+      slots += event.at("args").at("slots").dump() + "@" + event.at("ts").dump() + " ";
+    }
+    if (event.at("name") == "slot bytes, rank 0") {
+      bytes += event.at("args").at("slot bytes").dump() + " ";
+    }
+  }
+  EXPECT_EQ(slots, "1@0.0 2@1000000.0 1@4000000.0 0@6000000.0 ");
+  EXPECT_EQ(bytes, "100 200 100 0 ");
+  EXPECT_EQ(slot_counters(simulation, unit_costs(1)).size(), 4u);  // without bytes
+}
+
+// F keeps nothing where there is an R, and nothing at all where nothing is trained.
+TEST_F(Trace, CountersOfRecomputation) {
+  const auto peak = [](const Schedule& schedule) {
+    const SimulationCosts costs = unit_costs(schedule.stages);
+    double most = 0, last = -1;
+    for (const TraceCounter& counter :
+         slot_counters(simulate(schedule, costs, check(schedule)), costs)) {
+      most = std::max(most, counter.value);
+      last = counter.value;
+    }
+    EXPECT_EQ(last, 0);
+    return most;
+  };
+  EXPECT_EQ(peak(gpipe_schedule(2, 4)), 4);
+  EXPECT_EQ(peak(with_recompute(gpipe_schedule(2, 4), Recompute::kAlways)), 1);
+  EXPECT_EQ(peak(forward_only_schedule(2, 4)), 1);
+}
+
+TEST_F(Trace, TimelineInOnePiece) {
+  const Schedule schedule = gpipe_schedule(2, 2);
+  const Timeline timeline =
+      timeline_of(simulate(schedule, unit_costs(2), check(schedule)), "predicted");
+  ASSERT_EQ(timeline.events.size(), 8U);
+  EXPECT_EQ(timeline.events.back().kind, TraceKind::kBackward);
+  EXPECT_EQ(timeline.events.back().end - timeline.events.back().start, 2);
+}
+
 TEST_F(Trace, TimelineOfSimulation) {
   const Schedule schedule = with_communication(gpipe_schedule(2, 2));
-  const Simulation simulation =
-      simulate(schedule, std::vector<StageCosts>(2), default_buffers(schedule));
-  const Timeline timeline = timeline_of(simulation, "predicted");
+  const SimulationCosts costs = unit_costs(2);
+  const Timeline timeline =
+      timeline_of(simulate(schedule, costs, check(schedule)), costs, "predicted");
   EXPECT_EQ(timeline.title, "predicted");
   EXPECT_EQ(timeline.ranks, 2);
   ASSERT_EQ(timeline.events.size(), 12U);  // sends and receives take no time and are left out
@@ -125,6 +183,8 @@ TEST(TraceKind, Names) {
   EXPECT_EQ(name_of(TraceKind::kForward), "F");
   EXPECT_EQ(name_of(TraceKind::kBackwardInput), "B");
   EXPECT_EQ(name_of(TraceKind::kBackwardWeight), "W");
+  EXPECT_EQ(name_of(TraceKind::kBackward), "BW");
+  EXPECT_EQ(name_of(TraceKind::kRecompute), "R");
   EXPECT_EQ(name_of(TraceKind::kSend), "send");
   EXPECT_EQ(name_of(TraceKind::kReceive), "receive");
   EXPECT_EQ(name_of(TraceKind::kWait), "wait");
