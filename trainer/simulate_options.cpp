@@ -43,6 +43,8 @@ What the numbers mean:
               from one step to the next only where the optimizer does not wait for all ranks
   peak slots  the most micro-batches whose F is done and whose W is not, as every stage of a rank
               keeps what F saved until W; peak bytes are these slots times the `bytes` of --costs
+The buffers between ranks are those that train would plan, enough for messages in no time: where
+these take time, ranks may also wait for a buffer.
 Times are in the unit of the costs; milliseconds where these come from a report of train.
 
 Costs, as key=value between commas or as a file NAME.json:
