@@ -20,7 +20,7 @@ constexpr const char* kFooter = R"(Examples:
       1F1B on four ranks: its numbers, and a drawing of who does what when.
   stagecoach simulate --compare gpipe,1f1b,interleaved,zb-h1,zb-v
       One line for each: which is fastest, and what it costs in memory.
-  stagecoach simulate --schedule zb-v --costs f=1,b=1.2,w=0.8,comm=0.1 --svg zb-v.svg --trace zb-v.json
+  stagecoach simulate --schedule zb-v --costs b=1.2,w=0.8,comm=0.1 --svg a.svg --trace a.json
       Backwards that differ, messages that take time; a picture, and a trace for ui.perfetto.dev
       with the slots in use over time.
   stagecoach train --stages 4 --schedule gpipe --report run.json

@@ -180,8 +180,10 @@ TEST_F(Simulate, ImbalanceIsNamed) {
 TEST_F(Simulate, ComparesSideBySide) {
   const std::string text =
       simulate({"--compare", "gpipe,1f1b,interleaved,zb-v,dualpipe-v", "--micro-batches", "6"});
-  for (const char* part : {"K = 4, M = 6", "1/V of them", "gpipe           1", "interleaved     2",
-                           "zb-v            2", "dualpipe-v      2"}) {
+  for (const char* part :
+       {"K = 4, M = 6", "1/V of them", "gpipe           1", "interleaved     2",
+        "zb-v            2",
+        "dualpipe-v      dualpipe-v schedule: expected at least 8 micro-batches"}) {
     expect_has(text, part);
   }
   const json all = numbers({"--compare", "gpipe,interleaved,zb-v"});
