@@ -20,7 +20,7 @@ constexpr const char* kFooter = R"(Examples:
       1F1B on four ranks: its numbers, and a drawing of who does what when.
   stagecoach simulate --compare gpipe,1f1b,interleaved,zb-h1,zb-v
       One line for each: which is fastest, and what it costs in memory.
-  stagecoach simulate --schedule zb-v --costs f=1,b=1.2,w=0.8,comm=0.1 --svg zb-v.svg --trace zb-v.json
+  stagecoach simulate --schedule zb-v --costs b=1.2,w=0.8,comm=0.1 --svg a.svg --trace a.json
       Backwards that differ, messages that take time; a picture, and a trace for ui.perfetto.dev
       with the slots in use over time.
   stagecoach train --stages 4 --schedule gpipe --report run.json
@@ -43,6 +43,8 @@ What the numbers mean:
               from one step to the next only where the optimizer does not wait for all ranks
   peak slots  the most micro-batches whose F is done and whose W is not, as every stage of a rank
               keeps what F saved until W; peak bytes are these slots times the `bytes` of --costs
+The buffers between ranks are those that train would plan, enough for messages in no time: where
+these take time, ranks may also wait for a buffer.
 Times are in the unit of the costs; milliseconds where these come from a report of train.
 
 Costs, as key=value between commas or as a file NAME.json:
