@@ -170,7 +170,7 @@ double Simulation::bubble() const {
 }
 
 Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
-                    const BufferCounts& buffers, bool keep_actions) {
+                    const std::optional<BufferCounts>& buffers, bool keep_actions) {
   check_tables(schedule, WeightOrder::kAny);
   check_costs(costs, schedule.stages);
   const Dependencies dependencies(schedule, buffers);

@@ -1,6 +1,7 @@
 // simulate: replays a schedule with given costs: exact, discrete events, linear in actions.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "pipeline/check.h"
@@ -46,11 +47,11 @@ struct Simulation {
 };
 
 // An action starts when its rank's previous one has ended and what it depends on (data, neighbours'
-// buffers) is done. `schedule` with or without communication actions: the same times. Throws Error
-// like check() where it cannot go on. `keep_actions` false leaves `actions` empty, for large
-// tables.
+// buffers) is done. `schedule` with or without communication actions: the same times. Without
+// `buffers` there are enough of them, as in the papers. Throws Error like check() where it cannot
+// go on. `keep_actions` false leaves `actions` empty, for large tables.
 Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
-                    const BufferCounts& buffers, bool keep_actions = true);
+                    const std::optional<BufferCounts>& buffers, bool keep_actions = true);
 
 // The bubble (idle time over makespan) by formula, for K ranks whose stages are all equal, without
 // communication; -1 where there is no formula that is exact:

@@ -77,7 +77,7 @@ void check_partition(const TrainConfig& config) {
 }
 
 void check_recompute(const TrainConfig& config) {
-  check_word("--recompute", config.recompute, {"never", "except_last", "always"});
+  check_word("--recompute", config.recompute, recompute_words());
   check_range("--recompute-interval", config.recompute_interval, 0, kMany,
               "0 recomputes all layers of a stage at once");
   if (config.stages == 0 && config.recompute != "never") {
@@ -142,9 +142,18 @@ Schedule schedule_of(const TrainConfig& config) {
       : names_a_file(config.schedule)
           ? read_schedule(config.schedule)
           : make_schedule(config.schedule, config.stages, config.micro_batches, config.chunks);
-  if (config.recompute == "never") return schedule;
-  return with_recompute(schedule,
-                        config.recompute == "always" ? Recompute::kAlways : Recompute::kExceptLast);
+  if (config.recompute == "never") return schedule;  // a table may have R of its own
+  return with_recompute(schedule, recompute_of(config.recompute));
+}
+
+std::vector<std::string> recompute_words() {
+  return {"never", "except_last", "always"};
+}
+
+Recompute recompute_of(const std::string& word) {
+  return word == "always"        ? Recompute::kAlways
+         : word == "except_last" ? Recompute::kExceptLast
+                                 : Recompute::kNever;
 }
 
 void take_sizes_of_file(TrainConfig& config, const GivenSizes& given) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "pipeline/schedule.h"
 #include "trainer/simulate_command.h"
@@ -55,6 +56,9 @@ bool names_a_file(const std::string& schedule);
 // The table of the run, with its recomputation: from its file, or made. Throws Error for a file
 // that is no table, UsageError for a schedule that cannot have these sizes.
 Schedule schedule_of(const TrainConfig& config);
+// The words of --recompute.
+std::vector<std::string> recompute_words();
+Recompute recompute_of(const std::string& word);
 // What a table read from a file says of the configuration: K, M and the number of chunks. `given`
 // ones that differ are a UsageError.
 struct GivenSizes {

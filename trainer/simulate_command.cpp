@@ -82,17 +82,32 @@ void check_sizes_of_file(const SimulateConfig& config, const Schedule& table) {
   check("--chunks", config.chunks, most_stages(stages_of_ranks(table)));
 }
 
-// `config` has its K and M.
-Schedule table_of(const std::string& schedule, const SimulateConfig& config) {
-  if (!is_name(schedule)) {
-    Schedule table = read_schedule(schedule);
-    check_sizes_of_file(config, table);
-    check_size(1, table.micro_batches, table.stages);
-    return table;
+Schedule table_from_file(const std::string& file, const SimulateConfig& config,
+                         std::vector<std::string>& notes) {
+  Schedule table = read_schedule(file, &notes);
+  check_sizes_of_file(config, table);
+  check_size(1, table.micro_batches, table.stages);
+  check_tables(table, WeightOrder::kAny);
+  try {
+    check_tables(table);
+  } catch (const Error& error) {
+    notes.push_back("train refuses this table, as it adds gradients in another order: " +
+                    error.message());
   }
+  return table;
+}
+
+// `config` has its K and M.
+Schedule table_of(const std::string& schedule, const SimulateConfig& config,
+                  std::vector<std::string>& notes) {
+  const auto again = [&](const Schedule& table) {
+    return config.recompute == "never" ? table
+                                       : with_recompute(table, recompute_of(config.recompute));
+  };
+  if (!is_name(schedule)) return again(table_from_file(schedule, config, notes));
   const int chunks = config.chunks > 0 ? config.chunks : default_chunks(schedule);
   check_size(config.stages, config.micro_batches, chunks);
-  return make_schedule(schedule, config.stages, config.micro_batches, chunks);
+  return again(make_schedule(schedule, config.stages, config.micro_batches, chunks));
 }
 
 // What was not given, from the costs.
@@ -116,7 +131,7 @@ SimulatedSchedule replayed(Schedule schedule, SimulationCosts costs, bool keep_a
   run.chunks = most_stages(run.stages_of);
   run.formula = textbook_bubble(run.schedule);
   run.formula_text = textbook_formula(run.schedule);
-  run.simulation = simulate(run.schedule, run.costs, check(run.schedule), keep_actions);
+  run.simulation = simulate(run.schedule, run.costs, std::nullopt, keep_actions);
   return run;
 }
 
@@ -183,7 +198,8 @@ std::string simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
   const bool named = is_name(given.schedule);
   const int chunks = given.chunks > 0 ? given.chunks : named ? default_chunks(given.schedule) : 1;
   const SimulateConfig config = named ? with_sizes(given, costs, chunks) : given;
-  Schedule schedule = table_of(config.schedule, config);
+  std::vector<std::string> notes;
+  Schedule schedule = table_of(config.schedule, config, notes);
   if (!config.svg.empty()) check_fits("svg", "boxes", schedule, 1, kMostBoxes);
   // Its box, and changes of the slots and their bytes.
   if (!config.trace.empty()) check_fits("trace", "events", schedule, 3, kMostEvents);
@@ -192,6 +208,7 @@ std::string simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
   const SimulatedSchedule run =
       replayed(std::move(schedule), costs.of_stages(stages), keep_actions);
   std::string text = to_text(run, costs);
+  for (const std::string& note : notes) text += "note: " + note + "\n";
   if (config.ascii) text += drawing(run, costs);
   if (!config.svg.empty()) write_picture(config.svg, run, costs);
   if (!config.trace.empty()) write_trace(config.trace, run, costs);
@@ -210,7 +227,8 @@ SimulatedSchedule compared(const std::string& name, SimulateConfig config,
                            const GivenCosts& costs) {
   if (name != "interleaved") config.chunks = 0;  // the others have a number of their own
   try {
-    Schedule schedule = table_of(name, config);
+    std::vector<std::string> notes;
+    Schedule schedule = table_of(name, config, notes);
     const int stages = schedule.stages;
     const double share = stages / static_cast<double>(schedule.ranks.size());
     return replayed(std::move(schedule), costs.of_stages(stages, share), false);
@@ -248,6 +266,11 @@ std::string simulate_several(const SimulateConfig& given, const GivenCosts& cost
 std::string simulate_command(const SimulateConfig& config) {
   for (const fs::path& file : {config.svg, config.trace, config.csv, config.text, config.json}) {
     if (!file.empty()) check_writable(kSimulate, file);
+  }
+  const std::vector<std::string> words = recompute_words();
+  if (std::ranges::find(words, config.recompute) == words.end()) {
+    throw UsageError(kSimulate, fmt::format("--recompute {}", enumerate(words)),
+                     fmt::format("'{}'", config.recompute), did_you_mean(config.recompute, words));
   }
   const GivenCosts costs = read_costs(config.costs);
   return config.compare.empty() ? simulate_one(config, costs) : simulate_several(config, costs);

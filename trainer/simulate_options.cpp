@@ -43,8 +43,7 @@ What the numbers mean:
               from one step to the next only where the optimizer does not wait for all ranks
   peak slots  the most micro-batches whose F is done and whose W is not, as every stage of a rank
               keeps what F saved until W; peak bytes are these slots times the `bytes` of --costs
-The buffers between ranks are those that train would plan, enough for messages in no time: where
-these take time, ranks may also wait for a buffer.
+Buffers between ranks are not limited here, as in the papers; train predicts with those it has.
 Times are in the unit of the costs; milliseconds where these come from a report of train.
 
 Costs, as key=value between commas or as a file NAME.json:
@@ -114,6 +113,9 @@ SimulateOptions add_simulate_options(CLI::App& command, SimulateConfig& c) {
            "V, stages that each of the K holds, for interleaved\n"
            "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]")
       ->default_str("");
+  schedule.add("--recompute", c.recompute, "WHEN",
+               "never, except_last or always: an R before the B of a\n"
+               "micro-batch, which keeps no slot from F to it");
   schedule.add("--costs", c.costs, "COSTS", "times of one micro-batch, or a file; see below");
 
   const Group files(command, "Files and output");

@@ -54,6 +54,21 @@ struct Wrong {
   std::vector<std::string> parts;  // of the message
 };
 
+TEST_F(ProgramErrors, TablesThatCannotRunAreExplained) {
+  const auto table = [this](const std::string& text) {
+    write_text(file("table.txt"), text);
+    return Options{{"--schedule", file("table.txt")}, {"--stages", "2"}, {"--micro-batches", "1"}};
+  };
+  expect_failure(table("0F0 0BW0\n1F0 1BW0 1F0\n"), 1,
+                 {"every action once", "line 2, rank 1, position 2: 1F0 a second time"});
+  expect_failure(table("0F0 0SEND_F0 0RECV_B0 0BW0\n1F0 1BW0 1SEND_B0\n"), 1,
+                 {"expected 1RECV_F0 before 1F0", "line 2, rank 1, position 0: 1F0"});
+  expect_failure(table("0F0 0BW0\n1BW0 1F0\n"), 1, {"line 2, rank 1, position 0: 1BW0"});
+  expect_failure(table("0F0 0XY0\n1F0 1BW0\n"), 1, {"line 1", "0XY0"});
+  expect_failure(table("999999999F0 0BW0\n"), 1, {"line 1", "999999999F0"});
+  expect_failure({{"--schedule", file("none.txt")}, {"--stages", "2"}}, 1, {"none.txt"});
+}
+
 TEST_F(ProgramErrors, WrongUsageIsExplained) {
   const std::vector<Wrong> cases = {
       {{{"--stagse", "3"}}, {"'--stagse'", "did you mean '--stages'?"}},

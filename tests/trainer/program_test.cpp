@@ -226,6 +226,51 @@ TEST_F(Program, ThePlainLoopSavesTheSameBytesAndHasNoBubble) {
   expect_lacks(content_of(file("timeline.svg")), "predicted");
 }
 
+// A table of the user's own, PyTorch's, and F run again: the bytes of the plain loop.
+TEST_F(Program, TablesOfFilesTrain) {
+  testing::write_text(file("mine.txt"),
+                      "# two stages on each of two ranks, W as late as can be\n"
+                      "rank 0: 0F0 3F0 0F1 3F1 3B0 3B1 0B0 0B1 0W0 0W1 3W0 3W1\n"
+                      "rank 1: 1F0 2F0 1F1 2F1 2B0 1B0 2B1 1B1 2W0 2W1 1W0 1W1\n");
+  expect_success(run_train({{"--stages", "0"}, {"--save", file("plain.safetensors")}}));
+  const std::string plain = content_of(file("plain.safetensors"));
+  const ProgramResult mine = run_train({{"--schedule", file("mine.txt")},
+                                        {"--stages", "2"},
+                                        {"--partition", "2,8,16"},
+                                        {"--recompute", "always"},
+                                        {"--report", file("report.json")},
+                                        {"--save", file("mine.safetensors")}});
+  expect_success(mine);
+  expect_has(mine.out, "mine.txt, K = 2, V = 2, M = 2, B = 2");
+  expect_has(mine.out, "W apart from B: with W at once after its B the makespan would be ");
+  expect_has(mine.out, "recompute always: ");
+  EXPECT_TRUE(content_of(file("mine.safetensors")) == plain);
+  const json report = read_json("report.json");
+  EXPECT_EQ(report["chunks"], 2);
+  EXPECT_EQ(report["recompute"], "always");
+  EXPECT_TRUE(report["bubble"]["formula"].is_null());
+  EXPECT_GT(report["bubble"]["joint_makespan_seconds"], 0);
+  ASSERT_EQ(report["stages"].size(), 4u);
+  EXPECT_EQ(report["stages"][3]["rank"], 0);
+  EXPECT_GT(report["stages"][3]["recompute_seconds"], 0);
+  EXPECT_EQ(report["planned_bytes_without_recompute"].size(), 4u);
+}
+
+TEST_F(Program, FilesOfPyTorchTrain) {
+  const std::string table =
+      std::string(STAGECOACH_TEST_DATA) + "/schedules/zb_v_k2_v2_m4_comms.csv";
+  const ProgramResult result = run_train({{"--schedule", table},
+                                          {"--stages", "2"},
+                                          {"--micro-batches", "4"},
+                                          {"--quiet", "no"},
+                                          {"--save", file("zb-v.safetensors")}});
+  expect_success(result);
+  expect_has(result.err, "4 UNSHARD and 4 RESHARD do nothing here");
+  expect_success(run_train(
+      {{"--stages", "0"}, {"--micro-batches", "4"}, {"--save", file("plain.safetensors")}}));
+  EXPECT_TRUE(content_of(file("zb-v.safetensors")) == content_of(file("plain.safetensors")));
+}
+
 TEST_F(Program, InitialWeightsAndEpochs) {
   expect_success(run_train({{"--save", file("a.safetensors")}}));
   // 40 images in batches of 4 are 10 steps, 12 images 3.

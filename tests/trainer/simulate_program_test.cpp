@@ -298,6 +298,34 @@ TEST_F(Simulate, RecomputationOfAFile) {
              "rank 0  F0 F1 R0 BW0-- R1 BW1--\n");
 }
 
+TEST_F(Simulate, RecomputationOfANamedSchedule) {
+  const json never = numbers({"--schedule", "gpipe"});
+  const json always = numbers({"--schedule", "gpipe", "--recompute", "always"});
+  EXPECT_EQ(peaks(never), (std::vector<int>{8, 8, 8, 8}));
+  EXPECT_EQ(peaks(always), (std::vector<int>{1, 1, 1, 1}));
+  EXPECT_EQ(peaks(numbers({"--schedule", "gpipe", "--recompute", "except_last"})),
+            (std::vector<int>{2, 2, 2, 2}));
+  // An F more for every micro-batch; the first ones are ready before the gradients come.
+  EXPECT_EQ(never["makespan"], 33);
+  EXPECT_EQ(always["makespan"], 33 + 8);
+}
+
+TEST_F(Simulate, MessagesDelayAsTheFormulaSays) {
+  // GPipe fills and drains over K - 1 messages each.
+  const json run = numbers({"--schedule", "gpipe", "--stages", "3", "--micro-batches", "5",
+                            "--costs", "f=2,b=3,w=0.5,comm=0.25"});
+  EXPECT_EQ(run["makespan"], (5 + 2) * 5.5 + 4 * 0.25);
+}
+
+TEST_F(Simulate, FilesOfPyTorchWithNotes) {
+  const std::string folder = std::string(STAGECOACH_TEST_DATA) + "/schedules/";
+  const std::string text = simulate({"--schedule", folder + "interleaved_zb_k4_v2_m8_comms.csv"});
+  expect_has(text, "note: 8 UNSHARD and 8 RESHARD do nothing here: weights are not sharded\n");
+  expect_lacks(text, "refuses");
+  const std::string looped = simulate({"--schedule", folder + "looped_bfs_k2_v2_m4.csv"});
+  expect_has(looped, "note: train refuses this table, as it adds gradients in another order");
+}
+
 TEST_F(Simulate, LargeTables) {
   const auto start = std::chrono::steady_clock::now();
   const std::string text = simulate({"--stages", "256", "--micro-batches", "1024"});
