@@ -57,14 +57,13 @@ class Links {
       : costs_(costs),
         stages_(static_cast<std::size_t>(schedule.stages)),
         micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
-        ranks_(schedule.ranks.size()),
         communicates_(has_communication(schedule)),
         rank_of_(ranks_of_stages(schedule)) {
-    if (costs.bandwidth <= 0) return;
-    arrival_.resize(2 * stages_ * micro_batches_);
     const auto has_bytes = [](const StageCosts& stage) { return stage.output_bytes > 0; };
-    queues_ = std::ranges::any_of(costs.stages, has_bytes);
-    if (queues_) free_at_.resize(ranks_);
+    queues_ = costs.bandwidth > 0 && std::ranges::any_of(costs.stages, has_bytes);
+    if (!queues_) return;
+    arrival_.resize(2 * stages_ * micro_batches_);
+    free_at_.resize(schedule.ranks.size());
   }
 
   // `action` has ended at `time`: what it sends leaves.
@@ -97,7 +96,7 @@ class Links {
   }
 
   const SimulationCosts& costs_;
-  std::size_t stages_, micro_batches_, ranks_;
+  std::size_t stages_, micro_batches_;
   bool communicates_;
   bool queues_ = false;  // whether messages take time to leave
   std::vector<int> rank_of_;
@@ -114,13 +113,16 @@ class SlotPeaks {
         micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
         trains_(is_training(schedule)),
         slots_(schedule.ranks.size(), 0),
+        peak_slots_(schedule.ranks.size(), 0),
         bytes_(schedule.ranks.size(), 0.0),
-        peak_slots(schedule.ranks.size(), 0),
-        peak_bytes(schedule.ranks.size(), 0.0) {
+        peak_bytes_(schedule.ranks.size(), 0.0) {
     for (const auto& actions : schedule.ranks) {
       for (const Action& action : actions) note_recompute(action);
     }
   }
+
+  const std::vector<int>& peak_slots() const { return peak_slots_; }
+  const std::vector<double>& peak_bytes() const { return peak_bytes_; }
 
   void add(int rank, const Action& action) {
     using enum ActionKind;
@@ -144,21 +146,17 @@ class SlotPeaks {
     recomputed_[index(action)] = true;
   }
   void take(int rank, int stage) {
-    peak_slots[rank] = std::max(peak_slots[rank], ++slots_[rank]);
+    peak_slots_[rank] = std::max(peak_slots_[rank], ++slots_[rank]);
     bytes_[rank] += costs_.stages[stage].slot_bytes;
-    peak_bytes[rank] = std::max(peak_bytes[rank], bytes_[rank]);
+    peak_bytes_[rank] = std::max(peak_bytes_[rank], bytes_[rank]);
   }
 
   const SimulationCosts& costs_;
   std::size_t stages_, micro_batches_;
   bool trains_;
   std::vector<bool> recomputed_;
-  std::vector<int> slots_;
-  std::vector<double> bytes_;
-
- public:
-  std::vector<int> peak_slots;
-  std::vector<double> peak_bytes;
+  std::vector<int> slots_, peak_slots_;  // by rank
+  std::vector<double> bytes_, peak_bytes_;
 };
 
 }  // namespace
@@ -208,8 +206,8 @@ Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
     result.makespan = std::max(result.makespan, free_at[rank]);
     result.longest_span = std::max(result.longest_span, free_at[rank] - begun_at[rank]);
   }
-  result.peak_slots = std::move(slots.peak_slots);
-  result.peak_bytes = std::move(slots.peak_bytes);
+  result.peak_slots = slots.peak_slots();
+  result.peak_bytes = slots.peak_bytes();
   return result;
 }
 

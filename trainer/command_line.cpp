@@ -53,6 +53,7 @@ struct GivenOptions {
   CLI::Option* stages = nullptr;
   CLI::Option* micro_batches = nullptr;
   CLI::Option* chunks = nullptr;
+  CLI::Option* recompute = nullptr;
   CLI::Option* steps = nullptr;
   CLI::Option* epochs = nullptr;
   CLI::Option* learning_rate = nullptr;
@@ -96,13 +97,13 @@ void add_pipeline_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
   group.add("--partition", c.partition, "HOW",
             "how layers are shared out: by measured time, uniform,\n"
             "by parameters, or the first layers of the later stages: 3,10");
-  group.add("--recompute", c.recompute, "WHEN",
-            "never, except_last or always: F of a micro-batch runs again\n"
-            "before its B, instead of keeping what it saves; the same bits\n"
-            "in less memory");
-  group.add("--recompute-interval", c.recompute_interval, "N",
-            "with always: N layers again at a time, and only the inputs of\n"
-            "these runs are kept; 0: all layers of a stage at once");
+  given.recompute = group.add("--recompute", c.recompute, "WHEN",
+                              "never, except_last or always: F of a micro-batch runs again\n"
+                              "before its B, instead of keeping what it saves; the same bits\n"
+                              "in less memory");
+  group.add("--recompute-interval,--activation-checkpoint-interval", c.recompute_interval, "N",
+            "N layers again at a time, and only the inputs of these runs are\n"
+            "kept: --recompute always; 0: all layers of a stage at once");
 }
 
 void add_device_options(CLI::App& app, TrainConfig& c) {
@@ -179,6 +180,7 @@ void resolve(TrainConfig& config, const GivenOptions& given) {
     const bool known = std::find(names.begin(), names.end(), config.schedule) != names.end();
     config.chunks = config.stages == 0 || !known ? 1 : default_chunks(config.schedule);
   }
+  if (given.recompute->count() == 0 && config.recompute_interval > 0) config.recompute = "always";
   if (given.steps->count() == 0 && given.epochs->count() == 0) config.steps = kDefaultSteps;
   if (given.learning_rate->count() == 0) {
     config.learning_rate = config.optimizer == "adam" ? kAdamLearningRate : kSgdLearningRate;

@@ -71,6 +71,9 @@ TEST(CommandLine, ChunksAreTheSchedulesOwnUnlessGiven) {
 TEST(CommandLine, Recomputation) {
   EXPECT_EQ(train({"--recompute", "except_last"}).recompute, "except_last");
   EXPECT_EQ(train({"--recompute", "always", "--recompute-interval", "2"}).recompute_interval, 2);
+  EXPECT_EQ(train({"--activation-checkpoint-interval", "2"}).recompute, "always");
+  expect_has(train_error({"--recompute", "never", "--recompute-interval", "2"}),
+             "--recompute-interval with --recompute always");
   expect_has(train_error({"--recompute", "sometimes"}), "never, except_last or always");
   expect_has(train_error({"--recompute", "except_last", "--recompute-interval", "2"}),
              "--recompute-interval with --recompute always");
