@@ -66,4 +66,4 @@ simulated "$work/gpipe-recompute"
 
 $simulated_only && exit
 trained timeline_2.svg --stages 2 --schedule 1f1b
-trained timeline_4.svg --stages 4 --schedule zb-v
+trained timeline_4.svg --stages 4 --schedule zb-h1
