@@ -5,9 +5,8 @@
 #   --help             print this
 #
 # docs/schedules/NAME.svg: every schedule, simulated. docs/timeline_2.svg and docs/timeline_4.svg:
-# AlexNet at 224x224 on two and on four stages, predicted above, measured below. Those two take a
-# minute each, and are worth as much as the machine is quiet. STAGECOACH=FILE names the program, else
-# it is built.
+# AlexNet at 224x224 on two and on four stages, predicted above, measured below; half a minute each,
+# and worth as much as the machine is quiet. STAGECOACH=FILE names the program, else it is built.
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
