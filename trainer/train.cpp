@@ -234,17 +234,18 @@ class Training {
     }
   }
 
-  // The step of median length, and below it what its schedule and costs predict.
+  // What its schedule and costs predict of a step, and below it the step of median length.
   void write_svg(const std::string& title) const {
     const std::vector<TraceEvent> step = statistics_.median_step();
     std::string measured = fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
     if (report_.bubble) measured += bubble_text(report_.bubble->measured);
-    std::vector<Timeline> timelines = {{measured, step, std::max(1, config_.stages)}};
+    std::vector<Timeline> timelines;
     if (const Pipeline* pipeline = engine_.pipeline()) {
       timelines.push_back(timeline_of(
           statistics_.predicted(*pipeline), statistics_.costs(*pipeline),
           "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
     }
+    timelines.push_back({measured, step, std::max(1, config_.stages)});
     write_file(config_.svg, [&](std::ostream& out) { out << draw_svg(timelines, title); });
   }
 

@@ -64,7 +64,8 @@ done
 ((ran >= 3)) || fail "only $ran blocks of commands found"
 
 # Every option that the text names exists.
-help=$("$root/build/release/stagecoach" train --help)
+program=$root/build/release/stagecoach
+help=$("$program" train --help; "$program" simulate --help)
 while read -r option; do
   case $option in --with-ci) continue ;; esac
   [[ $help == *"$option"[\ ,]* || $help == *"$option"$'\n'* ]] || fail "there is no option $option"

@@ -159,6 +159,7 @@ void expect_svg(const std::string& svg) {
   EXPECT_EQ(count_of(svg, ">"), count_of(svg, "<"));
   expect_has(svg, "measured, step ");
   expect_has(svg, "predicted from the measured costs");
+  EXPECT_LT(svg.find("predicted from"), svg.find("measured, step "));  // above it
   EXPECT_GE(count_of(svg, "<rect"), 2 * 2 * 2 * 3u);  // two timelines of two stages
 }
 
