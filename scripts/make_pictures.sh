@@ -37,10 +37,10 @@ wrote() {
   printf '%s  %d KB\n' "${1#"$root"/}" $((($(stat -c %s "$1") + 1023) / 1024))
 }
 
-# simulated NAME [OPTION...]: of the schedule NAME.
+# simulated PICTURE NAME [OPTION...]: of the schedule NAME.
 simulated() {
-  "$STAGECOACH" simulate --schedule "$@" --svg "$folder/${1##*/}.svg" >"$work/output"
-  wrote "$folder/${1##*/}.svg"
+  "$STAGECOACH" simulate --stages 4 --schedule "${@:2}" --svg "$folder/$1.svg" >"$work/output"
+  wrote "$folder/$1.svg"
 }
 
 # trained FILE [OPTION...]: predicted and measured, of the step of median length.
@@ -50,18 +50,11 @@ trained() {
   wrote "$root/docs/$1"
 }
 
-for name in naive gpipe 1f1b interleaved zb-h1 zb-v dualpipe-v forward-only; do
-  # One micro-batch at a time makes a long picture.
-  micro_batches=8
-  [[ $name == naive ]] && micro_batches=3
-  simulated "$name" --stages 4 --micro-batches "$micro_batches"
+simulated naive naive --micro-batches 3 # with one at a time, more make a long picture
+for name in gpipe 1f1b interleaved zb-h1 zb-v dualpipe-v forward-only; do
+  simulated "$name" "$name" --micro-batches 8
 done
-
-# The forwards run again: as a table with an R before every BW.
-"$STAGECOACH" simulate --schedule gpipe --stages 4 --micro-batches 8 \
-  --text "$work/gpipe" >"$work/output"
-sed -E 's/([0-9]+)BW([0-9]+)/\1R\2 &/g' "$work/gpipe" >"$work/gpipe-recompute"
-simulated "$work/gpipe-recompute"
+simulated gpipe-recompute gpipe --micro-batches 8 --recompute always
 
 $simulated_only && exit
 trained timeline_2.svg --stages 2 --schedule 1f1b

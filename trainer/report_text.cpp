@@ -174,8 +174,8 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
   }
   if (b.formula) {
     text +=
-        fmt::format("formula: for stages that all take the same time; here 1 - mean/max is {}\n",
-                    percent(b.imbalance));
+        fmt::format("formula: for stages that all take the same time{}; here 1 - mean/max is {}\n",
+                    b.joint_makespan_seconds ? " and F = B = W" : "", percent(b.imbalance));
   }
   return text;
 }
