@@ -21,7 +21,7 @@ double seconds_of(const Action& action, const StageCosts& costs) {
     case ActionKind::kBackwardWeight:
       return costs.backward_weight;
     case ActionKind::kBackward:
-      return costs.backward_input + costs.backward_weight;
+      return costs.backward_input + costs.recompute_in_backward + costs.backward_weight;
     case ActionKind::kRecompute:
       return costs.recompute < 0 ? costs.forward : costs.recompute;
     default:
@@ -41,7 +41,7 @@ void check_costs(const SimulationCosts& costs, int stages) {
   for (std::size_t i = 0; i < costs.stages.size(); ++i) {
     const StageCosts& stage = costs.stages[i];
     for (const double cost : {stage.forward, stage.backward_input, stage.backward_weight,
-                              stage.slot_bytes, stage.output_bytes}) {
+                              stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes}) {
       check_cost(cost, fmt::format("costs of stage {}", i));
     }
   }

@@ -153,13 +153,16 @@ Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
   Timeline timeline{title, {}, joint.ranks};
   for (TraceEvent event : joint.events) {
     if (event.kind == TraceKind::kBackward) {
-      const double middle = event.start + costs.stages[event.stage].backward_input;
-      TraceEvent first = event;
-      first.kind = TraceKind::kBackwardInput;
-      first.end = middle;
-      timeline.events.push_back(first);
+      const StageCosts& stage = costs.stages[event.stage];
+      const auto part = [&](TraceKind kind, double seconds) {
+        TraceEvent one = event;
+        one.kind = kind;
+        event.start = one.end = event.start + seconds;
+        if (seconds > 0) timeline.events.push_back(one);
+      };
+      part(TraceKind::kBackwardInput, stage.backward_input);
+      part(TraceKind::kRecompute, stage.recompute_in_backward);
       event.kind = TraceKind::kBackwardWeight;
-      event.start = middle;
     }
     timeline.events.push_back(event);
   }

@@ -14,6 +14,7 @@ nlohmann::json json_of(const StageReport& stage) {
           {"backward_input_seconds", stage.backward_input_seconds},
           {"backward_weight_seconds", stage.backward_weight_seconds},
           {"recompute_seconds", stage.recompute_seconds},
+          {"recompute_in_backward_seconds", stage.recompute_in_backward_seconds},
           {"busy_seconds", stage.busy_seconds()},
           {"wait_seconds", stage.wait_seconds},
           {"communication_seconds", stage.communication_seconds},
@@ -27,10 +28,14 @@ nlohmann::json json_of(const BubbleReport& bubble) {
                          {"imbalance", bubble.imbalance},
                          {"measured_makespan_seconds", bubble.measured_makespan_seconds},
                          {"predicted_makespan_seconds", bubble.predicted_makespan_seconds},
-                         {"joint_makespan_seconds", nullptr}};
+                         {"joint_makespan_seconds", nullptr},
+                         {"zb_h1_makespan_seconds", nullptr}};
   if (bubble.formula) json["formula"] = *bubble.formula;
   if (bubble.joint_makespan_seconds) {
     json["joint_makespan_seconds"] = *bubble.joint_makespan_seconds;
+  }
+  if (bubble.zb_h1_makespan_seconds) {
+    json["zb_h1_makespan_seconds"] = *bubble.zb_h1_makespan_seconds;
   }
   return json;
 }

@@ -16,8 +16,9 @@ struct StageReport {
   std::int64_t parameters = 0;
   // Seconds per training step (medians over the steps, sums over the micro-batches).
   double forward_seconds = 0, backward_input_seconds = 0, backward_weight_seconds = 0;
-  double recompute_seconds = 0;  // F a second time
-  double wait_seconds = 0;       // of its rank, which may have other stages too
+  double recompute_seconds = 0;  // F a second time; with an interval also between B and W:
+  double recompute_in_backward_seconds = 0;  // that part of it
+  double wait_seconds = 0;                   // of its rank, which may have other stages too
   double communication_seconds = 0, optimizer_seconds = 0;
   double busy_seconds() const {
     return forward_seconds + backward_input_seconds + backward_weight_seconds + recompute_seconds;
@@ -34,6 +35,9 @@ struct BubbleReport {
   double measured_makespan_seconds = 0, predicted_makespan_seconds = 0;  // without the optimizer
   // Predicted, if every W followed its B at once; absent where it does.
   std::optional<double> joint_makespan_seconds;
+  // Predicted under ZB-H1; absent unless the schedule has one stage on each rank and this is
+  // shorter.
+  std::optional<double> zb_h1_makespan_seconds;
 };
 
 struct MemoryReport {

@@ -172,6 +172,10 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
         milliseconds(*b.joint_makespan_seconds),
         percent(1 - b.predicted_makespan_seconds / *b.joint_makespan_seconds));
   }
+  if (b.zb_h1_makespan_seconds) {
+    text += fmt::format("with these times --schedule zb-h1 would take {} ms: W in the idle time\n",
+                        milliseconds(*b.zb_h1_makespan_seconds));
+  }
   if (b.formula) {
     text +=
         fmt::format("formula: for stages that all take the same time{}; here 1 - mean/max is {}\n",

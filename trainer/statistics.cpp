@@ -1,6 +1,8 @@
 #include "trainer/statistics.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "core/error.h"
 
@@ -58,12 +60,18 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
   Step step;
   step.makespan = makespan_of(trace);
   step.stages.resize(static_cast<std::size_t>(stages));
-  std::vector<double> used;  // per rank: all but waiting
+  std::vector<double> used;                   // per rank: all but waiting
+  std::set<std::pair<int, int>> in_backward;  // stages and micro-batches whose B has begun
   for (const TraceEvent& event : trace) {
     StageReport& stage = step.stages[static_cast<std::size_t>(event.stage)];
     const double seconds = event.end - event.start;
     stage.rank = event.rank;
     time_of(stage, event.kind) += seconds;
+    const std::pair<int, int> key{event.stage, event.micro_batch};
+    if (event.kind == TraceKind::kBackwardInput) in_backward.insert(key);
+    if (event.kind == TraceKind::kRecompute && in_backward.contains(key)) {
+      stage.recompute_in_backward_seconds += seconds;
+    }
     const auto rank = static_cast<std::size_t>(event.rank);
     used.resize(std::max(used.size(), rank + 1), 0.0);
     if (event.kind != TraceKind::kWait && event.kind != TraceKind::kOptimizer) {
@@ -91,6 +99,7 @@ std::vector<StageReport> Statistics::stages() const {
                                              &StageReport::backward_input_seconds,
                                              &StageReport::backward_weight_seconds,
                                              &StageReport::recompute_seconds,
+                                             &StageReport::recompute_in_backward_seconds,
                                              &StageReport::wait_seconds,
                                              &StageReport::communication_seconds,
                                              &StageReport::optimizer_seconds};
@@ -121,7 +130,10 @@ SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
     one.backward_input = stage.backward_input_seconds / n;
     one.backward_weight = stage.backward_weight_seconds / n;
     const int times = recomputed[costs.stages.size() - 1];
-    if (times > 0) one.recompute = stage.recompute_seconds / times;
+    one.recompute_in_backward = stage.recompute_in_backward_seconds / n;
+    if (times > 0) {
+      one.recompute = (stage.recompute_seconds - stage.recompute_in_backward_seconds) / times;
+    }
   }
   return costs;
 }
@@ -141,6 +153,18 @@ std::optional<double> joint_makespan(const Schedule& schedule, const SimulationC
   } catch (const Error&) {  // a user's table, with B in another order than W
     return std::nullopt;
   }
+}
+
+// The makespan under ZB-H1, where that is shorter.
+std::optional<double> zb_h1_makespan(const Schedule& schedule, const SimulationCosts& costs,
+                                     double makespan) {
+  const auto ranks = static_cast<int>(schedule.ranks.size());
+  const bool again =
+      std::ranges::any_of(costs.stages, [](const StageCosts& c) { return c.recompute >= 0; });
+  if (schedule.stages != ranks || schedule.name == "zb-h1" || again) return std::nullopt;
+  const Schedule other = zb_h1_schedule(ranks, schedule.micro_batches);
+  const double shorter = simulate(other, costs, check(other), false).makespan;
+  return shorter < 0.99 * makespan ? std::optional(shorter) : std::nullopt;
 }
 
 }  // namespace
@@ -164,6 +188,7 @@ BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
   report.measured_makespan_seconds = median(std::move(makespans));
   report.predicted_makespan_seconds = simulation.makespan;
   report.joint_makespan_seconds = joint_makespan(schedule, costs(pipeline));
+  report.zb_h1_makespan_seconds = zb_h1_makespan(schedule, costs(pipeline), simulation.makespan);
   return report;
 }
 

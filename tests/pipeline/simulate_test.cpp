@@ -128,6 +128,8 @@ TEST(Simulate, RecomputeCostsAnF) {
   const Simulation other = simulated(schedule, {dearer});
   EXPECT_EQ(other.makespan, 3 * (2 + 7 + 3 + 5));
   EXPECT_EQ(other.peak_bytes, std::vector<double>{100});
+  dearer.recompute_in_backward = 0.5;
+  EXPECT_EQ(simulated(schedule, {dearer}).makespan, 3 * (2 + 7 + 3 + 0.5 + 5));
 }
 
 TEST(Simulate, PeaksOfSlots) {

@@ -29,10 +29,10 @@ RunReport example() {
   r.loader_bytes = 3 << 20;
   r.process_peak_bytes = 900 << 20;
   r.stage = {{0, 0, 5, "features.0 Conv2d", "features.5 MaxPool2d", 330816, 0.010, 0.018, 0.012, 0,
-              0.035, 0.0001, 0.001},
+              0, 0.035, 0.0001, 0.001},
              {1, 6, 21, "features.6 Conv2d", "classifier.6 Linear", 56713994, 0.020, 0.015, 0.025,
-              0, 0.015, 0.0001, 0.009}};
-  r.bubble = BubbleReport{0.35, 1.0 / 3, 1.0 / 9, "(K-1)/(M+K-1)", 1.0 / 6, 0.077, 0.075, {}};
+              0, 0, 0.015, 0.0001, 0.009}};
+  r.bubble = BubbleReport{0.35, 1.0 / 3, 1.0 / 9, "(K-1)/(M+K-1)", 1.0 / 6, 0.077, 0.075, {}, {}};
   r.memory = {{100 << 20, 100 << 20}, {300 << 20, 290 << 20}};
   return r;
 }
@@ -96,7 +96,7 @@ TEST(ReportText, BubblePartsOfOtherRuns) {
 
   RunReport naive = example();
   naive.schedule = "naive";
-  naive.bubble = BubbleReport{0.5, 0.5, 0.5, "1 - 1/K", 0, 1, 1, {}};
+  naive.bubble = BubbleReport{0.5, 0.5, 0.5, "1 - 1/K", 0, 1, 1, {}, {}};
   expect_has(to_text(naive), "formula 1 - 1/K = 50.0 %");
   expect_has(to_text(naive), "  50.0 %  schedule: one stage works at a time");
   expect_has(to_text(naive), "   0.0 %  imbalance");
@@ -128,6 +128,15 @@ TEST(ReportText, SeveralStagesOnARank) {
   expect_lacks(text, "formula");
   expect_has(text,
              "with W at once after its B the makespan would be 100.0 ms; W fills 25.0 % of it");
+}
+
+TEST(ReportText, SaysWhatZbH1WouldTake) {
+  RunReport r = example();
+  expect_lacks(to_text(r), "zb-h1");
+  r.bubble->zb_h1_makespan_seconds = 0.0701;
+  expect_narrow(to_text(r));
+  expect_has(to_text(r), "with these times --schedule zb-h1 would take 70.1 ms");
+  EXPECT_EQ(to_json(r)["bubble"]["zb_h1_makespan_seconds"], 0.0701);
 }
 
 TEST(ReportText, WhatRecomputingCosts) {

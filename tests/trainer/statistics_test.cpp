@@ -131,6 +131,8 @@ TEST_F(StatisticsOfTwoStages, BubbleOfEqualStages) {
   EXPECT_DOUBLE_EQ(bubble.imbalance, 0);
   EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 2.25);  // without the optimizer
   EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 2.25);
+  EXPECT_FALSE(bubble.joint_makespan_seconds.has_value());
+  EXPECT_DOUBLE_EQ(bubble.zb_h1_makespan_seconds.value(), 7 * 0.25);  // 6 and (K-1)(F+B-W)
 }
 
 TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
