@@ -65,6 +65,20 @@ void check_writable(const char* operation, const fs::path& file) {
                    fmt::format("a writable folder for '{}'", file.string()), std::strerror(errno));
 }
 
+void check_different_files(const char* operation, const NamedFiles& files) {
+  const auto place = [](const fs::path& file) { return fs::absolute(file).lexically_normal(); };
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    for (std::size_t j = i + 1; j < files.size(); ++j) {
+      const auto& [option, file] = files[i];
+      const auto& [other_option, other] = files[j];
+      if (file.empty() || other.empty() || place(file) != place(other)) continue;
+      throw UsageError(operation,
+                       fmt::format("different files for {} and {}", option, other_option),
+                       fmt::format("'{}' for both", other.string()));
+    }
+  }
+}
+
 void write_file(const fs::path& file, const std::function<void(std::ostream&)>& write) {
   check_writable("write_file", file);
   if (is_special(file)) return write_stream(file, file, write);

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
+#include <utility>
+#include <vector>
 
 namespace stagecoach {
 
@@ -16,5 +18,10 @@ void write_file(const std::filesystem::path& file, const std::function<void(std:
 // Throws Error (naming `operation` and `file`) unless a file could be written there: its folder
 // exists and is writable, and it is not a folder itself. For checking before long work.
 void check_writable(const char* operation, const std::filesystem::path& file);
+
+// Options of a program and the files that they name. Throws UsageError (naming `operation`) when
+// two of them name the same file; empty ones name none.
+using NamedFiles = std::vector<std::pair<const char*, std::filesystem::path>>;
+void check_different_files(const char* operation, const NamedFiles& files);
 
 }  // namespace stagecoach

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "pipeline/dependencies.h"
+#include "pipeline/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -24,20 +25,6 @@ class Peak {
 struct OwnPeaks {
   Peak slots, received, gradient_slots;
 };
-
-// By stage and micro-batch, whether there is an R.
-std::vector<bool> recomputed(const Schedule& schedule) {
-  std::vector<bool> result;
-  const auto micro_batches = static_cast<std::size_t>(schedule.micro_batches);
-  for (const auto& actions : schedule.ranks) {
-    for (const Action& action : actions) {
-      if (action.kind != kRecompute) continue;
-      if (result.empty()) result.resize(static_cast<std::size_t>(schedule.stages) * micro_batches);
-      result[static_cast<std::size_t>(action.stage) * micro_batches + action.micro_batch] = true;
-    }
-  }
-  return result;
-}
 
 // When F and B start and W ends, when every one of them takes one unit of time and BW two. By index
 // of Dependencies.
@@ -104,30 +91,19 @@ std::vector<float> backward_units(const Schedule& schedule) {
 }  // namespace
 
 void count_own_buffers(const Schedule& schedule, BufferCounts& buffers) {
-  const std::vector<bool> again = recomputed(schedule);
-  const bool trains = is_training(schedule);
+  const SlotUse use(schedule);
   std::vector<OwnPeaks> peaks(static_cast<std::size_t>(schedule.stages));
-  const auto is_again = [&](const Action& action) {
-    return !again.empty() && again[static_cast<std::size_t>(action.stage) *
-                                       static_cast<std::size_t>(schedule.micro_batches) +
-                                   action.micro_batch];
-  };
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
       OwnPeaks& stage = peaks[action.stage];
-      const bool ends = action.kind == kBackwardWeight || action.kind == kBackward ||
-                        (action.kind == kForward && !trains);
-      if (action.kind == kForward) {
-        stage.slots.take();
-        stage.received.take();
-        if (trains && is_again(action)) stage.slots.give();
-      }
-      if (action.kind == kRecompute) stage.slots.take();
+      const bool forward = action.kind == kForward;
+      const bool last = action.kind == kBackwardWeight || action.kind == kBackward;
+      if (forward) stage.received.take();
+      if (SlotUse::takes(action)) stage.slots.take();
       if (action.kind == kBackwardInput || action.kind == kBackward) stage.gradient_slots.take();
-      if (!ends) continue;
-      stage.slots.give();
-      stage.received.give();
-      if (trains) stage.gradient_slots.give();
+      if (use.gives(action)) stage.slots.give();
+      if (last) stage.gradient_slots.give();
+      if (last || (forward && !use.trains())) stage.received.give();
     }
   }
   for (const OwnPeaks& stage : peaks) {

@@ -153,11 +153,7 @@ void Executor::walk(const Step& step) {
 }
 
 void Executor::begin(const Schedule& schedule) {
-  recomputed_.clear();
-  for (const Action& action : schedule.ranks[static_cast<std::size_t>(rank_)]) {
-    if (action.kind != ActionKind::kRecompute) continue;
-    recomputed_.insert({action.stage, action.micro_batch});
-  }
+  slot_use_.emplace(schedule);
   for (const auto& [number, linked] : stages_) linked.stage->begin_step();
   spans_.begin(stream_);
 }
@@ -225,7 +221,7 @@ void Executor::forward(const Step& step, const Action& action, const LinkedStage
     input = before.output(micro);
   }
   const Tensor labels = step.slice(step.input.labels, action);
-  const bool keep = !recomputed_.contains({action.stage, micro});
+  const bool keep = !slot_use_->recomputes(action.stage, micro);
   stage.forward(input, labels, step.input.labels.elements(), step.micro(action), keep);
   end_span(TraceKind::kForward, action);
   if (!step.input.micro.training) release(linked.activations_in, action);

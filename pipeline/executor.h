@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +14,7 @@
 #include "comm/channel.h"
 #include "pipeline/check.h"
 #include "pipeline/schedule.h"
+#include "pipeline/slot_use.h"
 #include "pipeline/stage.h"
 #include "pipeline/trace.h"
 
@@ -124,7 +125,7 @@ class Executor {
   SpanRecorder spans_;
   Action current_;  // of the walk
   Clock::time_point failed_at_;
-  std::set<std::pair<int, int>> recomputed_;  // stages and micro-batches that have an R
+  std::optional<SlotUse> slot_use_;  // of the schedule that runs
 };
 
 }  // namespace stagecoach

@@ -275,6 +275,16 @@ class Planner {
 
 }  // namespace
 
+StageMemory memory_of_stage(const BufferCounts& buffers, int s) {
+  return {.slots = buffers.slots[s],
+          .received = buffers.received[s],
+          .gradient_slots = buffers.gradient_slots[s],
+          .outputs = buffers.outputs[s],
+          .input_gradients = buffers.input_gradients[s],
+          .has_previous = s > 0,
+          .has_next = s + 1 < static_cast<int>(buffers.slots.size())};
+}
+
 MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
   const int least = std::min(
       {stage.slots, stage.received, stage.gradient_slots, stage.outputs, stage.input_gradients});

@@ -7,6 +7,7 @@
 
 #include "core/arena.h"
 #include "layers/layer.h"
+#include "pipeline/check.h"
 
 namespace stagecoach {
 
@@ -25,6 +26,9 @@ struct StageMemory {
   std::int64_t loss_rows = 0;  // samples in a step: losses kept by the last stage
   int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
 };
+
+// The counts of stage `s`, and its neighbours.
+StageMemory memory_of_stage(const BufferCounts& buffers, int s);
 
 // Where a tensor lies: `region` of the arena, bytes into (one slot of) it.
 struct Place {

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "pipeline/dependencies.h"
+#include "pipeline/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -31,36 +32,20 @@ class FirstError {
   Clock::time_point time_;
 };
 
-std::vector<bool> recomputes(const Schedule& schedule) {
-  std::vector<bool> result(static_cast<std::size_t>(schedule.stages), false);
-  for (const auto& actions : schedule.ranks) {
-    for (const Action& action : actions) {
-      if (action.kind == ActionKind::kRecompute) result[action.stage] = true;
-    }
-  }
-  return result;
-}
-
 std::vector<StageOptions> stage_options(const PipelineOptions& options,
                                         const BufferCounts& buffers) {
-  const std::vector<bool> recomputing = recomputes(options.schedule);
+  const SlotUse use(options.schedule);
   std::vector<StageOptions> stages;
   const int count = options.partition.stages();
   for (int s = 0; s < count; ++s) {
     StageOptions stage;
     stage.first = options.partition.first[s];
     stage.end = options.partition.end(s);
-    stage.memory = {.slots = buffers.slots[s],
-                    .received = buffers.received[s],
-                    .gradient_slots = buffers.gradient_slots[s],
-                    .outputs = buffers.outputs[s],
-                    .input_gradients = buffers.input_gradients[s],
-                    .has_previous = s > 0,
-                    .has_next = s + 1 < count,
-                    .recomputes = recomputing[s],
-                    .recompute_interval = options.recompute_interval,
-                    .loss_rows = options.loss_rows,
-                    .optimizer_states = options.optimizer.states()};
+    stage.memory = memory_of_stage(buffers, s);
+    stage.memory.recomputes = use.recomputed(s) > 0;
+    stage.memory.recompute_interval = options.recompute_interval;
+    stage.memory.loss_rows = options.loss_rows;
+    stage.memory.optimizer_states = options.optimizer.states();
     stages.push_back(stage);
   }
   return stages;

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "pipeline/dependencies.h"
+#include "pipeline/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -109,52 +110,30 @@ class SlotPeaks {
  public:
   SlotPeaks(const Schedule& schedule, const SimulationCosts& costs)
       : costs_(costs),
-        stages_(static_cast<std::size_t>(schedule.stages)),
-        micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
-        trains_(is_training(schedule)),
+        use_(schedule),
         slots_(schedule.ranks.size(), 0),
         peak_slots_(schedule.ranks.size(), 0),
         bytes_(schedule.ranks.size(), 0.0),
-        peak_bytes_(schedule.ranks.size(), 0.0) {
-    for (const auto& actions : schedule.ranks) {
-      for (const Action& action : actions) note_recompute(action);
-    }
-  }
+        peak_bytes_(schedule.ranks.size(), 0.0) {}
 
   const std::vector<int>& peak_slots() const { return peak_slots_; }
   const std::vector<double>& peak_bytes() const { return peak_bytes_; }
 
   void add(int rank, const Action& action) {
-    using enum ActionKind;
-    const bool forward = action.kind == kForward;
-    if (forward || action.kind == kRecompute) take(rank, action.stage);
-    const bool keeps_nothing =
-        forward && (!trains_ || (!recomputed_.empty() && recomputed_[index(action)]));
-    if (keeps_nothing || action.kind == kBackwardWeight || action.kind == kBackward) {
+    const double bytes = costs_.stages[action.stage].slot_bytes;
+    if (SlotUse::takes(action)) {
+      peak_slots_[rank] = std::max(peak_slots_[rank], ++slots_[rank]);
+      peak_bytes_[rank] = std::max(peak_bytes_[rank], bytes_[rank] += bytes);
+    }
+    if (use_.gives(action)) {
       --slots_[rank];
-      bytes_[rank] -= costs_.stages[action.stage].slot_bytes;
+      bytes_[rank] -= bytes;
     }
   }
 
  private:
-  std::size_t index(const Action& action) const {
-    return static_cast<std::size_t>(action.stage) * micro_batches_ + action.micro_batch;
-  }
-  void note_recompute(const Action& action) {
-    if (action.kind != ActionKind::kRecompute) return;
-    if (recomputed_.empty()) recomputed_.resize(stages_ * micro_batches_);
-    recomputed_[index(action)] = true;
-  }
-  void take(int rank, int stage) {
-    peak_slots_[rank] = std::max(peak_slots_[rank], ++slots_[rank]);
-    bytes_[rank] += costs_.stages[stage].slot_bytes;
-    peak_bytes_[rank] = std::max(peak_bytes_[rank], bytes_[rank]);
-  }
-
   const SimulationCosts& costs_;
-  std::size_t stages_, micro_batches_;
-  bool trains_;
-  std::vector<bool> recomputed_;
+  const SlotUse use_;
   std::vector<int> slots_, peak_slots_;  // by rank
   std::vector<double> bytes_, peak_bytes_;
 };

@@ -5,12 +5,13 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <set>
-#include <utility>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "pipeline/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -62,26 +63,21 @@ void append_counter(fmt::memory_buffer& buffer, const TraceCounter& counter) {
                  counter.name, counter.rank, counter.time * 1e6, counter.value);
 }
 
-// The TraceKind of an action that takes time; false for the others.
-bool kind_of(ActionKind action, TraceKind& kind) {
+// Of an action that takes time; none for the others.
+std::optional<TraceKind> kind_of(ActionKind action) {
   switch (action) {
     case ActionKind::kForward:
-      kind = TraceKind::kForward;
-      return true;
+      return TraceKind::kForward;
     case ActionKind::kBackwardInput:
-      kind = TraceKind::kBackwardInput;
-      return true;
+      return TraceKind::kBackwardInput;
     case ActionKind::kBackwardWeight:
-      kind = TraceKind::kBackwardWeight;
-      return true;
+      return TraceKind::kBackwardWeight;
     case ActionKind::kBackward:
-      kind = TraceKind::kBackward;
-      return true;
+      return TraceKind::kBackward;
     case ActionKind::kRecompute:
-      kind = TraceKind::kRecompute;
-      return true;
+      return TraceKind::kRecompute;
     default:
-      return false;
+      return std::nullopt;
   }
 }
 
@@ -139,10 +135,10 @@ void write_chrome_trace(const std::filesystem::path& file, const std::vector<Tra
 Timeline timeline_of(const Simulation& simulation, const std::string& title) {
   Timeline timeline{title, {}, static_cast<int>(simulation.busy.size())};
   for (const SimulatedAction& one : simulation.actions) {
-    TraceKind kind{};
-    if (!kind_of(one.action.kind, kind)) continue;
+    const std::optional<TraceKind> kind = kind_of(one.action.kind);
+    if (!kind) continue;
     timeline.events.push_back(
-        {kind, one.rank, one.action.stage, one.action.micro_batch, 0, one.start, one.end});
+        {*kind, one.rank, one.action.stage, one.action.micro_batch, 0, one.start, one.end});
   }
   return timeline;
 }
@@ -169,19 +165,11 @@ Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
   return timeline;
 }
 
-std::vector<TraceCounter> slot_counters(const Simulation& simulation,
+std::vector<TraceCounter> slot_counters(const Schedule& schedule, const Simulation& simulation,
                                         const SimulationCosts& costs) {
-  using enum ActionKind;
-  const auto frees = [](const SimulatedAction& one) {
-    return one.action.kind == kBackwardWeight || one.action.kind == kBackward;
-  };
   const auto has_bytes = [](const StageCosts& stage) { return stage.slot_bytes != 1; };
   const bool bytes = std::ranges::any_of(costs.stages, has_bytes);
-  const bool trains = std::ranges::any_of(simulation.actions, frees);
-  std::set<std::pair<int, int>> again;  // stage and micro-batch of every R
-  for (const SimulatedAction& one : simulation.actions) {
-    if (one.action.kind == kRecompute) again.insert({one.action.stage, one.action.micro_batch});
-  }
+  const SlotUse use(schedule);
   std::vector<TraceCounter> counters;
   std::vector<int> slots(simulation.busy.size());
   std::vector<double> in_use(simulation.busy.size());
@@ -192,11 +180,8 @@ std::vector<TraceCounter> slot_counters(const Simulation& simulation,
     if (bytes) counters.push_back({"slot bytes", one.rank, time, in_use[one.rank]});
   };
   for (const SimulatedAction& one : simulation.actions) {
-    const ActionKind kind = one.action.kind;
-    const bool keeps_nothing =
-        kind == kForward && (!trains || again.contains({one.action.stage, one.action.micro_batch}));
-    if (kind == kForward || kind == kRecompute) add(one, one.start, 1);
-    if (keeps_nothing || frees(one)) add(one, one.end, -1);
+    if (SlotUse::takes(one.action)) add(one, one.start, 1);
+    if (use.gives(one.action)) add(one, one.end, -1);
   }
   return counters;
 }

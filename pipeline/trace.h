@@ -61,10 +61,11 @@ Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
 // BW in one piece, as the papers draw it.
 Timeline timeline_of(const Simulation& simulation, const std::string& title);
 
-// The slots in use on each rank over time, "slots", of a simulation with its actions; from the
-// start of F or R to the end of W. Where slots have bytes, as costs that differ from 1 say, also
-// "slot bytes".
-std::vector<TraceCounter> slot_counters(const Simulation& simulation, const SimulationCosts& costs);
+// The slots in use on each rank over time, "slots", of a simulation of `schedule` with its actions;
+// from the start of F or R to the end of W. Where slots have bytes, as costs that differ from 1
+// say, also "slot bytes".
+std::vector<TraceCounter> slot_counters(const Schedule& schedule, const Simulation& simulation,
+                                        const SimulationCosts& costs);
 
 struct PictureOptions {
   double width = 1000;             // pixels

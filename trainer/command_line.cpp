@@ -173,9 +173,9 @@ void check_given(const CommandLine& line, const GivenOptions& given) {
 void resolve(TrainConfig& config, const GivenOptions& given) {
   const std::vector<std::string> names = schedule_names();
   if (names_a_file(config.schedule)) {
-    take_sizes_of_file(config, {.stages = given.stages->count() > 0,
-                                .micro_batches = given.micro_batches->count() > 0,
-                                .chunks = given.chunks->count() > 0});
+    read_table(config, {.stages = given.stages->count() > 0,
+                        .micro_batches = given.micro_batches->count() > 0,
+                        .chunks = given.chunks->count() > 0});
   } else if (given.chunks->count() == 0) {
     const bool known = std::find(names.begin(), names.end(), config.schedule) != names.end();
     config.chunks = config.stages == 0 || !known ? 1 : default_chunks(config.schedule);

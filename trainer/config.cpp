@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "pipeline/check.h"
 #include "pipeline/schedule_text.h"
 #include "trainer/devices.h"
@@ -105,21 +107,14 @@ void check_optimizer(const TrainConfig& config) {
 
 // One file cannot be two things. --save may replace what --init has read.
 void check_files(const TrainConfig& config) {
-  const std::vector<std::pair<const char*, const fs::path*>> files = {
-      {"--init", &config.init},     {"--save", &config.save},   {"--metrics", &config.metrics},
-      {"--report", &config.report}, {"--trace", &config.trace}, {"--svg", &config.svg}};
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    for (std::size_t j = i + 1; j < files.size(); ++j) {
-      const bool init_and_save = i == 0 && j == 1;
-      if (files[i].second->empty() || files[j].second->empty() || init_and_save) continue;
-      if (fs::absolute(*files[i].second).lexically_normal() ==
-          fs::absolute(*files[j].second).lexically_normal()) {
-        throw UsageError(
-            kTrain, fmt::format("different files for {} and {}", files[i].first, files[j].first),
-            fmt::format("'{}' for both", files[j].second->string()));
-      }
-    }
-  }
+  NamedFiles files = {{"--init", config.init},
+                      {"--metrics", config.metrics},
+                      {"--report", config.report},
+                      {"--trace", config.trace},
+                      {"--svg", config.svg}};
+  check_different_files(kTrain, files);
+  files[0] = {"--save", config.save};
+  check_different_files(kTrain, files);
 }
 
 }  // namespace
@@ -137,11 +132,10 @@ bool names_a_file(const std::string& schedule) {
 }
 
 Schedule schedule_of(const TrainConfig& config) {
-  Schedule schedule =
-      config.stages == 0 ? make_schedule("naive", 1, config.micro_batches)
-      : names_a_file(config.schedule)
-          ? read_schedule(config.schedule)
-          : make_schedule(config.schedule, config.stages, config.micro_batches, config.chunks);
+  Schedule schedule = config.stages == 0 ? make_schedule("naive", 1, config.micro_batches)
+                      : config.table     ? *config.table
+                                         : make_schedule(config.schedule, config.stages,
+                                                         config.micro_batches, config.chunks);
   if (config.recompute == "never") return schedule;  // a table may have R of its own
   return with_recompute(schedule, recompute_of(config.recompute));
 }
@@ -156,8 +150,8 @@ Recompute recompute_of(const std::string& word) {
                                  : Recompute::kNever;
 }
 
-void take_sizes_of_file(TrainConfig& config, const GivenSizes& given) {
-  const Schedule table = read_schedule(config.schedule);
+void read_table(TrainConfig& config, const GivenSizes& given) {
+  Schedule table = read_schedule(config.schedule, &config.table_notes);
   check(table);
   const auto take = [&](const char* option, int& value, bool is_given, int of_file) {
     if (is_given && value != of_file) {
@@ -178,6 +172,7 @@ void take_sizes_of_file(TrainConfig& config, const GivenSizes& given) {
         fmt::format("{} with {} stages on {} ranks", config.schedule, table.stages, ranks));
   }
   take("--chunks", config.chunks, given.chunks, table.stages / ranks);
+  config.table = std::make_shared<const Schedule>(std::move(table));
 }
 
 int TrainConfig::threads_per_stage() const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@ struct TrainConfig {
   std::string data = "auto";  // auto, cifar10, synthetic
   std::filesystem::path data_dir;
   std::int64_t image_size = 224;
-  int stages = 2;                   // K, ranks; 0: the plain loop without a pipeline
-  std::string schedule = "1f1b";    // a name, or a file
+  int stages = 2;                         // K, ranks; 0: the plain loop without a pipeline
+  std::string schedule = "1f1b";          // a name, or a file; then with
+  std::shared_ptr<const Schedule> table;  // what it says, and
+  std::vector<std::string> table_notes;   // lines for people about it: see read_table()
   int chunks = 0;                   // stages on each rank; 0: as many as the schedule has by itself
   std::string recompute = "never";  // never, except_last, always
   int recompute_interval = 0;       // layers recomputed at once; 0: all of a stage
@@ -53,18 +56,18 @@ struct TrainConfig {
 
 // Whether --schedule names a file: it is no name of a schedule, and exists or looks like a path.
 bool names_a_file(const std::string& schedule);
-// The table of the run, with its recomputation: from its file, or made. Throws Error for a file
-// that is no table, UsageError for a schedule that cannot have these sizes.
+// The table of the run, with its recomputation: `table`, or made. Throws UsageError for a schedule
+// that cannot have these sizes, Error for recomputation of a table that has R already.
 Schedule schedule_of(const TrainConfig& config);
 // The words of --recompute.
 std::vector<std::string> recompute_words();
 Recompute recompute_of(const std::string& word);
-// What a table read from a file says of the configuration: K, M and the number of chunks. `given`
-// ones that differ are a UsageError.
+// Reads the file that `schedule` names into `table`, checks it, and takes K, M and the number of
+// chunks from it: `given` ones that differ are a UsageError. Error for a file that is no table.
 struct GivenSizes {
   bool stages = false, micro_batches = false, chunks = false;
 };
-void take_sizes_of_file(TrainConfig& config, const GivenSizes& given);
+void read_table(TrainConfig& config, const GivenSizes& given);
 
 // Whether --partition says where to cut, instead of how to find out.
 bool has_cuts(const TrainConfig& config);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "trainer/percent.h"
 #include "trainer/report.h"
 
 namespace stagecoach {
@@ -30,11 +31,6 @@ std::string grouped(std::int64_t number) {
     text.insert(text.begin() + i, ',');
   }
   return text;
-}
-
-std::string percent(double fraction) {
-  if (std::abs(fraction) < 0.0005) fraction = 0;  // no "-0.0 %"
-  return fmt::format("{:.1f} %", 100 * fraction);
 }
 
 std::string mebibytes(std::int64_t bytes) {

@@ -87,10 +87,10 @@ Schedule table_from_file(const std::string& file, const SimulateConfig& config,
   Schedule table = read_schedule(file, &notes);
   check_sizes_of_file(config, table);
   check_size(1, table.micro_batches, table.stages);
-  check_tables(table, WeightOrder::kAny);
   try {
     check_tables(table);
   } catch (const Error& error) {
+    check_tables(table, WeightOrder::kAny);  // throws where it is not the order
     notes.push_back("train refuses this table, as it adds gradients in another order: " +
                     error.message());
   }
@@ -170,7 +170,7 @@ void write_picture(const fs::path& file, const SimulatedSchedule& run, const Giv
 // A unit of the costs is a millisecond of the trace.
 void write_trace(const fs::path& file, const SimulatedSchedule& run, const GivenCosts& costs) {
   std::vector<TraceEvent> events = timeline_of(run.simulation, "").events;
-  std::vector<TraceCounter> counters = slot_counters(run.simulation, run.costs);
+  std::vector<TraceCounter> counters = slot_counters(run.schedule, run.simulation, run.costs);
   for (TraceEvent& event : events) {
     event.start *= 1e-3;
     event.end *= 1e-3;

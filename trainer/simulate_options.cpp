@@ -1,16 +1,13 @@
 #include <fmt/format.h>
 
-#include <utility>
-
 #include "core/error.h"
+#include "core/file.h"
 #include "trainer/options.h"
 #include "trainer/simulate_command.h"
 #include "trainer/suggest.h"
 
 namespace stagecoach {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kSimulate = "stagecoach simulate";
 constexpr int kMostRanks = 65536;
@@ -67,27 +64,6 @@ void check_number(const CLI::App& command, const char* option, int value) {
                    fmt::format("{}", value));
 }
 
-// One file cannot be two things; --schedule and --costs are read before anything is written.
-void check_files(const SimulateConfig& config) {
-  const std::vector<std::pair<const char*, fs::path>> files = {{"--svg", config.svg},
-                                                               {"--trace", config.trace},
-                                                               {"--csv", config.csv},
-                                                               {"--text", config.text},
-                                                               {"--json", config.json}};
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    for (std::size_t j = i + 1; j < files.size(); ++j) {
-      if (files[i].second.empty() || files[j].second.empty()) continue;
-      if (fs::absolute(files[i].second).lexically_normal() !=
-          fs::absolute(files[j].second).lexically_normal()) {
-        continue;
-      }
-      throw UsageError(kSimulate,
-                       fmt::format("different files for {} and {}", files[i].first, files[j].first),
-                       fmt::format("'{}' for both", files[j].second.string()));
-    }
-  }
-}
-
 }  // namespace
 
 SimulateOptions add_simulate_options(CLI::App& command, SimulateConfig& c) {
@@ -134,7 +110,12 @@ void SimulateOptions::check(const SimulateConfig& config) const {
   check_number(*command, "--stages", config.stages);
   check_number(*command, "--micro-batches", config.micro_batches);
   check_number(*command, "--chunks", config.chunks);
-  check_files(config);
+  // --schedule and --costs are read before anything is written.
+  check_different_files(kSimulate, {{"--svg", config.svg},
+                                    {"--trace", config.trace},
+                                    {"--csv", config.csv},
+                                    {"--text", config.text},
+                                    {"--json", config.json}});
   if (command->count("--compare") == 0) return;
   if (config.compare.empty()) throw UsageError(kSimulate, "names after --compare", "''");
   for (const char* option : {"--schedule", "--svg", "--trace", "--ascii", "--text", "--csv"}) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "trainer/percent.h"
 #include "trainer/simulate_command.h"
 
 namespace stagecoach {
@@ -13,11 +14,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMostRows = 32;  // of ranks; of more, the first and the last
-
-std::string percent(double fraction) {
-  if (std::abs(fraction) < 0.0005) fraction = 0;  // no "-0.0 %"
-  return fmt::format("{:.1f} %", 100 * fraction);
-}
 
 // As many digits behind the point as numbers up to `largest` are worth; none for whole numbers.
 class Times {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -116,12 +117,7 @@ std::vector<StageReport> Statistics::stages() const {
 
 SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
   const Schedule& schedule = pipeline.schedule();
-  std::vector<int> recomputed(static_cast<std::size_t>(schedule.stages), 0);
-  for (const auto& actions : schedule.ranks) {
-    for (const Action& action : actions) {
-      if (action.kind == ActionKind::kRecompute) ++recomputed[action.stage];
-    }
-  }
+  const SlotUse use(schedule);
   SimulationCosts costs;
   for (const StageReport& stage : stages()) {
     const double n = schedule.micro_batches;
@@ -129,7 +125,7 @@ SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
     one.forward = stage.forward_seconds / n;
     one.backward_input = stage.backward_input_seconds / n;
     one.backward_weight = stage.backward_weight_seconds / n;
-    const int times = recomputed[costs.stages.size() - 1];
+    const int times = use.recomputed(static_cast<int>(costs.stages.size()) - 1);
     one.recompute_in_backward = stage.recompute_in_backward_seconds / n;
     if (times > 0) {
       one.recompute = (stage.recompute_seconds - stage.recompute_in_backward_seconds) / times;
@@ -178,7 +174,8 @@ BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
                        step.busy() / (static_cast<double>(schedule.ranks.size()) * step.makespan));
     makespans.push_back(step.makespan);
   }
-  const Simulation simulation = predicted(pipeline);
+  const SimulationCosts costs = this->costs(pipeline);
+  const Simulation simulation = simulate(schedule, costs, pipeline.buffers());
   BubbleReport report;
   report.measured = median(std::move(measured));
   report.predicted = simulation.bubble();
@@ -187,8 +184,8 @@ BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
   report.imbalance = imbalance(simulation.busy);
   report.measured_makespan_seconds = median(std::move(makespans));
   report.predicted_makespan_seconds = simulation.makespan;
-  report.joint_makespan_seconds = joint_makespan(schedule, costs(pipeline));
-  report.zb_h1_makespan_seconds = zb_h1_makespan(schedule, costs(pipeline), simulation.makespan);
+  report.joint_makespan_seconds = joint_makespan(schedule, costs);
+  report.zb_h1_makespan_seconds = zb_h1_makespan(schedule, costs, simulation.makespan);
   return report;
 }
 

@@ -9,7 +9,6 @@
 #include "core/system_memory.h"
 #include "data/find.h"
 #include "data/sampler.h"
-#include "pipeline/schedule_text.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
 #include "trainer/safetensors.h"
@@ -27,12 +26,8 @@ void check_request(const TrainConfig& config, const Network& network) {
                                  network.size(), network.name()),
                      fmt::format("{}", config.stages), "every stage needs a layer");
   }
-  check(schedule_of(config));
-  if (names_a_file(config.schedule)) {
-    std::vector<std::string> notes;
-    read_schedule(config.schedule, &notes);
-    for (const std::string& note : notes) spdlog::info(note);
-  }
+  schedule_of(config);
+  for (const std::string& note : config.table_notes) spdlog::info(note);
   if (has_cuts(config)) partition_from_text(config.partition, network.size(), config.pieces());
   for (const auto* file :
        {&config.save, &config.metrics, &config.report, &config.trace, &config.svg}) {

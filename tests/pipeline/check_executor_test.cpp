@@ -157,16 +157,10 @@ class Machine {
     const int last = schedule_.stages - 1;
     options.first = s;  // a layer each, the last stage has the rest
     options.end = s == last ? kLayers : s + 1;
-    options.memory = {.slots = buffers_.slots[s],
-                      .received = buffers_.received[s],
-                      .gradient_slots = buffers_.gradient_slots[s],
-                      .outputs = buffers_.outputs[s],
-                      .input_gradients = buffers_.input_gradients[s],
-                      .has_previous = s > 0,
-                      .has_next = s < last,
-                      .recomputes = true,
-                      .loss_rows = static_cast<std::int64_t>(schedule_.micro_batches) * kRows,
-                      .optimizer_states = 1};
+    options.memory = memory_of_stage(buffers_, s);
+    options.memory.recomputes = true;
+    options.memory.loss_rows = static_cast<std::int64_t>(schedule_.micro_batches) * kRows;
+    options.memory.optimizer_states = 1;
     return options;
   }
 

@@ -115,7 +115,7 @@ TEST_F(Trace, Counters) {
   SimulationCosts costs = unit_costs(1);
   costs.stages[0].slot_bytes = 100;
   const Simulation simulation = simulate(schedule, costs, check(schedule));
-  const std::vector<TraceCounter> counters = slot_counters(simulation, costs);
+  const std::vector<TraceCounter> counters = slot_counters(schedule, simulation, costs);
   const fs::path file = folder_ / "trace.json";
   write_chrome_trace(file, {}, "", counters);
   std::ifstream stream(file);
@@ -132,7 +132,7 @@ TEST_F(Trace, Counters) {
   }
   EXPECT_EQ(slots, "1@0.0 2@1000000.0 1@4000000.0 0@6000000.0 ");
   EXPECT_EQ(bytes, "100 200 100 0 ");
-  EXPECT_EQ(slot_counters(simulation, unit_costs(1)).size(), 4u);  // without bytes
+  EXPECT_EQ(slot_counters(schedule, simulation, unit_costs(1)).size(), 4u);  // without bytes
 }
 
 // F keeps nothing where there is an R, and nothing at all where nothing is trained.
@@ -141,7 +141,7 @@ TEST_F(Trace, CountersOfRecomputation) {
     const SimulationCosts costs = unit_costs(schedule.stages);
     double most = 0, last = -1;
     for (const TraceCounter& counter :
-         slot_counters(simulate(schedule, costs, check(schedule)), costs)) {
+         slot_counters(schedule, simulate(schedule, costs, check(schedule)), costs)) {
       most = std::max(most, counter.value);
       last = counter.value;
     }
