@@ -114,6 +114,7 @@ void check_files(const TrainConfig& config) {
                       {"--svg", config.svg}};
   check_different_files(kTrain, files);
   files[0] = {"--save", config.save};
+  if (config.table) files.emplace_back("--schedule", config.schedule);
   check_different_files(kTrain, files);
 }
 

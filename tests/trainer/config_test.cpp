@@ -106,6 +106,14 @@ TEST_F(TableFile, SaysTheSizes) {
   expect_has(train_error({"--schedule", file.c_str(), "--chunks", "1"}), "--chunks 2, as in ");
 }
 
+TEST_F(TableFile, IsNotWrittenOver) {
+  const std::string file = write("0F0 0BW0\n1F0 1BW0\n");
+  for (const char* option : {"--save", "--report", "--svg"}) {
+    expect_has(train_error({"--schedule", file.c_str(), option, file.c_str()}),
+               std::string("different files for ") + option + " and --schedule");
+  }
+}
+
 TEST_F(TableFile, MustTrainOnEvenRanks) {
   expect_has(train_error({"--schedule", write("0F0\n1F0\n").c_str()}), "a table with backwards");
   expect_has(train_error({"--schedule", write("0F0 1F0 1BW0 0BW0\n2F0 2BW0\n").c_str()}),
