@@ -10,6 +10,7 @@
 #include "core/cuda/backend.h"
 #include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/cast.h"
+#include "kernels/channel_sums.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/linear.h"
@@ -73,8 +74,8 @@ void add_conv2d(const Conv2dCase& c, Precision precision) {
   }
   add(name + "/W", precision, kBatch, work, [=](GpuTensors& t) {
     return [=, &context = with_workspace(t), weight = t.make(w_grad), b = t.make(bias_grad),
-            from = t.make(y), in = t.make(x)] {
-      conv2d_backward_weight(context, weight, b, from, in, options, GradientMode::kOverwrite);
+            from = t.make(y), in = t.make(x), sums = t.make(channel_sums_spec(y))] {
+      conv2d_backward_weight(context, weight, b, from, in, options, GradientMode::kOverwrite, sums);
     };
   });
 }
@@ -115,7 +116,16 @@ void add_linear(const LinearCase& c, Precision precision) {
   });
 }
 
+// relu1 follows the convolution in one kernel, and its B is the pool's: a plain pass over as many
+// bytes, to compare with. relu3 makes the channel sums.
 void add_relu_and_bias(Precision p) {
+  const TensorSpec x3 = channels_last(kBatch, 384, 13, 13, dtype_of(p));
+  const TensorSpec sums = channel_sums_spec(x3);
+  add("relu3/B", p, kBatch, {.bytes = bytes_of({x3, x3, x3, sums})}, [=](GpuTensors& t) {
+    return [&c = t.context(), to = t.make(x3), y = t.make(x3), channel_sums = t.make(sums)] {
+      relu_backward(c, to, to, y, channel_sums);
+    };
+  });
   const TensorSpec x = channels_last(kBatch, 64, 55, 55, dtype_of(p));
   add("relu1/F", p, kBatch, {.bytes = bytes_of({x, x})}, [=](GpuTensors& t) {
     return [&c = t.context(), to = t.make(x), in = t.make(x)] { relu_forward(c, to, in); };
@@ -131,7 +141,7 @@ void add_relu_and_bias(Precision p) {
         [=](GpuTensors& t) {
           return [&c = t.context(), to = t.make(bias), from = t.make(y),
                   workspace = t.make(row_major({bytes}, DType::kU8))] {
-            cuda::bias_grad(c, to, from, GradientMode::kOverwrite, workspace.data);
+            cuda::bias_grad(c, to, from, {}, GradientMode::kOverwrite, workspace.data);
           };
         });
   }
@@ -155,11 +165,15 @@ void add_pool(const PoolCase& pool, Precision p) {
       max_pool2d_forward(c, to, index, in, options, MaxPool2dInput::kOutputOfRelu);
     };
   });
-  add(std::string(pool.name) + "/B", p, kBatch, work, [=](GpuTensors& t) {
-    const Tensor from = t.make(y), index = t.make(places), to = t.make(x);
-    max_pool2d_forward(t.context(), from, index, to, options);
-    return [=, &c = t.context()] { max_pool2d_backward(c, to, from, index, options); };
-  });
+  const TensorSpec sums = channel_sums_spec(x);
+  add(std::string(pool.name) + "/B", p, kBatch, {.bytes = bytes_of({x, y, places, sums})},
+      [=](GpuTensors& t) {
+        const Tensor from = t.make(y), index = t.make(places), to = t.make(x);
+        max_pool2d_forward(t.context(), from, index, to, options);
+        return [=, &c = t.context(), channel_sums = t.make(sums)] {
+          max_pool2d_backward(c, to, from, index, options, channel_sums);
+        };
+      });
 }
 
 void add_flatten_and_dropout(Precision p) {

@@ -1,6 +1,7 @@
 #include "kernels/conv2d.h"
 
 #include "core/error.h"
+#include "kernels/channel_sums.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cuda/conv2d.h"
 #include "kernels/dispatch.h"
@@ -113,7 +114,7 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
 
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode) {
+                            GradientMode mode, Tensor channel_sums) {
   constexpr const char* kName = "conv2d_backward_weight";
   check_floating(kName, "input", context, input.spec);
   const cpu::Conv2dShape shape = shape_of(input.spec, weight_grad.spec, options);
@@ -123,9 +124,10 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
   gradient.dtype = DType::kF32;
   check_tensor(kName, "weight_grad", weight_grad, gradient);
   check_tensor(kName, "bias_grad", bias_grad, row_major({shape.outputs}));
+  check_channel_sums(kName, context, channel_sums, output_grad.spec);
   if (on_cuda(context)) {
     return cuda::conv2d_backward_weight(context, weight_grad, bias_grad, output_grad, input,
-                                        options, mode);
+                                        options, mode, channel_sums);
   }
   const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
   void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));

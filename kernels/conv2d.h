@@ -33,8 +33,9 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
                            const Conv2dOptions& options);
 
 // weight_grad and bias_grad (W), F32 whatever the input is, written or added to as `mode` says.
+// `channel_sums`: those of output_grad, where a kernel on a GPU made them (see channel_sums.h).
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode);
+                            GradientMode mode, Tensor channel_sums = {});
 
 }  // namespace stagecoach

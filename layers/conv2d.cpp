@@ -54,10 +54,14 @@ class Conv2d final : public Layer {
 
   void backward_weight(Context& context, const BackwardWeightTensors& tensors) const override {
     conv2d_backward_weight(context, tensors.parameter_grads[0], tensors.parameter_grads[1],
-                           tensors.output_grad, tensors.input, options_, tensors.mode);
+                           tensors.output_grad, tensors.input, options_, tensors.mode,
+                           tensors.channel_sums);
   }
 
   bool fuses_relu_after(const Target& target) const override {
+    return target.device.type == DeviceType::kCuda;
+  }
+  bool takes_channel_sums(const Target& target) const override {
     return target.device.type == DeviceType::kCuda;
   }
 

@@ -41,6 +41,9 @@ std::vector<LayerPlan> Network::plan(const TensorSpec& input, const Target& targ
   for (int i = 0; i < size(); ++i) {
     if (layers_[i].layer->is_relu()) fuse_relu(i, target, plans);
   }
+  for (int i = 0; i < size(); ++i) {
+    if (layers_[i].layer->takes_channel_sums(target)) share_sums(i, target, plans);
+  }
   return plans;
 }
 
@@ -56,6 +59,16 @@ void Network::fuse_relu(int i, const Target& target, std::vector<LayerPlan>& pla
     plans[i + 1].input_from_relu = true;
     plans[i].backward_is_copy = true;
     plans[i].output_needed_by_input = false;
+  }
+}
+
+// Whoever writes the gradient that W of layer `i` reads can sum it on the way: the layer behind, or
+// the one behind that when B of the layer between is a copy.
+void Network::share_sums(int i, const Target& target, std::vector<LayerPlan>& plans) const {
+  int writer = i + 1;
+  if (writer < size() && plans[writer].backward_is_copy) ++writer;
+  if (writer < size() && layers_[writer].layer->gives_channel_sums(target)) {
+    plans[writer].sums_for = writer - i;
   }
 }
 

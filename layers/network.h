@@ -37,6 +37,7 @@ class Network {
 
  private:
   void fuse_relu(int i, const Target& target, std::vector<LayerPlan>& plans) const;
+  void share_sums(int i, const Target& target, std::vector<LayerPlan>& plans) const;
 
   std::string name_;
   std::vector<NamedLayer> layers_;

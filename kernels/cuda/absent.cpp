@@ -30,13 +30,13 @@ void begin_step(Context&, const StepValues&) {
 void relu_forward(Context&, Tensor, Tensor) {
   refuse();
 }
-void relu_backward(Context&, Tensor, Tensor, Tensor) {
+void relu_backward(Context&, Tensor, Tensor, Tensor, Tensor) {
   refuse();
 }
 void max_pool2d_forward(Context&, Tensor, Tensor, Tensor, const MaxPool2dOptions&, MaxPool2dInput) {
   refuse();
 }
-void max_pool2d_backward(Context&, Tensor, Tensor, Tensor, const MaxPool2dOptions&) {
+void max_pool2d_backward(Context&, Tensor, Tensor, Tensor, const MaxPool2dOptions&, Tensor) {
   refuse();
 }
 void adaptive_avg_pool2d_forward(Context&, Tensor, Tensor) {
@@ -80,7 +80,7 @@ void conv2d_backward_input(Context&, Tensor, Tensor, Tensor, const Conv2dOptions
   refuse();
 }
 void conv2d_backward_weight(Context&, Tensor, Tensor, Tensor, Tensor, const Conv2dOptions&,
-                            GradientMode) {
+                            GradientMode, Tensor) {
   refuse();
 }
 std::int64_t linear_workspace_bytes(const TensorSpec&, const TensorSpec&, const Target&) {

@@ -181,7 +181,7 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
 
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode) {
+                            GradientMode mode, Tensor channel_sums) {
   const Layout layout(problem_of(ConvKind::kBackwardWeight, input.spec, weight_grad.spec, options,
                                  context.target()),
                       context.target());
@@ -197,7 +197,7 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
                    .y = output_grad.data,
                    .workspace = workspace.at(layout.library)});
   finish_weight_grad(context, layout, workspace, weight_grad, made, mode);
-  cuda::bias_grad(context, bias_grad, output_grad, mode, workspace.at(layout.bias));
+  cuda::bias_grad(context, bias_grad, output_grad, channel_sums, mode, workspace.at(layout.bias));
 }
 
 }  // namespace stagecoach::cuda

@@ -17,6 +17,6 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
                            const Conv2dOptions& options);
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode);
+                            GradientMode mode, Tensor channel_sums);
 
 }  // namespace stagecoach::cuda

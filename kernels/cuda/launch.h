@@ -55,6 +55,23 @@ __device__ inline void store(T* to, const Pack<T, kSize>& pack, std::int64_t cou
   }
 }
 
+// sums[k] += pack[k]
+template <typename T, int kSize>
+__device__ inline void add(float (&sums)[kSize], const Pack<T, kSize>& pack) {
+  for (int k = 0; k < kSize; ++k) sums[k] += static_cast<float>(pack.values[k]);
+}
+
+// Sums of a pack's channels, to an address that is aligned to 16 bytes where kSize is above 1.
+template <int kSize>
+__device__ inline void store_sums(float* to, const float (&sums)[kSize]) {
+  constexpr int kStep = std::min(kSize, kPack<float>);
+  for (int k = 0; k < kSize; k += kStep) {
+    Pack<float, kStep> pack;
+    for (int j = 0; j < kStep; ++j) pack.values[j] = sums[k + j];
+    store(to + k, pack);
+  }
+}
+
 // Whether packs of 16 bytes can begin at these addresses.
 template <typename... Pointers>
 bool aligned(const Pointers*... pointers) {

@@ -20,13 +20,14 @@ void check_target(const Target& target);
 void begin_step(Context& context, const StepValues& values);
 
 void relu_forward(Context& context, Tensor output, Tensor input);
-void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output);
+void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output,
+                   Tensor channel_sums);
 
 // `after_relu`: see MaxPool2dInput.
 void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor input,
                         const MaxPool2dOptions& options, MaxPool2dInput kind);
 void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
-                         const MaxPool2dOptions& options);
+                         const MaxPool2dOptions& options, Tensor channel_sums);
 
 void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input);
 void adaptive_avg_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad);
@@ -53,10 +54,11 @@ void transform_samples(Context& context, Tensor output, Tensor labels, const Res
                        Tensor samples);
 
 // bias_grad [C] F32: sums of output_grad [rows, C] over the rows (channels_last of rank 4 counts as
-// [N * H * W, C]); written, or added to. `workspace`: bias_grad_workspace_bytes(rows, C).
+// [N * H * W, C]); written, or added to. `channel_sums`: of output_grad, or undefined: the same
+// bits. `workspace`: bias_grad_workspace_bytes(rows, C).
 std::int64_t bias_grad_workspace_bytes(std::int64_t rows, std::int64_t channels);
-void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, GradientMode mode,
-               void* workspace);
+void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, Tensor channel_sums,
+               GradientMode mode, void* workspace);
 
 // sum += addend; both F32, of equally many elements.
 void accumulate(Context& context, Tensor sum, Tensor addend);

@@ -1,7 +1,9 @@
 // The bias gradient's kernel against sums in double.
 #include <gtest/gtest.h>
 
+#include "kernels/channel_sums.h"
 #include "kernels/cuda/operations.h"
+#include "kernels/relu.h"
 #include "tests/cuda/both.h"
 
 namespace stagecoach {
@@ -35,7 +37,7 @@ class BiasGradShim
     const auto floats = static_cast<std::size_t>(bytes) / sizeof(float);
     const Tensor workspace = gpu.put(std::vector<float>(floats + 8, std::nanf("")));
     const Tensor result = gpu.put(before);
-    cuda::bias_grad(gpu.context(), result, gpu.put(output_grad), mode, workspace.data);
+    cuda::bias_grad(gpu.context(), result, gpu.put(output_grad), {}, mode, workspace.data);
     const std::vector<float> after = gpu.get(workspace);
     for (std::size_t i = 0; i < after.size(); ++i) {
       EXPECT_EQ(std::isnan(after[i]), i >= floats) << i;
@@ -45,7 +47,7 @@ class BiasGradShim
 };
 
 // One addition after another loses at most half a unit in the last place of the sum so far; there
-// are three levels of at most 64 here.
+// are three levels of at most 64 here, the first of 16.
 TEST_P(BiasGradShim, IsTheSumInDouble) {
   const auto inputs = testing::random_inputs({row_major({rows(), channels()}, dtype())}, 51);
   const std::vector<float> values = testing::values_of(inputs[0].tensor);
@@ -76,7 +78,8 @@ TEST_P(BiasGradShim, AddsEveryRowOnce) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, BiasGradShim,
                          ::testing::Combine(::testing::Values(DType::kF32, DType::kBF16),
-                                            ::testing::Values(1, 63, 64, 65, 4096, 4097, 9000),
+                                            ::testing::Values(1, 15, 16, 17, 1024, 1025, 9000,
+                                                              70000),
                                             ::testing::Values(1, 10, 12, 64)));
 
 TEST(BiasGradShim, ImagesAreRowsOfPixels) {
@@ -86,10 +89,27 @@ TEST(BiasGradShim, ImagesAreRowsOfPixels) {
   rows.spec = row_major({3 * 5 * 7, 8});
   const Tensor workspace = gpu.make(row_major({cuda::bias_grad_workspace_bytes(105, 8) / 4}));
   const Tensor a = gpu.make(row_major({8})), b = gpu.make(row_major({8}));
-  cuda::bias_grad(gpu.context(), a, gpu.put(images.tensor), GradientMode::kOverwrite,
+  cuda::bias_grad(gpu.context(), a, gpu.put(images.tensor), {}, GradientMode::kOverwrite,
                   workspace.data);
-  cuda::bias_grad(gpu.context(), b, gpu.put(rows), GradientMode::kOverwrite, workspace.data);
+  cuda::bias_grad(gpu.context(), b, gpu.put(rows), {}, GradientMode::kOverwrite, workspace.data);
   EXPECT_EQ(gpu.get(a), gpu.get(b));
+}
+
+TEST(BiasGradShim, OfChannelSumsHasTheSameBits) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    Gpu gpu;
+    const TensorSpec spec = channels_last(7, 24, 19, 23, dtype);
+    const auto images = testing::random_inputs({spec}, 3);
+    const Tensor grad = gpu.put(images[0].tensor), sums = gpu.make(channel_sums_spec(spec));
+    const std::int64_t bytes = cuda::bias_grad_workspace_bytes(7 * 19 * 23, 24);
+    const Tensor workspace = gpu.make(row_major({bytes / 4}));
+    const Tensor a = gpu.make(row_major({24})), b = gpu.make(row_major({24}));
+    relu_backward(gpu.context(), grad, grad, grad, sums);
+    cuda::bias_grad(gpu.context(), a, grad, {}, GradientMode::kOverwrite, workspace.data);
+    cuda::bias_grad(gpu.context(), b, grad, sums, GradientMode::kOverwrite, workspace.data);
+    EXPECT_EQ(gpu.get(a), gpu.get(b));
+    EXPECT_NE(gpu.get(a)[0], 0.0f);
+  }
 }
 
 }  // namespace
