@@ -63,7 +63,7 @@ if(STAGECOACH_HAVE_CUDA)
   # --expt-relaxed-constexpr: kernels call the constexpr functions of core.
   target_compile_options(stagecoach_backend PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo -Werror all-warnings
-    -Wdefault-stream-launch -Xcompiler=-Wall,-Wextra,-march=${STAGECOACH_ARCH}>)
+    -Wdefault-stream-launch -Xptxas=-warn-spills -Xcompiler=-Wall,-Wextra,-march=${STAGECOACH_ARCH}>)
   target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels PRIVATE CUDA::cudart_static
                         nlohmann_json::nlohmann_json)
   target_include_directories(stagecoach_backend SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})

@@ -114,10 +114,11 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t first = row * kChannelSumPixels;
     const std::int64_t end = std::min(first + kChannelSumPixels, pixels);
     ImagePlace place = items.at(first * packs + i % packs);
+    T* to = input_grad + first * channels + place.channel;
     float sums[kSize] = {};
-    for (std::int64_t pixel = first; pixel < end; ++pixel) {
+    for (auto left = static_cast<int>(end - first); left > 0; --left, to += channels) {
       const Pack<T, kSize> pack = gathered<T, kSize>(place, h, w, channels, output_grad, index);
-      store(input_grad + pixel * channels + place.channel, pack);
+      store(to, pack);
       add(sums, pack);
       if (++place.x < w.in) continue;
       place.x = 0;
