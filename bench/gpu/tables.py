@@ -200,7 +200,8 @@ def share_of_limit(entry):
 def error_of(entry):
     """Why a benchmark was not measured; None where it was."""
     if entry.get("error_occurred") or entry.get("skipped"):
-        return entry.get("error_message") or entry.get("skip_message") or "no message"
+        why = entry.get("error_message") or entry.get("skip_message") or "no message"
+        return " ".join(why.split())
     return None
 
 
@@ -292,10 +293,11 @@ EXPERIMENTS = [
 
 
 def kernel_questions(result):
-    """What `result` answers; None where bench_cuda left nothing. Ratios are of times."""
+    """What `result` answers; None where bench_cuda left nothing."""
     why = "bench_cuda left no results" if result is None else "bench_cuda did not come to it"
     result = result or {"benchmarks": []}
-    return "\n".join(["### Questions about kernels", "", *answered([
+    return "\n".join(["### Questions about kernels", "",
+                      "A ratio is the first time over the second.", "", *answered([
         *((asked, ways_compared(result, *names), why) for asked, *names in EXPERIMENTS),
         ("optimizer of the linear layers beside the convolutions' gradients, on a second stream "
          "(time over the sum of the times alone)", streams_compared(result), why),
