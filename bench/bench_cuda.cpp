@@ -6,6 +6,7 @@
 #include <iostream>
 #include <vector>
 
+#include "bench/bench_cuda_experiments.h"
 #include "bench/cuda_timing.h"
 #include "core/cuda/backend.h"
 #include "kernels/adaptive_avg_pool2d.h"
@@ -280,6 +281,7 @@ void add_all() {
     for (const Conv2dCase& c : kConv2d) add_conv2d(c, precision);
     for (const LinearCase& c : kLinear) add_linear(c, precision);
   }
+  add_experiments();
 }
 
 }  // namespace

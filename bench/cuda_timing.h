@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <deque>
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -51,33 +52,54 @@ struct Work {
 // Makes the tensors of an operation and returns what enqueues it once.
 using Setup = std::function<std::function<void()>(GpuTensors&)>;
 
-// Adds the benchmark NAME/PRECISION/batch:BATCH. Calls follow one another without a pause, so what
-// fits into the GPU's L2 cache is read from there by all but the first.
+// Seconds of one of many calls, by the GPU's clock. They follow one another without a pause, so
+// what fits into the GPU's L2 cache is read from there by all but the first.
+inline double seconds_per_call(Context& context, const std::function<void()>& operation) {
+  constexpr int kCalls = 20;
+  Event begin, end;
+  context.stream().record(begin, EventUse::kTime);
+  for (int call = 0; call < kCalls; ++call) operation();
+  context.stream().record(end, EventUse::kTime);
+  const std::chrono::duration<double> seconds = end.time() - begin.time();
+  return seconds.count() / kCalls;
+}
+
+inline void time_calls(benchmark::State& state, Context& context,
+                       const std::function<void()>& operation) {
+  operation();  // loads the kernel, chooses the algorithm
+  context.stream().synchronize();
+  for (auto _ : state) state.SetIterationTime(seconds_per_call(context, operation));
+}
+
+// Adds the benchmark NAME/PRECISION/batch:BATCH. An error becomes its result, and the others run.
+inline benchmark::internal::Benchmark* add_benchmark(
+    const std::string& name, Precision precision, std::int64_t batch,
+    const std::function<void(benchmark::State&)>& run) {
+  const auto guarded = [=](benchmark::State& state) {
+    try {
+      run(state);
+    } catch (const std::exception& error) {
+      state.SkipWithError(error.what());
+    }
+  };
+  const std::string full =
+      name + "/" + std::string(name_of(precision)) + "/batch:" + std::to_string(batch);
+  return benchmark::RegisterBenchmark(full.c_str(), guarded)
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond);
+}
+
 inline void add(const std::string& name, Precision precision, std::int64_t batch, const Work& work,
                 const Setup& setup) {
-  const auto run = [=](benchmark::State& state) {
-    constexpr int kCalls = 20;
+  add_benchmark(name, precision, batch, [=](benchmark::State& state) {
     Context context(gpu_target(precision));
     GpuTensors tensors(context);
-    const std::function<void()> operation = setup(tensors);
-    operation();  // loads the kernel, chooses the algorithm
-    context.stream().synchronize();
-    for (auto _ : state) {
-      Event begin, end;
-      context.stream().record(begin, EventUse::kTime);
-      for (int call = 0; call < kCalls; ++call) operation();
-      context.stream().record(end, EventUse::kTime);
-      const std::chrono::duration<double> seconds = end.time() - begin.time();
-      state.SetIterationTime(seconds.count() / kCalls);
-    }
+    time_calls(state, context, setup(tensors));
     using Counter = benchmark::Counter;
     const auto rate = Counter::kIsIterationInvariantRate;
     if (work.flops > 0) state.counters["TFLOP/s"] = Counter(1e-12 * work.flops, rate);
     if (work.bytes > 0) state.counters["GB/s"] = Counter(1e-9 * work.bytes, rate);
-  };
-  const std::string full =
-      name + "/" + std::string(name_of(precision)) + "/batch:" + std::to_string(batch);
-  benchmark::RegisterBenchmark(full.c_str(), run)->UseManualTime()->Unit(benchmark::kMicrosecond);
+  });
 }
 
 }  // namespace stagecoach

@@ -106,6 +106,22 @@ def read_json(file):
         return None
 
 
+def read_benchmarks(file):
+    """Google Benchmark's JSON; of a program that was stopped or died, what it had finished."""
+    text = read_text(file)
+    if not text or '"benchmarks": [' not in text:
+        return None
+    end = text.rfind("}")
+    while end >= 0:
+        for rest in ("", "]}"):
+            try:
+                return json.loads(text[:end + 1] + rest)
+            except ValueError:
+                pass
+        end = text.rfind("}", 0, end)
+    return None
+
+
 def read_text(file):
     return file.read_text(errors="replace") if file.exists() else None
 
@@ -120,7 +136,7 @@ def make_record(state):
         "steps": steps(state),
         "tests": tests(state),
         "device_properties": read_json(state / "device_properties.json"),
-        "kernels": read_json(state / "kernels.json"),
+        "kernels": read_benchmarks(state / "kernels.json"),
         "training": read_json(state / "training.json"),
     }
 
@@ -192,6 +208,7 @@ def markdown(record):
     text = "\n".join(lines) + "\n"
     if record["kernels"]:
         text += tables.kernels(record["kernels"]) + "\n"
+    text += tables.kernel_questions(record["kernels"]) + "\n"
     return text + (tables.training(record["training"]) if record["training"] else
                    "Training was not measured.\n")
 

@@ -142,28 +142,22 @@ def compared(runs, first, second):
     return ", ".join(parts)
 
 
+def answered(answers):
+    return [f"- {'Run' if finding else 'Not run'}: {question}: {finding or why}"
+            for question, finding, why in answers]
+
+
 def experiments(runs):
-    """The open questions about the GPU: what was run, and why the others were not."""
+    """The questions that training steps answer: what was run, and why the others were not."""
     torch = measured([run for run in runs if run["program"] == "torch"])
-    answers = [
+    return answered([
         ("a captured step against an eager one (images/s, bf16)",
          compared(runs, "bf16", "bf16 --eager"), "no pair of runs succeeded"),
         ("algorithms timed by --tune against the library's first (images/s, bf16)",
          compared(runs, "bf16 --tune", "bf16"), "no pair of runs succeeded"),
         ("PyTorch on the same machine", "in the table above" if torch else "",
          "no setting of PyTorch ran"),
-        ("first convolution: space-to-depth against 8 channels", "",
-         "the program has no switch for it"),
-        ("gradient of the input, ReLU and bias in one kernel compiled at run time, against separate "
-         "ones", "", "the program has no switch for it"),
-        ("ReLU's gradient in the matrix product's epilogue", "",
-         "the layout of its mask is not documented; the program does not use it"),
-        ("optimizer beside the convolutions' gradients, on a second stream", "",
-         "the optimizer runs after the last weight gradient"),
-        ("two NCCL ranks on one GPU", "", "there is no NCCL transport yet"),
-    ]
-    return [f"- {'Run' if finding else 'Not run'}: {question}: {finding or why}"
-            for question, finding, why in answers]
+    ])
 
 
 def training(record):
@@ -203,6 +197,18 @@ def share_of_limit(entry):
     return max(shares, default=None)
 
 
+def error_of(entry):
+    """Why a benchmark was not measured; None where it was."""
+    if entry.get("error_occurred") or entry.get("skipped"):
+        why = entry.get("error_message") or entry.get("skip_message") or "no message"
+        return " ".join(why.split())
+    return None
+
+
+def microseconds(entry):
+    return entry["real_time"] * TO_MICROSECONDS[entry["time_unit"]]
+
+
 def kernels(result):
     """`result`: Google Benchmark's JSON."""
     lines = ["## Kernels", "",
@@ -210,13 +216,93 @@ def kernels(result):
              "than 100 % of the memory's is the cache's doing.", "",
              "| kernel | us | | of the limit |", "| --- | ---: | --- | ---: |"]
     for entry in result["benchmarks"]:
-        if entry.get("error_occurred") or entry.get("skipped"):
-            why = entry.get("error_message") or entry.get("skip_message") or "no message"
+        why = error_of(entry)
+        if why:
             lines.append(f"| {entry['name']} | - | {why} | - |")
             continue
-        time = entry["real_time"] * TO_MICROSECONDS[entry["time_unit"]]
         counters = ", ".join(counter(key, value) for key, value in entry.items()
                              if key not in OWN_KEYS and isinstance(value, (int, float)))
         share = shown(share_of_limit(entry), ".0%")
-        lines.append(f"| {entry['name']} | {time:.1f} | {counters} | {share} |")
+        lines.append(f"| {entry['name']} | {microseconds(entry):.1f} | {counters} | {share} |")
     return "\n".join([*lines, ""])
+
+
+def experiment_cases(result, question):
+    """{"conv4, bf16": {"today": entry, "compiled0": entry}} of QUESTION/CASE/WAY/PRECISION/..."""
+    cases = {}
+    for entry in result["benchmarks"]:
+        parts = entry["name"].split("/")
+        if parts[0] == question and len(parts) > 3:
+            cases.setdefault(f"{parts[1]}, {parts[3]}", {})[parts[2]] = entry
+    return cases
+
+
+def worth_knowing(entry):
+    """Of a graph that cuDNN compiled: what the time alone does not say."""
+    if "compile_s" not in entry:
+        return ""
+    return (f" by engine {entry['engine']:.0f}, compiled in {entry['compile_s']:.1f} s, differs by "
+            f"{entry['difference']:.1g}" + ("" if entry["same_bits"] else ", not the same bits twice"))
+
+
+def fastest(ways, prefix):
+    """Of the ways whose names begin so: the fastest entry, or None; and what to say of them."""
+    entries = {name: entry for name, entry in ways.items() if name.startswith(prefix)}
+    good = [entry for entry in entries.values() if not error_of(entry)]
+    if not good:
+        why = "; ".join(dict.fromkeys(error_of(entry) for entry in entries.values()))
+        return None, f"{prefix} failed ({why})" if entries else f"{prefix} not measured"
+    best = min(good, key=microseconds)
+    said = f"{prefix} {microseconds(best):.1f} us{worth_knowing(best)}"
+    failed = len(entries) - len(good)
+    return best, said + (f" ({failed} of {len(entries)} failed)" if failed else "")
+
+
+def ways_compared(result, question, first, second):
+    """"conv4, bf16: compiled 40.0 us ..., today 50.0 us: 0.80; ..." Ratios are of times."""
+    parts = []
+    for case, ways in experiment_cases(result, question).items():
+        (one, said_of_one), (other, said_of_other) = fastest(ways, first), fastest(ways, second)
+        ratio_of_times = f": {microseconds(one) / microseconds(other):.2f}" if one and other else ""
+        parts.append(f"{case}: {said_of_one}, {said_of_other}{ratio_of_times}")
+    return "; ".join(parts)
+
+
+def streams_compared(result):
+    parts = []
+    for case, ways in experiment_cases(result, "two_streams").items():
+        entry = ways["together"]
+        parts.append(f"{case}: failed ({error_of(entry)})" if error_of(entry) else
+                     f"{case}: {microseconds(entry):.1f} us, alone {entry['gradients_us']:.1f} and "
+                     f"{entry['sgd_us']:.1f} us: {entry['together/alone']:.2f}")
+    return "; ".join(parts)
+
+
+# Of bench/bench_cuda_experiments.cpp: what is asked, QUESTION, and the two ways.
+EXPERIMENTS = [
+    ("gradient of the input and ReLU's in one kernel compiled at run time, against separate ones",
+     "B+relu", "compiled", "today"),
+    ("the same with the gradient of the bias", "B+relu+bias_grad", "compiled", "today"),
+    ("gradient of a weight in fp32 from bf16 by a kernel compiled at run time, against bf16 and a "
+     "cast", "W_f32", "compiled", "today"),
+    ("first convolution: space-to-depth against 8 channels, each packed before", "first_conv",
+     "blocks", "channels"),
+    ("a linear layer's bias gradient in the product's epilogue, against a kernel behind it",
+     "linear_bias_grad", "epilogue", "separate"),
+]
+
+
+def kernel_questions(result):
+    """What `result` answers; None where bench_cuda left nothing."""
+    why = "bench_cuda left no results" if result is None else "bench_cuda did not come to it"
+    result = result or {"benchmarks": []}
+    return "\n".join(["### Questions about kernels", "",
+                      "A ratio is the first time over the second.", "", *answered([
+        *((asked, ways_compared(result, *names), why) for asked, *names in EXPERIMENTS),
+        ("optimizer of the linear layers beside the convolutions' gradients, on a second stream "
+         "(time over the sum of the times alone)", streams_compared(result), why),
+        ("ReLU's gradient in the matrix product's epilogue", "",
+         "the layout of its mask is not documented, and dropout follows the ReLUs of the linear "
+         "layers, but for classifier.5, where batch x 4096 values cost about 1 us"),
+        ("two NCCL ranks on one GPU", "", "there is no NCCL transport"),
+    ]), ""])

@@ -1,5 +1,5 @@
 // The CUDA runtime: checked calls, the current GPU, the driver's stream behind a Stream. Included
-// by the files of core/cuda and kernels/cuda only.
+// by the files of core/cuda and kernels/cuda only, and by benchmarks of the libraries.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -38,6 +38,29 @@ void CudnnDevice::describe_to(CudnnDescriptor& descriptor, cudnnBackendAttribute
   if (properties_) descriptor.set(name, *properties_);
 }
 
+std::vector<CudnnDescriptor> configurations(const CudnnDevice& device, const CudnnDescriptor& graph,
+                                            cudnnBackendHeurMode_t mode) {
+  CudnnDescriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, &mode);
+  device.describe_to(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
+  if (!heuristics.try_finalize()) return {};
+  return heuristics.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                    CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+}
+
+std::optional<CudnnDescriptor> finalized_plan(const CudnnDevice& device,
+                                              const CudnnDescriptor& config) {
+  CudnnDescriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+  plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
+  device.describe_to(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
+  if (cudnnHandle_t handle = device.handle()) {
+    plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, &handle);
+  }
+  if (!plan.try_finalize()) return std::nullopt;
+  return plan;
+}
+
 std::string ConvPlan::to_string() const {
   return fmt::format("engine {}{}{}, workspace {} B", choice.engine,
                      tensor_cores ? ", tensor cores" : "",
@@ -107,39 +130,23 @@ std::optional<ConvPlan> make_plan(const CudnnDevice& device, const ConvProblem& 
   if (has(behavior, CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION)) refused = &refusals.compiled;
   if (problem.deterministic && !deterministic) refused = &refusals.any_order;
   if (is_imprecise(notes, problem.precision)) refused = &refusals.imprecise;
-  CudnnDescriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+  std::optional<CudnnDescriptor> plan;
   if (refused == nullptr) {
-    plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-    device.describe_to(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
-    if (cudnnHandle_t handle = device.handle()) {
-      plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, &handle);
-    }
-    if (!plan.try_finalize()) refused = &refusals.unsupported;
+    plan = finalized_plan(device, config);
+    if (!plan) refused = &refusals.unsupported;
   }
   if (refused != nullptr) {
     ++*refused;
     return std::nullopt;
   }
-  const std::int64_t workspace = plan.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
+  const std::int64_t workspace = plan->get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
   if (workspace > limits.workspace_bytes) {
     const bool first = refusals.workspace++ == 0;
     refusals.least_workspace = first ? workspace : std::min(refusals.least_workspace, workspace);
     return std::nullopt;
   }
   return ConvPlan{choice_of(config, engine), workspace,
-                  has(notes, CUDNN_NUMERICAL_NOTE_TENSOR_CORE), deterministic, std::move(plan)};
-}
-
-// cuDNN's configurations, the fastest expected first; none where it knows no engine.
-std::vector<CudnnDescriptor> configurations(const CudnnDevice& device, const CudnnDescriptor& graph,
-                                            cudnnBackendHeurMode_t mode) {
-  CudnnDescriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-  heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, &mode);
-  device.describe_to(heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
-  if (!heuristics.try_finalize()) return {};
-  return heuristics.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                    CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+                  has(notes, CUDNN_NUMERICAL_NOTE_TENSOR_CORE), deterministic, std::move(*plan)};
 }
 
 }  // namespace

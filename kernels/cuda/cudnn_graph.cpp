@@ -87,18 +87,12 @@ std::int64_t CudnnDescriptor::get(cudnnBackendAttributeName_t name,
   return capacity == 0 ? available : std::min(available, capacity);
 }
 
-namespace {
-
-using Dims = std::array<std::int64_t, 4>;  // [N, C, H, W], [O, C, KH, KW]
-
-enum class Memory { kGiven, kVirtual };  // kVirtual: between fused operations, never written
-
-CudnnDescriptor tensor(std::int64_t id, DType dtype, const Dims& dims,
-                       Memory memory = Memory::kGiven) {
+CudnnDescriptor cudnn_tensor(std::int64_t id, DType dtype, const CudnnDims& dims,
+                             CudnnMemory memory) {
   const auto [n, c, h, w] = dims;
-  const Dims channels_last_strides = {h * w * c, 1, w * c, c};
+  const CudnnDims channels_last_strides = {h * w * c, 1, w * c, c};
   const cudnnDataType_t type = dtype == DType::kBF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-  const bool is_virtual = memory == Memory::kVirtual;
+  const bool is_virtual = memory == CudnnMemory::kVirtual;
   CudnnDescriptor result(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   result.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, &type);
   result.set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims);
@@ -110,8 +104,10 @@ CudnnDescriptor tensor(std::int64_t id, DType dtype, const Dims& dims,
   return result;
 }
 
-CudnnDescriptor tensor(ConvTensor id, DType dtype, const Dims& dims) {
-  return tensor(static_cast<std::int64_t>(id), dtype, dims);
+namespace {
+
+CudnnDescriptor tensor(ConvTensor id, DType dtype, const CudnnDims& dims) {
+  return cudnn_tensor(static_cast<std::int64_t>(id), dtype, dims);
 }
 
 CudnnDescriptor convolution(const ConvProblem& problem) {
@@ -161,9 +157,16 @@ constexpr OperationNames kBackwardWeightNames = {
     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA};
 
-CudnnDescriptor operation(const OperationNames& names, const ConvProblem& problem,
-                          const CudnnDescriptor& x, const CudnnDescriptor& w,
-                          const CudnnDescriptor& y) {
+const OperationNames& names_of(ConvKind kind) {
+  if (kind == ConvKind::kBackwardInput) return kBackwardInputNames;
+  return kind == ConvKind::kBackwardWeight ? kBackwardWeightNames : kForwardNames;
+}
+
+}  // namespace
+
+CudnnDescriptor cudnn_convolution(const ConvProblem& problem, const CudnnDescriptor& x,
+                                  const CudnnDescriptor& w, const CudnnDescriptor& y) {
+  const OperationNames& names = names_of(problem.kind);
   const float one = 1, zero = 0;
   CudnnDescriptor result(names.type);
   result.set(names.convolution, convolution(problem));
@@ -175,6 +178,16 @@ CudnnDescriptor operation(const OperationNames& names, const ConvProblem& proble
   result.finalize();
   return result;
 }
+
+CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHandle_t handle) {
+  CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operations);
+  if (handle != nullptr) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, &handle);
+  graph.finalize();
+  return graph;
+}
+
+namespace {
 
 // to = from + bias, or to = max(from, 0) where `bias` is null.
 CudnnDescriptor pointwise(const CudnnDescriptor& from, const CudnnDescriptor* bias,
@@ -198,15 +211,17 @@ CudnnDescriptor pointwise(const CudnnDescriptor& from, const CudnnDescriptor* bi
 // Convolution, bias and, where asked for, ReLU. Only y reaches memory.
 std::vector<CudnnDescriptor> forward_operations(const ConvProblem& problem,
                                                 const CudnnDescriptor& x, const CudnnDescriptor& w,
-                                                const CudnnDescriptor& y, const Dims& y_dims) {
+                                                const CudnnDescriptor& y, const CudnnDims& y_dims) {
   constexpr std::int64_t kProductId = 101, kBiasedId = 102;
   const bool relu = problem.kind == ConvKind::kForwardRelu;
   const CudnnDescriptor bias = tensor(ConvTensor::kBias, problem.dtype(), {1, problem.o, 1, 1});
   // Between the operations fp32, or the result would be rounded three times.
-  const CudnnDescriptor product = tensor(kProductId, DType::kF32, y_dims, Memory::kVirtual);
-  const CudnnDescriptor biased = tensor(kBiasedId, DType::kF32, y_dims, Memory::kVirtual);
+  const CudnnDescriptor product =
+      cudnn_tensor(kProductId, DType::kF32, y_dims, CudnnMemory::kVirtual);
+  const CudnnDescriptor biased =
+      cudnn_tensor(kBiasedId, DType::kF32, y_dims, CudnnMemory::kVirtual);
   std::vector<CudnnDescriptor> operations;
-  operations.push_back(operation(kForwardNames, problem, x, w, product));
+  operations.push_back(cudnn_convolution(problem, x, w, product));
   operations.push_back(pointwise(product, &bias, relu ? biased : y));
   if (relu) operations.push_back(pointwise(biased, nullptr, y));
   return operations;
@@ -215,25 +230,19 @@ std::vector<CudnnDescriptor> forward_operations(const ConvProblem& problem,
 }  // namespace
 
 CudnnDescriptor convolution_graph(const ConvProblem& problem, cudnnHandle_t handle) {
-  const Dims y_dims = {problem.n, problem.o, problem.out_h(), problem.out_w()};
+  const CudnnDims y_dims = {problem.n, problem.o, problem.out_h(), problem.out_w()};
   const CudnnDescriptor x =
       tensor(ConvTensor::kX, problem.dtype(), {problem.n, problem.c, problem.h, problem.w});
   const CudnnDescriptor w =
       tensor(ConvTensor::kW, problem.dtype(), {problem.o, problem.c, problem.kh, problem.kw});
   const CudnnDescriptor y = tensor(ConvTensor::kY, problem.dtype(), y_dims);
   std::vector<CudnnDescriptor> operations;
-  if (problem.kind == ConvKind::kBackwardWeight) {
-    operations.push_back(operation(kBackwardWeightNames, problem, x, w, y));
-  } else if (problem.kind == ConvKind::kBackwardInput) {
-    operations.push_back(operation(kBackwardInputNames, problem, x, w, y));
+  if (problem.kind == ConvKind::kBackwardWeight || problem.kind == ConvKind::kBackwardInput) {
+    operations.push_back(cudnn_convolution(problem, x, w, y));
   } else {
     operations = forward_operations(problem, x, w, y, y_dims);
   }
-  CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operations);
-  if (handle != nullptr) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, &handle);
-  graph.finalize();
-  return graph;
+  return cudnn_graph(operations, handle);
 }
 
 }  // namespace stagecoach::cuda

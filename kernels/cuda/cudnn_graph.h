@@ -2,6 +2,7 @@
 // https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-graph-library.html
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -60,8 +61,19 @@ enum class ConvTensor : std::int64_t { kX = 1, kW = 2, kY = 3, kBias = 4 };
 
 constexpr std::int64_t kConvAlignment = 16;  // of their memory, in bytes
 
+// The parts of graphs. Dims: [N, C, H, W] or [O, C, KH, KW], channels_last.
+using CudnnDims = std::array<std::int64_t, 4>;
+enum class CudnnMemory { kGiven, kVirtual };  // kVirtual: between fused operations, never written
+CudnnDescriptor cudnn_tensor(std::int64_t id, DType dtype, const CudnnDims& dims,
+                             CudnnMemory memory = CudnnMemory::kGiven);
+// The convolution or gradient that `problem` names, without bias and ReLU.
+CudnnDescriptor cudnn_convolution(const ConvProblem& problem, const CudnnDescriptor& x,
+                                  const CudnnDescriptor& w, const CudnnDescriptor& y);
+// `handle` null: for planning without a device.
+CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHandle_t handle);
+
 // The operation graph of `problem`: for the gradients, kX, kW and kY name dx or x, dw or w, and dy.
-// fp32 sums. `handle` null: for planning without a device.
+// fp32 sums.
 CudnnDescriptor convolution_graph(const ConvProblem& problem, cudnnHandle_t handle);
 
 }  // namespace stagecoach::cuda
