@@ -6,9 +6,8 @@
 namespace stagecoach {
 
 TensorSpec channel_sums_spec(const TensorSpec& gradient) {
-  STAGECOACH_CHECK(
-      gradient.shape.rank() == 4 && gradient.format == MemoryFormat::kChannelsLast,
-      "channel_sums", "a gradient channels_last of rank 4", gradient.to_string());
+  STAGECOACH_CHECK(gradient.shape.rank() == 4 && gradient.format == MemoryFormat::kChannelsLast,
+                   "channel_sums", "a gradient channels_last of rank 4", gradient.to_string());
   const std::int64_t channels = gradient.shape[1];
   const std::int64_t pixels = gradient.elements() / channels;
   return row_major({(pixels + kChannelSumPixels - 1) / kChannelSumPixels, channels});

@@ -63,13 +63,17 @@ int device_count(std::string* why_none) {
   return count;
 }
 
-DeviceInfo device_info(Device device) {
+void check_device(Device device) {
   std::string why;
   const int count = device_count(&why);
   STAGECOACH_CHECK(
       device.index >= 0 && device.index < count, device.to_string(),
       count == 0 ? std::string("a GPU") : fmt::format("a GPU from cuda:0 to cuda:{}", count - 1),
       count == 0 ? "none: " + why : "no such GPU", "or use --device cpu");
+}
+
+DeviceInfo device_info(Device device) {
+  check_device(device);
   use(device);
   cudaDeviceProp properties;
   STAGECOACH_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index));
@@ -93,7 +97,8 @@ std::string runtime_versions() {
 }
 
 void* allocate(std::int64_t bytes, Device device) {
-  device_info(device);  // throws where there is no such GPU
+  check_device(device);
+  use(device);
   void* memory = nullptr;
   const auto size = static_cast<std::size_t>(bytes > 0 ? bytes : 1);
   const cudaError_t status = cudaMalloc(&memory, size);

@@ -15,6 +15,9 @@ namespace stagecoach::cuda {
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
 
+// Throws Error unless there is such a GPU.
+void check_device(Device device);
+
 // Makes the device current in the calling thread.
 void use(Device device);
 

@@ -86,7 +86,14 @@ class CudaMark : public DeviceMark {
       return std::current_exception();
     }
   }
-  Clock::time_point time() override { return DeviceClock::of(event_.device()).time_of(event_); }
+  // Behind a fault, which nothing on this GPU outlives, there is no time to be had.
+  Clock::time_point time() override {
+    try {
+      return DeviceClock::of(event_.device()).time_of(event_);
+    } catch (const Error&) {
+      return Clock::now();
+    }
+  }
   bool reached() override {
     const cudaError_t status = cudaEventQuery(event_.get());
     if (status != cudaErrorNotReady) STAGECOACH_CUDA_CHECK(status);
@@ -102,7 +109,7 @@ class CudaMark : public DeviceMark {
 class CudaStream : public Stream {
  public:
   explicit CudaStream(Device device) : device_(device) {
-    device_info(device);  // throws where there is no such GPU
+    check_device(device);
     use(device);
     STAGECOACH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   }

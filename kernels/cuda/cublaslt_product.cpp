@@ -41,8 +41,10 @@ std::uint32_t reduction_schemes_of(const MatrixProduct& product) {
                                : CUBLASLT_REDUCTION_SCHEME_MASK;
 }
 
+// No kernel needs more than 16 bytes; another answer for more, which where a stage begins decides,
+// could be another kernel with other bits.
 std::uint32_t alignment_of(const ProductOperands& operands) {
-  std::uintptr_t bits = Buffer::kAlignment;
+  std::uintptr_t bits = 16;
   for (const void* address : {operands.a, operands.b, static_cast<const void*>(operands.d),
                               static_cast<const void*>(operands.bias)}) {
     bits |= reinterpret_cast<std::uintptr_t>(address);
@@ -158,7 +160,8 @@ class CublasLt {
     const cublasStatus_t status = cublaslt().choose_algorithm(
         handle_, description.operation(), description.a(), description.b(), description.d(),
         description.d(), preference.it, 1, &result, &count);
-    if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
+    // The second is its answer for some products with a single row or column.
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
     STAGECOACH_CUBLASLT_CHECK(status);
     if (count == 0 || result.state != CUBLAS_STATUS_SUCCESS) return {};
     return result.algo;
@@ -178,11 +181,14 @@ bool run_product(Context& context, const MatrixProduct& product, const ProductOp
   // Read by the call itself, not later: constants also of a captured step.
   const float alpha = 1.0f, beta = product.accumulate ? 1.0f : 0.0f;
   use(context.device());
-  STAGECOACH_CUBLASLT_CHECK(cublaslt().multiply(
+  const cublasStatus_t status = cublaslt().multiply(
       library.handle(), description.operation(), &alpha, operands.a, description.a(), operands.b,
       description.b(), &beta, operands.d, description.d(), operands.d, description.d(),
       &*plan.algorithm, operands.workspace, static_cast<std::size_t>(kProductWorkspaceBytes),
-      native_stream(context)));
+      native_stream(context));
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) plan.algorithm.reset();  // though it was chosen
+  if (!plan.algorithm) return false;
+  STAGECOACH_CUBLASLT_CHECK(status);
   return true;
 }
 

@@ -30,7 +30,7 @@ TEST(Buffer, MayBeEmpty) {
 
 TEST(Buffer, Refuses) {
   EXPECT_THROW(Buffer(-1), Error);
-  EXPECT_THROW(Buffer(16, Device{DeviceType::kCuda, 0}), Error);
+  EXPECT_THROW(Buffer(16, Device{DeviceType::kCuda, 4095}), Error);
 }
 
 TEST(Buffer, SaysHowMuchMemoryThereIsNot) {

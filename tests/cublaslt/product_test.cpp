@@ -119,8 +119,8 @@ TEST(CublasLtProduct, PartsOfSumsAreAddedInOneOrderUnlessAllowedOtherwise) {
 
 TEST(CublasLtProduct, AlignmentIsThatOfTheWorstAddress) {
   const auto at = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
-  EXPECT_EQ(alignment_of({.a = at(4096), .b = at(256), .d = at(512)}), 256u);
-  EXPECT_EQ(alignment_of({.a = at(4096), .b = at(256), .d = at(512), .bias = at(272)}), 16u);
+  EXPECT_EQ(alignment_of({.a = at(4096), .b = at(256), .d = at(512)}), 16u);
+  EXPECT_EQ(alignment_of({.a = at(4096), .b = at(256), .d = at(512), .bias = at(264)}), 8u);
   EXPECT_EQ(alignment_of({.a = at(4096), .b = at(260), .d = at(512)}), 4u);
 }
 

@@ -156,11 +156,14 @@ TEST(Conv2dShimErrors, TheTargetsDtypeAndWorkspaceAreAskedFor) {
   EXPECT_THROW(conv2d_workspace_bytes(input, weight, {}, target), Error);
   target.precision = Precision::kBf16;
   EXPECT_GT(conv2d_workspace_bytes(input, weight, {}, target), 0);
-  const OwnedTensor x(input, target.device), w(weight, target.device);
+  const OwnedTensor x(input, target.device);
   const OwnedTensor y(conv2d_output(input, weight, {}), target.device);
-  const OwnedTensor b(row_major({8}, DType::kBF16), target.device);
-  Context context(target);  // without a workspace
-  EXPECT_THROW(conv2d_forward(context, y.tensor, x.tensor, w.tensor, b.tensor, {}), Error);
+  const OwnedTensor w_grad(channels_last(8, 8, 3, 3), target.device);
+  const OwnedTensor b_grad(row_major({8}), target.device);
+  Context context(target);  // without a workspace, which W always needs in bf16
+  EXPECT_THROW(conv2d_backward_weight(context, w_grad.tensor, b_grad.tensor, y.tensor, x.tensor, {},
+                                      GradientMode::kOverwrite),
+               Error);
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <deque>
 
 #include "kernels/step.h"
@@ -56,7 +58,9 @@ OwnedTensor on_device(Context& context, const OwnedTensor& host) {
 }
 
 // All layers but the last one of the network, which keeps the stage from computing a loss.
-Results run(const Network& network, TensorSpec input_spec, const Target& target) {
+// `undecided`: outputs that get no gradient; empty: none.
+Results run(const Network& network, TensorSpec input_spec, const Target& target,
+            const std::vector<bool>& undecided = {}) {
   input_spec.dtype = target.precision == Precision::kBf16 ? DType::kBF16 : DType::kF32;
   const auto plans = network.plan(input_spec, target);
   StageOptions options;
@@ -75,8 +79,14 @@ Results run(const Network& network, TensorSpec input_spec, const Target& target)
   }
   stage.refresh_copies();
   const OwnedTensor input = on_device(context, exact_values(input_spec, 1, 1.0f));
-  const OwnedTensor gradient =
-      on_device(context, exact_values(plans[plans.size() - 2].output, 2, 1.0f));
+  OwnedTensor exact_gradient = exact_values(plans[plans.size() - 2].output, 2, 1.0f);
+  for (std::size_t i = 0; i < undecided.size(); ++i) {
+    const std::int64_t bytes = size_of(exact_gradient.tensor.spec.dtype);
+    auto* value =
+        static_cast<char*>(exact_gradient.tensor.data) + static_cast<std::int64_t>(i) * bytes;
+    if (undecided[i]) std::memset(value, 0, static_cast<std::size_t>(bytes));
+  }
+  const OwnedTensor gradient = on_device(context, exact_gradient);
   MicroBatch micro;
   micro.step = 3;
   begin_step(context, {.step = micro.step});
@@ -97,7 +107,19 @@ struct Group {
   std::string name;
   Network network;
   TensorSpec input;
+  bool sums_before_relu = false;
 };
+
+// Where a sum is so near to 0 that another order of adding may take a ReLU to the other side. One
+// such unit is wholly in or out of the gradient, which would hide all other errors.
+std::vector<bool> undecided(const Group& group) {
+  if (!group.sums_before_relu) return {};
+  const Network sums("sums", {group.network[0], {"", dropout_layer(0.0f)}});
+  const std::vector<float> values = run(sums, group.input, Target(2)).forward;
+  std::vector<bool> result;
+  for (const float value : values) result.push_back(std::abs(value) < 1e-4f);
+  return result;
+}
 
 // A layer with the ReLU behind it, or a pool with the one before it; but not all three: where bf16
 // makes two values equal, a pool takes the first, and its gradient goes to another place.
@@ -109,17 +131,19 @@ std::vector<Group> groups_of_alexnet() {
     std::vector<NamedLayer> layers = {alexnet[i]};
     const std::string kind = alexnet[i].layer->describe();
     std::string name = kind.substr(0, kind.find('('));
+    bool sums_before_relu = false;
     if (i + 1 < alexnet.size() && (name == "Conv2d" || name == "Linear" || name == "ReLU")) {
       const std::string next = alexnet[i + 1].layer->describe();
       const bool together = name == "ReLU" ? next.starts_with("MaxPool") : next == "ReLU()";
       if (together) {
         layers.push_back(alexnet[i + 1]);
+        sums_before_relu = name != "ReLU";
         name = fmt::format("{}+{}", name, next.substr(0, next.find('(')));
       }
     }
     layers.push_back({"", dropout_layer(0.0f)});
     groups.push_back({alexnet[i].name + " " + name, Network("group", layers),
-                      plans[static_cast<std::size_t>(i)].input});
+                      plans[static_cast<std::size_t>(i)].input, sums_before_relu});
   }
   return groups;
 }
@@ -132,12 +156,14 @@ TEST(LayersShim, EachOfAlexNetIsTheCpus) {
   const Row rows[] = {{Precision::kFp32, 1e-5}, {Precision::kTf32, 1e-3}, {Precision::kBf16, 1e-2}};
   fmt::print("relative L2 error of F, B, W in fp32, tf32, bf16\n");
   for (const Group& group : groups_of_alexnet()) {
-    const Results expected = run(group.network, group.input, Target(2));
+    const std::vector<bool> none = undecided(group);
+    EXPECT_LT(std::ranges::count(none, true), std::ssize(none) / 100 + 1) << group.name;
+    const Results expected = run(group.network, group.input, Target(2), none);
     fmt::print("{:<28}", group.name);
     for (const auto& [precision, bound] : rows) {
       Target target(1, testing::kGpu);
       target.precision = precision;
-      const Results got = run(group.network, group.input, target);
+      const Results got = run(group.network, group.input, target, none);
       const double forward = relative_error(got.forward, expected.forward);
       const double input = relative_error(got.backward_input, expected.backward_input);
       const double weight = relative_error(got.backward_weight, expected.backward_weight);

@@ -58,9 +58,8 @@ class CudnnPool {
     cudnnTensorDescriptor_t descriptor = nullptr;
     const auto size = [&](int i) { return static_cast<int>(spec.shape[i]); };
     STAGECOACH_CUDNN_CHECK(api_.cudnnCreateTensorDescriptor(&descriptor));
-    STAGECOACH_CUDNN_CHECK(api_.cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC,
-                                                           CUDNN_DATA_FLOAT, size(0), size(1),
-                                                           size(2), size(3)));
+    STAGECOACH_CUDNN_CHECK(api_.cudnnSetTensor4dDescriptor(
+        descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(0), size(1), size(2), size(3)));
     return descriptor;
   }
 
