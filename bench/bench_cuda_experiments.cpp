@@ -9,6 +9,7 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "kernels/cast.h"
+#include "kernels/channel_sums.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/conv2d_packing.h"
@@ -174,13 +175,14 @@ void add_relu_gradient(const Layer& layer, Precision precision, bool with_bias) 
     t.add_workspace(
         conv2d_workspace_bytes(input_of(p), weight_of(p), options_of(p), gpu_target(precision)));
     const Tensor dx = t.make(input_of(p)), output = t.make(input_of(p)), w = t.make(weight_of(p)),
-                 dy = t.make(output_of(p)), sums = t.make(row_major({p.c}));
+                 dy = t.make(output_of(p)), sums = t.make(row_major({p.c})),
+                 channel_sums = with_bias ? t.make(channel_sums_spec(input_of(p))) : Tensor{};
     void* sums_workspace = make_bytes(t, cuda::bias_grad_workspace_bytes(p.n * p.h * p.w, p.c));
     const auto today = [=, &context = t.context()] {
       conv2d_backward_input(context, dx, dy, w, options_of(p));
-      relu_backward(context, dx, dx, output);
+      relu_backward(context, dx, dx, output, channel_sums);
       if (!with_bias) return;
-      cuda::bias_grad(context, sums, dx, GradientMode::kOverwrite, sums_workspace);
+      cuda::bias_grad(context, sums, dx, channel_sums, GradientMode::kOverwrite, sums_workspace);
     };
     const GradientOperands operands = {.x = dx.data,
                                        .w = w.data,
@@ -329,7 +331,7 @@ void add_bias_gradient(const Linear& layer, Precision precision, bool in_epilogu
       STAGECOACH_CHECK(cuda::run_product(c, product, operands), "cuBLASLt",
                        "an algorithm for this product and epilogue", "none");
       if (in_epilogue) return;
-      cuda::bias_grad(c, sums, dy, GradientMode::kOverwrite, sums_workspace);
+      cuda::bias_grad(c, sums, dy, {}, GradientMode::kOverwrite, sums_workspace);
     };
   });
 }
