@@ -56,12 +56,7 @@ void CompiledGradient::run(const GradientOperands& operands) {
     pointers.push_back(operands.bias_grad);
     ids.push_back(static_cast<std::int64_t>(GradientTensor::kBiasGrad));
   }
-  CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids);
-  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers.data(),
-           static_cast<std::int64_t>(pointers.size()));
-  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, &operands.workspace);
-  pack.finalize();
+  const CudnnDescriptor pack = cudnn_variant_pack(ids, pointers, operands.workspace);
   STAGECOACH_CUDNN_CHECK(cudnn().execute(handle_.get(), plan_->raw(), pack.raw()));
 }
 

@@ -9,21 +9,6 @@
 namespace stagecoach::cuda {
 namespace {
 
-using Operand = std::pair<cudnnBackendAttributeName_t, const CudnnDescriptor&>;
-
-CudnnDescriptor pointwise(cudnnPointwiseMode_t mode, std::initializer_list<Operand> operands) {
-  const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
-  CudnnDescriptor what(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  what.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, &mode);
-  what.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, &compute);
-  what.finalize();
-  CudnnDescriptor result(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-  result.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what);
-  for (const auto& [name, tensor] : operands) result.set(name, tensor);
-  result.finalize();
-  return result;
-}
-
 CudnnDescriptor sum(const CudnnDescriptor& from, const CudnnDescriptor& to) {
   const cudnnReduceTensorOp_t add = CUDNN_REDUCE_TENSOR_ADD;
   const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
@@ -73,16 +58,16 @@ CudnnDescriptor gradient_graph(GradientGraph kind, const ConvProblem& problem,
     // it.
     operations.push_back(cudnn_convolution(problem, x, product, y));
     operations.push_back(
-        pointwise(CUDNN_POINTWISE_IDENTITY, {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, product},
-                                             {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, w}}));
+        cudnn_pointwise(CUDNN_POINTWISE_IDENTITY, {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, product},
+                                                   {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, w}}));
     return cudnn_graph(operations, handle);
   }
   const CudnnDescriptor output = tensor(GradientTensor::kReluOutput, dtype, x_dims);
   operations.push_back(cudnn_convolution(problem, product, w, y));
   operations.push_back(
-      pointwise(CUDNN_POINTWISE_RELU_BWD, {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, output},
-                                           {CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, product},
-                                           {CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, x}}));
+      cudnn_pointwise(CUDNN_POINTWISE_RELU_BWD, {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, output},
+                                                 {CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, product},
+                                                 {CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, x}}));
   if (kind == GradientGraph::kReluAndBias) {
     operations.push_back(
         sum(x, tensor(GradientTensor::kBiasGrad, DType::kF32, {1, problem.c, 1, 1})));

@@ -187,13 +187,8 @@ CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHa
   return graph;
 }
 
-namespace {
-
-// to = from + bias, or to = max(from, 0) where `bias` is null.
-CudnnDescriptor pointwise(const CudnnDescriptor& from, const CudnnDescriptor* bias,
-                          const CudnnDescriptor& to) {
-  const cudnnPointwiseMode_t mode =
-      bias != nullptr ? CUDNN_POINTWISE_ADD : CUDNN_POINTWISE_RELU_FWD;
+CudnnDescriptor cudnn_pointwise(cudnnPointwiseMode_t mode,
+                                std::initializer_list<CudnnOperand> operands) {
   const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
   CudnnDescriptor what(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
   what.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, &mode);
@@ -201,12 +196,23 @@ CudnnDescriptor pointwise(const CudnnDescriptor& from, const CudnnDescriptor* bi
   what.finalize();
   CudnnDescriptor result(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
   result.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what);
-  result.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, from);
-  if (bias != nullptr) result.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *bias);
-  result.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, to);
+  for (const auto& [name, tensor] : operands) result.set(name, tensor);
   result.finalize();
   return result;
 }
+
+CudnnDescriptor cudnn_variant_pack(std::span<const std::int64_t> names,
+                                   std::span<void* const> pointers, void* workspace) {
+  CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, names);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers.data(),
+           std::ssize(pointers));
+  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, &workspace);
+  pack.finalize();
+  return pack;
+}
+
+namespace {
 
 // Convolution, bias and, where asked for, ReLU. Only y reaches memory.
 std::vector<CudnnDescriptor> forward_operations(const ConvProblem& problem,
@@ -222,8 +228,14 @@ std::vector<CudnnDescriptor> forward_operations(const ConvProblem& problem,
       cudnn_tensor(kBiasedId, DType::kF32, y_dims, CudnnMemory::kVirtual);
   std::vector<CudnnDescriptor> operations;
   operations.push_back(cudnn_convolution(problem, x, w, product));
-  operations.push_back(pointwise(product, &bias, relu ? biased : y));
-  if (relu) operations.push_back(pointwise(biased, nullptr, y));
+  operations.push_back(cudnn_pointwise(
+      CUDNN_POINTWISE_ADD, {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, product},
+                            {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias},
+                            {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, relu ? biased : y}}));
+  if (!relu) return operations;
+  operations.push_back(cudnn_pointwise(
+      CUDNN_POINTWISE_RELU_FWD,
+      {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, biased}, {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y}}));
   return operations;
 }
 

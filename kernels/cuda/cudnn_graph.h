@@ -69,8 +69,16 @@ CudnnDescriptor cudnn_tensor(std::int64_t id, DType dtype, const CudnnDims& dims
 // The convolution or gradient that `problem` names, without bias and ReLU.
 CudnnDescriptor cudnn_convolution(const ConvProblem& problem, const CudnnDescriptor& x,
                                   const CudnnDescriptor& w, const CudnnDescriptor& y);
+// An operation on each element, in fp32; which tensor is which: {CUDNN_ATTR_..._XDESC, x}, ...
+using CudnnOperand = std::pair<cudnnBackendAttributeName_t, const CudnnDescriptor&>;
+CudnnDescriptor cudnn_pointwise(cudnnPointwiseMode_t mode,
+                                std::initializer_list<CudnnOperand> operands);
 // `handle` null: for planning without a device.
 CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHandle_t handle);
+
+// Binds memory to the names of a graph's tensors, one pointer for each.
+CudnnDescriptor cudnn_variant_pack(std::span<const std::int64_t> names,
+                                   std::span<void* const> pointers, void* workspace);
 
 // The operation graph of `problem`: for the gradients, kX, kW and kY name dx or x, dw or w, and dy.
 // fp32 sums.
