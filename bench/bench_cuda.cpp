@@ -48,17 +48,22 @@ constexpr Conv2dCase kConv2d[] = {
 
 void add_conv2d(const Conv2dCase& c, Precision precision) {
   const DType dtype = dtype_of(precision);
-  const TensorSpec x = channels_last(kBatch, c.channels, c.size, c.size, dtype);
+  const Target target = gpu_target(precision);
   const TensorSpec w = channels_last(c.outputs, c.channels, c.kernel, c.kernel, dtype);
-  const TensorSpec y = conv2d_output(x, w, c.options);
+  // The images of conv1 lie as the network wants them.
+  const TensorSpec x = conv2d_image_layout(channels_last(kBatch, c.channels, c.size, c.size, dtype),
+                                           w, c.options, target)
+                           .batch(kBatch, dtype);
+  Conv2dOptions options = c.options;
+  options.input_block = conv2d_input_block(w, c.options, target);
+  const TensorSpec y = conv2d_output(x, w, options);
   const TensorSpec w_grad = channels_last(c.outputs, c.channels, c.kernel, c.kernel);
-  const Conv2dOptions options = c.options;
   const TensorSpec bias = row_major({c.outputs}, dtype), bias_grad = row_major({c.outputs});
   const Work work{.flops = 2.0 * static_cast<double>(y.elements() * c.channels) *
                            static_cast<double>(c.kernel * c.kernel)};
   const std::string name = c.name;
   const auto with_workspace = [=](GpuTensors& t) -> Context& {
-    t.add_workspace(conv2d_workspace_bytes(x, w, options, gpu_target(precision)));
+    t.add_workspace(conv2d_workspace_bytes(x, w, options, target));
     return t.context();
   };
   add(name + "/F", precision, kBatch, work, [=](GpuTensors& t) {
@@ -219,18 +224,23 @@ void add_loss(Precision p) {
 
 void add_images(Precision p) {
   constexpr std::int64_t kImages = 4096;
-  const TensorSpec x = channels_last(kBatch, 3, 224, 224, dtype_of(p));
   const TensorSpec labels = row_major({kBatch}, DType::kI32);
-  add("images", p, kBatch, {.bytes = bytes_of({x})}, [=](GpuTensors& t) {
-    const std::vector<std::uint8_t> pixels(kImages * 3 * 32 * 32, 99), of_images(kImages);
-    // All samples are the first image, which costs no less: the output is what counts.
-    return [&c = t.context(), to = t.make(x), label = t.make(labels),
-            samples = t.make(row_major({kBatch, 4}, DType::kI32)),
-            images = std::make_shared<ResidentImages>(t.context(), kImages, 32, pixels.data(),
-                                                      of_images.data(), ImageTransform{})] {
-      transform_samples(c, to, label, *images, samples);
-    };
-  });
+  const auto add_layout = [&](const char* name, const ImageLayout& layout) {
+    const TensorSpec x = layout.batch(kBatch, dtype_of(p));
+    add(name, p, kBatch, {.bytes = bytes_of({x})}, [=](GpuTensors& t) {
+      const std::vector<std::uint8_t> pixels(kImages * 3 * 32 * 32, 99), of_images(kImages);
+      // All samples are the first image, which costs no less: the output is what counts.
+      return [=, &c = t.context(), to = t.make(x), label = t.make(labels),
+              samples = t.make(row_major({kBatch, 4}, DType::kI32)),
+              images = std::make_shared<ResidentImages>(t.context(), kImages, 32, pixels.data(),
+                                                        of_images.data(), ImageTransform{})] {
+        transform_samples(c, to, label, *images, samples, layout);
+      };
+    });
+  };
+  add_layout("images", {3, 224, 224});
+  add_layout("images_in_blocks", {48, 57, 57, 4, 2});
+  const TensorSpec x = channels_last(kBatch, 3, 224, 224, dtype_of(p));
   const TensorSpec blocks = channels_last(kBatch, 48, 57, 57, dtype_of(p));
   add("space_to_depth", p, kBatch, {.bytes = bytes_of({x, blocks})}, [=](GpuTensors& t) {
     return [&c = t.context(), to = t.make(blocks), in = t.make(x)] {

@@ -31,15 +31,16 @@ std::int64_t up_to(std::int64_t bound, std::uint32_t word) {
 
 }  // namespace
 
-Batch::Batch(std::int64_t batch, std::int64_t image_size, DType dtype, Device device)
-    : images(channels_last(batch, 3, image_size, image_size, dtype), device),
-      labels({DType::kI32, {batch}}, device) {}
+Batch::Batch(const TensorSpec& images_spec, Device device)
+    : images(images_spec, device), labels({DType::kI32, {images_spec.shape[0]}}, device) {}
 
 Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, LoaderOptions options,
                std::int64_t first, std::function<std::int64_t(std::int64_t)> epoch_of)
     : dataset_(dataset),
       order_(std::move(order)),
       options_(std::move(options)),
+      layout_(options_.layout.value_or(ImageLayout{
+          .channels = 3, .height = options_.transform.crop, .width = options_.transform.crop})),
       epoch_of_(std::move(epoch_of)),
       next_number_(first),
       ready_(2),
@@ -49,7 +50,7 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
   STAGECOACH_CHECK(first >= 0, "Loader", "a first batch >= 0", fmt::format("{}", first));
   for (int i = 0; i < 2; ++i) {
     batches_.push_back(
-        std::make_unique<Batch>(batch, options_.transform.crop, options_.dtype, context_.device()));
+        std::make_unique<Batch>(layout_.batch(batch, options_.dtype), context_.device()));
   }
   if (context_.device().type == DeviceType::kCuda) {
     resident_ = std::make_unique<ResidentImages>(context_, dataset.size(), dataset.height,
@@ -173,7 +174,7 @@ void Loader::fill_on_gpu(std::int64_t number, Batch& batch) {
     row[3] = crop.flip ? 1 : 0;
   }
   copy(context_.stream(), table, chosen);
-  transform_samples(context_, batch.images.tensor, batch.labels.tensor, *resident_, table);
+  transform_samples(context_, batch.images.tensor, batch.labels.tensor, *resident_, table, layout_);
 }
 
 ImageCrop Loader::crop_of(std::int64_t epoch, std::int64_t sample) const {

@@ -10,6 +10,7 @@
 #include "core/context.h"
 #include "core/worker.h"
 #include "data/dataset.h"
+#include "kernels/image_layout.h"
 #include "kernels/image_transform.h"
 #include "kernels/resident_images.h"
 
@@ -25,12 +26,13 @@ struct LoaderOptions {
   Augmentation augmentation;
   std::uint64_t seed = 0;  // of the augmentation: RandomStream{seed, kAugmentation, epoch, sample}
   Target target;           // where batches are prepared and lie
-  DType dtype = DType::kF32;  // of the network's input; BF16 on a GPU only
+  DType dtype = DType::kF32;          // of the network's input; BF16 on a GPU only
+  std::optional<ImageLayout> layout;  // likewise; none: pixel by pixel, as always on the CPU
 };
 
-// A prepared batch: images [B, 3, S, S] channels_last, labels [B] I32, on the loader's device.
+// A prepared batch: images in the loader's layout, labels [B] I32, on the loader's device.
 struct Batch {
-  Batch(std::int64_t batch, std::int64_t image_size, DType dtype = DType::kF32, Device device = {});
+  explicit Batch(const TensorSpec& images_spec, Device device = {});
   OwnedTensor images;
   OwnedTensor labels;
   std::int64_t count = 0;  // samples filled, from the front; the rest is no part of the batch
@@ -72,6 +74,7 @@ class Loader {
   const Dataset& dataset_;
   BatchOrder order_;
   LoaderOptions options_;
+  ImageLayout layout_;
   std::function<std::int64_t(std::int64_t)> epoch_of_;
   std::vector<std::unique_ptr<Batch>> batches_;  // two, used in turn
   std::int64_t next_number_ = 0;                 // of the batch that next() hands out

@@ -10,6 +10,7 @@
 #include "core/context.h"
 #include "kernels/activation.h"
 #include "kernels/gradient_mode.h"
+#include "kernels/image_layout.h"
 
 namespace stagecoach {
 
@@ -32,6 +33,7 @@ struct LayerPlan {
   bool output_needed_by_input = false;  // B reads the output
   bool forward_is_copy = false;         // F has nothing to do but to copy
   bool backward_is_copy = false;        // B likewise
+  bool input_in_blocks = false;         // the input is of image_layout(), and has no gradient
 
   // What a neighbour does of this layer's work, and the other way round; set by Network::plan from
   // the network alone, so it does not depend on how the network is split. The neighbour's part has
@@ -84,6 +86,12 @@ class Layer {
   // (the workspace depends on it). Activations and gradients have the input's dtype; parameters and
   // their gradients are F32, and where the input is BF16 the operations get BF16 copies of them.
   virtual LayerPlan plan(const TensorSpec& input, const Target& target) const = 0;
+
+  // The layout in which the layer, as the first of a network, wants `images` [N, C, H, W]; plan()
+  // takes the spec of either.
+  virtual ImageLayout image_layout(const TensorSpec& images, const Target&) const {
+    return plain_layout(images);
+  }
 
   // Whether the layer is a ReLU; whether its forward can apply one that follows; whether its
   // backward can be that of one before too.

@@ -13,6 +13,16 @@ std::string place_of(int index, const NamedLayer& named) {
                      named.layer->describe());
 }
 
+// What make() returns; its error says that `fed` does not fit the layer.
+template <typename Make>
+auto fitting(int index, const NamedLayer& named, const TensorSpec& fed, const Make& make) {
+  try {
+    return make();
+  } catch (const Error& error) {
+    throw Error(place_of(index, named), "an input that fits", fed.to_string(), error.message());
+  }
+}
+
 }  // namespace
 
 Network::Network(std::string name, std::vector<NamedLayer> layers)
@@ -28,15 +38,21 @@ Network::Network(std::string name, std::vector<NamedLayer> layers)
   }
 }
 
+ImageLayout Network::image_layout(const TensorSpec& images, const Target& target) const {
+  return fitting(0, layers_[0], images,
+                 [&] { return layers_[0].layer->image_layout(images, target); });
+}
+
 std::vector<LayerPlan> Network::plan(const TensorSpec& input, const Target& target) const {
   std::vector<LayerPlan> plans;
   for (int i = 0; i < size(); ++i) {
     const TensorSpec& fed = plans.empty() ? input : plans.back().output;
-    try {
-      plans.push_back(layers_[i].layer->plan(fed, target));
-    } catch (const Error& error) {
-      throw Error(place_of(i, layers_[i]), "an input that fits", fed.to_string(), error.message());
-    }
+    plans.push_back(fitting(i, layers_[i], fed, [&] {
+      LayerPlan plan = layers_[i].layer->plan(fed, target);
+      STAGECOACH_CHECK(i == 0 || !plan.input_in_blocks, "Network",
+                       "blocks of images for the first layer only", fed.to_string());
+      return plan;
+    }));
   }
   for (int i = 0; i < size(); ++i) {
     if (layers_[i].layer->is_relu()) fuse_relu(i, target, plans);

@@ -30,6 +30,9 @@ class Network {
   int size() const { return static_cast<int>(layers_.size()); }
   const NamedLayer& operator[](int i) const { return layers_.at(i); }
 
+  // The layout in which the first layer wants `images` [N, C, H, W]. Throws Error as plan() does.
+  ImageLayout image_layout(const TensorSpec& images, const Target& target) const;
+
   // One plan per layer for an input of this spec, with what neighbours do of each other's work; an
   // error names the layer ("features.3 (Conv2d
   // ...)") and is thrown before anything runs.

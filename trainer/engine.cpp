@@ -59,6 +59,13 @@ std::string cuts_of(const Partition& partition) {
 
 }  // namespace
 
+ImageLayout input_layout(const Network& network, const TrainConfig& config,
+                         const DeviceChoice& devices) {
+  const std::int64_t size = config.image_size;
+  return network.image_layout(
+      channels_last(config.micro_batch_size, 3, size, size, devices.dtype()), devices.target);
+}
+
 Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
                const std::function<void(const std::string&)>& note)
     : network_(network),
@@ -100,7 +107,7 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
 }
 
 TensorSpec Engine::input_spec(std::int64_t images) const {
-  return channels_last(images, 3, config_.image_size, config_.image_size, devices_.dtype());
+  return input_layout(network_, config_, devices_).batch(images, devices_.dtype());
 }
 
 std::int64_t Engine::least_bytes(const std::vector<LayerPlan>& plans) const {
@@ -165,6 +172,7 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
 }
 
 StepInput Engine::input_of(const Batch& batch, bool training) const {
+  check_tensor("Engine", "images", batch.images.tensor, input_spec(config_.batch()));
   StepInput input;
   input.images = batch.images.tensor;
   input.labels = batch.labels.tensor;

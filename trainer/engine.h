@@ -24,6 +24,10 @@ struct BatchResult {
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(samples); }
 };
 
+// How the network wants the images of its batches, where it runs on these devices.
+ImageLayout input_layout(const Network& network, const TrainConfig& config,
+                         const DeviceChoice& devices);
+
 class Engine {
  public:
   // Splits the network, plans and allocates all memory, draws the initial weights. `network` must
@@ -34,9 +38,9 @@ class Engine {
   Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
          const std::function<void(const std::string&)>& note);
 
-  // One training step on a full batch [M * B]. Throws the first error of any stage. A loss that is
-  // not finite: NumericError naming the step, and the first layer with such an output; weights are
-  // those before the step.
+  // One training step on a full batch [M * B] in input_layout(). Throws the first error of any
+  // stage. A loss that is not finite: NumericError naming the step, and the first layer with such
+  // an output; weights are those before the step.
   BatchResult train_batch(const Batch& batch);
   // Loss and right answers of the batch's first `count` samples, without dropout. NumericError as
   // above.

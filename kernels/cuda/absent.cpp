@@ -66,7 +66,15 @@ void fill_uniform(Context&, Tensor, float, const RandomStream&) {
 void cast(Context&, Tensor, Tensor) {
   refuse();
 }
-void transform_samples(Context&, Tensor, Tensor, const ResidentImages&, Tensor) {
+void transform_samples(Context&, Tensor, Tensor, const ResidentImages&, Tensor,
+                       const ImageLayout&) {
+  refuse();
+}
+int conv2d_input_block(const TensorSpec&, const Conv2dOptions&, const Target&) {
+  refuse();
+}
+ImageLayout conv2d_image_layout(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,
+                                const Target&) {
   refuse();
 }
 std::int64_t conv2d_workspace_bytes(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,

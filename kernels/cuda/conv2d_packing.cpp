@@ -1,14 +1,12 @@
 #include "kernels/cuda/conv2d_packing.h"
 
+#include "kernels/conv2d.h"
+
 namespace stagecoach::cuda {
 namespace {
 
-constexpr std::int64_t kGroup = 8;  // channels that tensor cores load at once, as 16 bytes of bf16
+constexpr std::int64_t kGroup = kConv2dChannelGroup;
 constexpr std::int64_t kMostBlockChannels = 64;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // cuDNN's plans decide: with TF32 and 3 channels blocks save 77 MB of workspace for 128 images, and
 // strict fp32 does not use tensor cores, so it needs nothing.
@@ -21,23 +19,28 @@ bool wants_blocks(const ConvProblem& problem) {
 
 }  // namespace
 
-std::int64_t packing_block(const ConvProblem& problem) {
-  return wants_blocks(problem) ? problem.stride_h : 1;
+int packing_block(const ConvProblem& problem) {
+  if (wants_blocks(problem)) return static_cast<int>(problem.stride_h);
+  return problem.precision == Precision::kBf16 && problem.c % kGroup != 0 ? 1 : 0;
 }
 
 ConvProblem packed_problem(const ConvProblem& problem) {
   ConvProblem packed = problem;
-  if (wants_blocks(problem)) {
-    const std::int64_t block = problem.stride_h;
-    packed.c = divide_up(problem.c * block * block, kGroup) * kGroup;
-    packed.kh = divide_up(problem.kh, block);
-    packed.kw = divide_up(problem.kw, block);
+  const int block = packing_block(problem);
+  if (block == 0) return packed;
+  const auto [weight, options] = over_blocks(
+      channels_last(problem.o, problem.c, problem.kh, problem.kw),
+      {problem.stride_h, problem.stride_w, problem.padding_h, problem.padding_w, block});
+  packed.c = weight.shape[1];
+  packed.kh = weight.shape[2];
+  packed.kw = weight.shape[3];
+  packed.stride_h = options.stride_h;
+  packed.stride_w = options.stride_w;
+  packed.padding_h = options.padding_h;
+  packed.padding_w = options.padding_w;
+  if (block > 1) {
     packed.h = problem.out_h() + packed.kh - 1;
     packed.w = problem.out_w() + packed.kw - 1;
-    packed.stride_h = packed.stride_w = 1;
-    packed.padding_h = packed.padding_w = 0;
-  } else if (problem.precision == Precision::kBf16) {
-    packed.c = divide_up(problem.c, kGroup) * kGroup;
   }
   return packed;
 }

@@ -15,7 +15,8 @@ namespace stagecoach::cuda {
 // Where there is no stride, or blocks would be too large, channels of zeros are added.
 ConvProblem packed_problem(const ConvProblem& problem);
 
-// The side of the blocks, in pixels; 1 where none were made.
-std::int64_t packing_block(const ConvProblem& problem);
+// The side of the blocks, in pixels; 1 where channels are added, 0 where `problem` is left as it
+// is.
+int packing_block(const ConvProblem& problem);
 
 }  // namespace stagecoach::cuda

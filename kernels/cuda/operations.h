@@ -51,7 +51,7 @@ void fill_uniform(Context& context, Tensor output, float bound, const RandomStre
 void cast(Context& context, Tensor output, Tensor input);
 
 void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples);
+                       Tensor samples, const ImageLayout& layout);
 
 // bias_grad [C] F32: sums of output_grad [rows, C] over the rows (channels_last of rank 4 counts as
 // [N * H * W, C]); written, or added to. `channel_sums`: of output_grad, or undefined: the same
@@ -63,10 +63,8 @@ void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, Tensor ch
 // sum += addend; both F32, of equally many elements.
 void accumulate(Context& context, Tensor sum, Tensor addend);
 
-// Blocks of block x block pixels of `input` [N, C, H, W] become the channels of one pixel of
-// `output` [N, C', H', W']: channel (dy * block + dx) * C + c of pixel (y, x) is channel c of input
-// pixel (y * block + dy - padding, x * block + dx - padding), and 0 where there is none or from
-// channel C * block * block on. Both channels_last. Casts F32 to BF16 where the dtypes say so.
+// `input` [N, C, H, W] in blocks, as ImageLayout says, becomes `output` [N, C', H', W']. Both
+// channels_last. Casts F32 to BF16 where the dtypes say so.
 struct SpaceToDepth {
   std::int64_t block = 1, padding = 0;
 };

@@ -1,4 +1,4 @@
-#include "kernels/cuda/image_items.h"
+#include "kernels/cuda/block_walk.h"
 #include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
@@ -11,25 +11,17 @@ struct Pixels {
 
 template <typename To, typename From, int kSize>
 __global__ void __launch_bounds__(kThreads)
-    space_to_depth_kernel(ImageItems items, Pixels pixels, int block, int padding, To* output,
+    space_to_depth_kernel(ImageItems items, Pixels pixels, Blocks blocks, To* output,
                           const From* input) {
   for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
-    const auto channels = static_cast<int>(pixels.channels);
-    // Of the first channel; those after it count on.
-    int tap = place.channel / channels, c = place.channel % channels;
-    int dy = tap / block, dx = tap % block;
+    BlockWalk walk(blocks, place);
     Pack<To, kSize> pack;
-    for (int k = 0; k < kSize; ++k) {
-      const int y = place.y * block + dy - padding, x = place.x * block + dx - padding;
-      const bool inside = dy < block && y >= 0 && y < pixels.height && x >= 0 && x < pixels.width;
-      const std::int64_t pixel = (place.image * pixels.height + y) * pixels.width + x;
-      pack.values[k] = To(inside ? static_cast<float>(input[pixel * pixels.channels + c]) : 0.0f);
-      if (++c < channels) continue;
-      c = 0;
-      if (++dx < block) continue;
-      dx = 0;
-      ++dy;
+    for (int k = 0; k < kSize; ++k, walk.next()) {
+      const bool inside = walk.inside(pixels.height, pixels.width);
+      const std::int64_t pixel = (place.image * pixels.height + walk.y()) * pixels.width + walk.x();
+      const std::int64_t from = pixel * pixels.channels + walk.channel();
+      pack.values[k] = To(inside ? static_cast<float>(input[from]) : 0.0f);
     }
     store(output + i * kSize, pack);
   }
@@ -55,11 +47,13 @@ Pixels pixels_of(const TensorSpec& spec) {
 }  // namespace
 
 void space_to_depth(Context& context, Tensor output, Tensor input, const SpaceToDepth& options) {
-  const auto block = static_cast<int>(options.block), padding = static_cast<int>(options.padding);
+  const Blocks blocks{.channels = static_cast<int>(input.shape()[1]),
+                      .block = static_cast<int>(options.block),
+                      .padding = static_cast<int>(options.padding)};
   const auto run = [&]<typename To, typename From>(To, From) {
     const auto start = [&](const ImageItems& items, auto kernel) {
-      launch(context, items.count(), kernel, items, pixels_of(input.spec), block, padding,
-             output.as<To>(), input.as<From>());
+      launch(context, items.count(), kernel, items, pixels_of(input.spec), blocks, output.as<To>(),
+             input.as<From>());
     };
     if (packable<To>(output.shape()[1], output.as<To>())) {
       start({"space_to_depth", output.spec, kPack<To>}, space_to_depth_kernel<To, From, kPack<To>>);

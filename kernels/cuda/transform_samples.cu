@@ -1,5 +1,5 @@
 #include "kernels/cpu/resize_filter.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/block_walk.h"
 #include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
@@ -51,33 +51,41 @@ struct Sample {
   std::int32_t image, top, left, flip;
 };
 
-// A thread makes one pixel.
-template <typename T>
+// A channel of pixel (y, x) of the crop.
+__device__ float value_of(const Plan& plan, const Sample& sample, int y, int x, int channel) {
+  const Window rows = window_of(plan, sample.top + y);
+  const Window columns = window_of(plan, sample.left + (sample.flip != 0 ? plan.crop - 1 - x : x));
+  const std::int64_t plane = static_cast<std::int64_t>(sample.image) * kChannels + channel;
+  const std::int32_t byte =
+      resized(rows, columns, plan.pixels + plane * plan.side * plan.side, plan.side);
+  return plan.values[channel * 256 + byte];
+}
+
+template <typename T, int kSize>
 __global__ void __launch_bounds__(kThreads)
-    transform_samples_kernel(std::int64_t items, Plan plan, T* output, std::int32_t* labels,
-                             const Sample* samples) {
-  const std::int64_t pixels = plan.crop * plan.crop;
-  for (std::int64_t i = first_item(); i < items; i += item_stride()) {
-    const std::int64_t n = i / pixels, pixel = i % pixels;
-    const std::int64_t y = pixel / plan.crop, x = pixel % plan.crop;
-    const Sample sample = samples[n];
-    const Window rows = window_of(plan, sample.top + y);
-    const Window columns =
-        window_of(plan, sample.left + (sample.flip != 0 ? plan.crop - 1 - x : x));
-    const std::int64_t area = plan.side * plan.side;
-    const std::uint8_t* image = plan.pixels + sample.image * kChannels * area;
-    for (int c = 0; c < kChannels; ++c) {
-      const std::int32_t byte = resized(rows, columns, image + c * area, plan.side);
-      output[i * kChannels + c] = T(plan.values[c * 256 + byte]);
+    transform_samples_kernel(ImageItems items, Plan plan, Blocks blocks, T* output,
+                             std::int32_t* labels, const Sample* samples) {
+  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+    const ImagePlace place = items.at(i);
+    const Sample sample = samples[place.image];
+    BlockWalk walk(blocks, place);
+    Pack<T, kSize> pack;
+    for (int k = 0; k < kSize; ++k, walk.next()) {
+      const bool inside = walk.inside(plan.crop, plan.crop);
+      pack.values[k] =
+          T(inside ? value_of(plan, sample, walk.y(), walk.x(), walk.channel()) : 0.0f);
     }
-    if (pixel == 0) labels[n] = plan.labels[sample.image];
+    store(output + i * kSize, pack);
+    if (place.y == 0 && place.x == 0 && place.channel == 0) {
+      labels[place.image] = plan.labels[sample.image];
+    }
   }
 }
 
 }  // namespace
 
 void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples) {
+                       Tensor samples, const ImageLayout& layout) {
   const Plan plan{.side = images.side(),
                   .crop = images.transform().crop,
                   .widest = images.weights().shape()[1],
@@ -86,11 +94,20 @@ void transform_samples(Context& context, Tensor output, Tensor labels, const Res
                   .windows = images.windows().as<std::int32_t>(),
                   .weights = images.weights().as<std::int32_t>(),
                   .values = images.values().as<float>()};
-  const std::int64_t items = samples.shape()[0] * plan.crop * plan.crop;
+  const Blocks blocks{.channels = kChannels,
+                      .block = static_cast<int>(layout.block),
+                      .padding = static_cast<int>(layout.padding)};
   const auto* rows = reinterpret_cast<const Sample*>(samples.as<std::int32_t>());
   with_element_type(output.spec.dtype, [&]<typename T>(T) {
-    launch(context, items, transform_samples_kernel<T>, items, plan, output.as<T>(),
-           labels.as<std::int32_t>(), rows);
+    const auto start = [&](const ImageItems& items, auto kernel) {
+      launch(context, items.count(), kernel, items, plan, blocks, output.as<T>(),
+             labels.as<std::int32_t>(), rows);
+    };
+    if (packable<T>(layout.channels, output.as<T>())) {
+      start({"transform_samples", output.spec, kPack<T>}, transform_samples_kernel<T, kPack<T>>);
+    } else {
+      start({"transform_samples", output.spec, 1}, transform_samples_kernel<T, 1>);
+    }
   });
 }
 

@@ -36,7 +36,7 @@ TEST(Conv2dPacking, AStrideBecomesBlocks) {
 
 TEST(Conv2dPacking, StrictFp32IsLeftAsItIs) {
   const ConvProblem given = alexnet_first(Precision::kFp32);
-  EXPECT_EQ(packing_block(given), 1);
+  EXPECT_EQ(packing_block(given), 0);
   EXPECT_EQ(packed_problem(given).key(), given.key());
 }
 

@@ -33,12 +33,14 @@ inline std::map<std::string, std::vector<float>> weights_on_host(const Engine& e
 }
 
 // Batches in the order of the synthetic data, on the engine's first device.
-inline std::unique_ptr<Loader> batches_for(const Engine& engine, const Dataset& dataset,
+inline std::unique_ptr<Loader> batches_for(const EngineRun& run, const Dataset& dataset,
                                            const TrainConfig& config) {
+  const Engine& engine = run.engine;
   LoaderOptions options;
   options.augmentation = {true, true};
   options.target = engine.devices().target;
   options.dtype = engine.devices().dtype();
+  options.layout = input_layout(run.network, config, engine.devices());
   return training_batches(dataset, config, options);
 }
 
@@ -49,10 +51,9 @@ struct Trained {
   bool operator==(const Trained&) const = default;
 };
 
-inline Trained train_steps(const TrainConfig& config, int steps) {
+inline Trained train_steps(EngineRun& run, const TrainConfig& config, int steps) {
   const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
-  EngineRun run(config);
-  const std::unique_ptr<Loader> loader = batches_for(run.engine, dataset, config);
+  const std::unique_ptr<Loader> loader = batches_for(run, dataset, config);
   Trained trained;
   for (int i = 0; i < steps; ++i) {
     trained.losses.push_back(run.engine.train_batch(*loader->next()).mean_loss());
@@ -60,6 +61,10 @@ inline Trained train_steps(const TrainConfig& config, int steps) {
   trained.losses.push_back(run.engine.eval_batch(*loader->next()).mean_loss());
   trained.weights = weights_on_host(run.engine);
   return trained;
+}
+inline Trained train_steps(const TrainConfig& config, int steps) {
+  EngineRun run(config);
+  return train_steps(run, config, steps);
 }
 
 }  // namespace stagecoach::testing

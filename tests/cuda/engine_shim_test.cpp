@@ -94,18 +94,19 @@ INSTANTIATE_TEST_SUITE_P(Precisions, EngineShim, ::testing::Values("fp32", "tf32
 
 // The first step that is a graph's, not only an eager one.
 TEST(EngineFailureShim, ALossThatIsNotFiniteChangesNoWeight) {
-  for (const int stages : {0, 2}) {
-    const TrainConfig config = gpu_config(stages);
+  for (const auto& [stages, precision] : {std::pair{0, "fp32"}, {2, "fp32"}, {2, "bf16"}}) {
+    const TrainConfig config = gpu_config(stages, precision);
     const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
     testing::EngineRun run(config);
-    const auto loader = testing::batches_for(run.engine, dataset, config);
+    const auto loader = testing::batches_for(run, dataset, config);
     for (int i = 0; i < 4; ++i) run.engine.train_batch(*loader->next());
     // A weight of the last layer becomes infinite, so the logits do.
-    const Stage& last = *run.engine.loop().stages().back();
+    Stage& last = *run.engine.loop().stages().back();
     const Tensor weight = last.parameters().back().value;
     OwnedTensor host = to_host(last.context().stream(), weight);
     host.tensor.as<float>()[0] = std::numeric_limits<float>::infinity();
     copy(last.context().stream(), weight, host.tensor);
+    last.refresh_copies();
     last.context().stream().synchronize();
     const auto before = testing::weights_on_host(run.engine);
     try {
@@ -127,7 +128,7 @@ TEST(EngineFilesShim, WeightsGoToAFileAndBack) {
     const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
     const TrainConfig config = gpu_config(2, precision);
     testing::EngineRun trained(config);
-    const auto loader = testing::batches_for(trained.engine, dataset, config);
+    const auto loader = testing::batches_for(trained, dataset, config);
     trained.engine.train_batch(*loader->next());
     trained.engine.save(file);
     TrainConfig other = config;
@@ -144,7 +145,7 @@ TEST(EngineTraceShim, EveryStepHasItsTimes) {
   const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
   const TrainConfig config = gpu_config(2);
   testing::EngineRun run(config);
-  const auto loader = testing::batches_for(run.engine, dataset, config);
+  const auto loader = testing::batches_for(run, dataset, config);
   const Clock::time_point origin = Clock::now();
   double last_end = 0;
   for (int step = 0; step < kSteps; ++step) {

@@ -56,7 +56,7 @@ TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOneWhereFRunsAgain) {
 TEST_F(SimulatedDevices, TwoGpusHoldWhatWasPlanned) {
   testing::EngineRun run(gpu_config(2, "fp32", "cuda:0,1"));
   const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
-  const auto loader = testing::batches_for(run.engine, dataset, gpu_config(2));
+  const auto loader = testing::batches_for(run, dataset, gpu_config(2));
   run.engine.train_batch(*loader->next());
   for (const auto& stage : run.engine.loop().stages()) {
     EXPECT_EQ(stage->arena().peak_bytes(), stage->arena().plan().bytes());

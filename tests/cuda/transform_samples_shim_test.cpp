@@ -1,8 +1,12 @@
-// Batches that a GPU makes of the images in its memory, against transform_images().
+// Batches that a GPU makes of the images in its memory, against transform_images(); and in blocks,
+// against space_to_depth().
 #include <gtest/gtest.h>
 
-#include "kernels/resident_images.h"
+#include <optional>
+
+#include "kernels/cuda/operations.h"
 #include "tests/cuda/both.h"
+#include "tests/kernels/checks.h"
 
 namespace stagecoach {
 namespace {
@@ -14,27 +18,53 @@ struct Case {
   std::int64_t side, resize, crop;
 };
 
-class TransformSamplesShim : public ::testing::TestWithParam<Case> {};
+constexpr std::int64_t kCount = 5;  // images in memory
+constexpr std::uint8_t kLabels[kCount] = {3, 9, 0, 255, 7};
+
+class TransformSamplesShim : public ::testing::TestWithParam<Case> {
+ protected:
+  TransformSamplesShim() {
+    const auto [side, resize, crop] = GetParam();
+    auto* bytes = all.tensor.as<std::uint8_t>();
+    const RandomStream stream{77, RandomUse::kSyntheticData};
+    for (std::int64_t i = 0; i < all.tensor.elements(); ++i) {
+      // Noise, and areas of 0 and 255, the ends of the range that sums are cut to.
+      const std::uint32_t word = stream.word(static_cast<std::uint64_t>(i));
+      bytes[i] = static_cast<std::uint8_t>(i / 16 % 4 == 0 ? 255 : i / 16 % 4 == 1 ? 0 : word);
+    }
+    transform = {.resize = resize, .crop = crop};
+    const auto last = static_cast<std::int32_t>(resize - crop);
+    // Image, top, left, flip; one image twice, not all of them.
+    samples = {4, 0, 0, 0, 1, last, last / 2, 1, 1, last, last, 0, 3, last / 3, 0, 1};
+    count = std::ssize(samples) / 4;
+    images.emplace(gpu.context(), kCount, side, bytes, kLabels, transform);
+    labels = gpu.make(row_major({count}, DType::kI32));
+    table = gpu.put(samples);
+    table.spec = row_major({count, 4}, DType::kI32);
+    plain = {.channels = 3, .height = crop, .width = crop};
+  }
+
+  Tensor transformed(const ImageLayout& layout, DType dtype) {
+    const TensorSpec spec = layout.batch(count, dtype);
+    // Zeros, too, must be written.
+    Tensor output = gpu.put(std::vector<float>(static_cast<std::size_t>(spec.elements()), 7.0f));
+    output.spec = spec;
+    transform_samples(gpu.context(), output, labels, *images, table, layout);
+    return output;
+  }
+
+  const OwnedTensor all{row_major({kCount, 3, GetParam().side, GetParam().side}, DType::kU8)};
+  ImageTransform transform;
+  std::vector<std::int32_t> samples;
+  std::int64_t count = 0;
+  ImageLayout plain;
+  Gpu gpu;
+  std::optional<ResidentImages> images;
+  Tensor labels, table;
+};
 
 TEST_P(TransformSamplesShim, IsTransformImages) {
   const auto [side, resize, crop] = GetParam();
-  constexpr std::int64_t kCount = 5;  // in memory
-  const OwnedTensor all(row_major({kCount, 3, side, side}, DType::kU8));
-  auto* bytes = all.tensor.as<std::uint8_t>();
-  const RandomStream stream{77, RandomUse::kSyntheticData};
-  for (std::int64_t i = 0; i < all.tensor.elements(); ++i) {
-    // Noise, and areas of 0 and 255, the ends of the range that sums are cut to.
-    const std::uint32_t word = stream.word(static_cast<std::uint64_t>(i));
-    bytes[i] = static_cast<std::uint8_t>(i / 16 % 4 == 0 ? 255 : i / 16 % 4 == 1 ? 0 : word);
-  }
-  const std::uint8_t labels[kCount] = {3, 9, 0, 255, 7};
-  const ImageTransform transform{.resize = resize, .crop = crop};
-  const auto last = static_cast<std::int32_t>(resize - crop);
-  // Image, top, left, flip; one image twice, not all of them.
-  const std::vector<std::int32_t> samples = {4, 0,    0,    0, 1, last,     last / 2, 1,
-                                             1, last, last, 0, 3, last / 3, 0,        1};
-  const std::int64_t count = std::ssize(samples) / 4;
-
   const OwnedTensor chosen(row_major({count, 3, side, side}, DType::kU8));
   std::vector<ImageCrop> crops;
   std::vector<float> expected_labels;
@@ -43,29 +73,60 @@ TEST_P(TransformSamplesShim, IsTransformImages) {
     std::memcpy(rows_of(chosen.tensor, n, 1).data, rows_of(all.tensor, sample[0], 1).data,
                 static_cast<std::size_t>(3 * side * side));
     crops.push_back({sample[1], sample[2], sample[3] != 0});
-    expected_labels.push_back(labels[sample[0]]);
+    expected_labels.push_back(kLabels[sample[0]]);
   }
-  const TensorSpec spec = channels_last(count, 3, crop, crop);
-  const OwnedTensor expected(spec);
+  const OwnedTensor expected(channels_last(count, 3, crop, crop));
   testing::run_on_context(1, [&](Context& context) {
     transform_images(context, expected.tensor, chosen.tensor, crops, transform);
   });
 
-  Gpu gpu;
-  const ResidentImages images(gpu.context(), kCount, side, bytes, labels, transform);
-  const Tensor gpu_labels = gpu.make(row_major({count}, DType::kI32));
-  Tensor table = gpu.put(samples);
-  table.spec = row_major({count, 4}, DType::kI32);
   std::vector<float> values = testing::values_of(expected.tensor);
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    const Tensor output = gpu.make(channels_last(count, 3, crop, crop, dtype));
-    transform_samples(gpu.context(), output, gpu_labels, images, table);
     if (dtype == DType::kBF16) {
       for (float& value : values) value = static_cast<float>(BFloat16(value));
     }
-    EXPECT_TRUE(same_values(gpu.get(output), values)) << name_of(dtype);
-    EXPECT_EQ(gpu.get(gpu_labels), expected_labels);
+    EXPECT_TRUE(same_values(gpu.get(transformed(plain, dtype)), values)) << name_of(dtype);
+    EXPECT_EQ(gpu.get(labels), expected_labels);
   }
+}
+
+// Channels of zeros, and blocks; what is left of the image is in a block that is not full, or left
+// out. In packs of 16 bytes, and (13 and 27 channels) one by one.
+TEST_P(TransformSamplesShim, MovesTheSameValuesIntoBlocks) {
+  const auto layout_of = [this](std::int64_t channels, std::int64_t block, std::int64_t padding,
+                                std::int64_t rest) {
+    const std::int64_t blocks = (transform.crop + 2 * padding + rest) / block;
+    return ImageLayout{channels, blocks, blocks, block, padding};
+  };
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Tensor pixels = transformed(plain, dtype);
+    const std::vector<float> expected_labels = gpu.get(labels);
+    for (const ImageLayout& layout :
+         {layout_of(8, 1, 0, 0), layout_of(48, 4, 2, 3), layout_of(48, 4, 2, 0),
+          layout_of(16, 2, 1, 1), layout_of(13, 2, 0, 1), layout_of(27, 3, 1, 0)}) {
+      const Tensor blocks = gpu.make(layout.batch(count, dtype));
+      cuda::space_to_depth(gpu.context(), blocks, pixels, {layout.block, layout.padding});
+      EXPECT_TRUE(same_values(gpu.get(transformed(layout, dtype)), gpu.get(blocks)))
+          << name_of(dtype) << ", blocks of " << layout.block << ", " << layout.channels
+          << " channels";
+      EXPECT_EQ(gpu.get(labels), expected_labels);
+    }
+  }
+}
+
+TEST_P(TransformSamplesShim, RefusesLayoutsThatDoNotHoldTheImage) {
+  const std::int64_t crop = transform.crop;
+  for (const ImageLayout& layout :
+       {ImageLayout{3, crop, crop + 1}, ImageLayout{2, crop, crop}, ImageLayout{3, crop, crop, 0},
+        ImageLayout{47, crop / 4 + 1, crop / 4 + 1, 4},
+        ImageLayout{48, crop / 4 + 2, crop / 4 + 1, 4}, ImageLayout{3, crop, crop, 1, 1}}) {
+    testing::expect_error([&] { transformed(layout, DType::kF32); },
+                          {"transform_samples", "a layout of 3 channels", "padding"});
+  }
+  const Tensor output = gpu.make(channels_last(count, 8, crop, crop));
+  testing::expect_error(
+      [&] { transform_samples(gpu.context(), output, labels, *images, table, plain); },
+      {"transform_samples", "output F32 [4, 3"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, TransformSamplesShim,

@@ -109,6 +109,8 @@ TEST(Network, NamesTheLayerThatDoesNotFit) {
   expect_error([&] { network.plan(channels_last(2, 3, 8, 6), 1); },
                {"last (Linear(16, 5))", "got F32 [2, 24]", "[N, 16]"});
   expect_error([&] { network.plan(row_major({2, 3}), 1); }, {"first (Conv2d(3, 4", "[2, 3]"});
+  expect_error([&] { network.image_layout(channels_last(2, 3, 1, 1), 1); },
+               {"first (Conv2d(3, 4", "an input that fits", "[2, 3, 1, 1]"});
   const Network unnamed("unnamed", {{"", relu_layer()}, {"", flatten_layer()}});
   expect_error([&] { unnamed.plan(row_major({2, 3}), 1); }, {"layer 1 (Flatten())", "[2, 3]"});
 }

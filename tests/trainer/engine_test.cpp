@@ -106,7 +106,7 @@ TEST_F(EngineTest, TheLossOfABatchGoesDown) {
 TEST_F(EngineTest, TrainsOnFullBatchesOnly) {
   const TrainConfig config = small_config(2);
   EngineRun run(config);
-  Batch batch(config.batch(), config.image_size);
+  Batch batch(channels_last(config.batch(), 3, config.image_size, config.image_size));
   batch.count = 5;
   const auto before = weights_of(run.engine);
   try {
@@ -157,7 +157,7 @@ TEST_F(EngineTest, EvaluationTakesABatchThatIsNotFull) {
   const TrainConfig plain = small_config(0), split = small_config(4);
   EngineRun a(plain), b(split);
   const auto loader = training_batches(dataset(), plain);
-  Batch batch(plain.batch(), plain.image_size);
+  Batch batch(channels_last(plain.batch(), 3, plain.image_size, plain.image_size));
   const Batch& full = *loader->next();
   std::memcpy(batch.images.tensor.data, full.images.tensor.data, full.images.buffer.bytes());
   std::memcpy(batch.labels.tensor.data, full.labels.tensor.data, full.labels.buffer.bytes());
