@@ -2,8 +2,8 @@
 
 add_library(stagecoach_options INTERFACE)
 target_compile_options(stagecoach_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -march=${STAGECOACH_ARCH}
-  -ffp-contract=fast -fno-math-errno>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor $<$<BOOL:${STAGECOACH_WERROR}>:-Werror>
+  -march=${STAGECOACH_ARCH} -ffp-contract=fast -fno-math-errno>)
 target_include_directories(stagecoach_options INTERFACE ${CMAKE_SOURCE_DIR})
 if(STAGECOACH_SANITIZE)
   target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}

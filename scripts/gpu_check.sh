@@ -10,11 +10,14 @@ failures=0
 
 usage() {
   cat <<'END'
-usage: scripts/gpu_check.sh [all|build|test|sanitize|bench] [--out FOLDER]
-  build     configures and builds the preset cuda for this machine's GPU; the other parts do it too
-  test      every test; those that need a GPU fail, not skip, when they cannot have it
-  sanitize  compute-sanitizer's memcheck and racecheck over the small tests of own kernels
-  bench     kernels, and training beside PyTorch
+usage: scripts/gpu_check.sh [all|build|test|bench|sanitize] [--out FOLDER]
+  build     configures the preset cuda for this machine's GPU and builds what the other parts run;
+            they do it too, each its own
+  test      the GPU's tests, a process for each group (bench/gpu/test_groups.py), so that a crash or
+            a time limit costs one group. The other tests need no GPU and do not run here.
+  bench     kernels, then training beside PyTorch. Another call goes on where the last one ended.
+  sanitize  compute-sanitizer's memcheck over the small tests of own kernels, then initcheck if time
+            is left. No racecheck: it looks at shared memory, which no kernel here has.
   all       all of it, in this order (the default); a part alone ends within ten minutes
 What came out is written to FOLDER/gpu_NAME_DATE.md and .json (default: bench/results), together with
 what earlier parts left in build/gpu_check. Needs an NVIDIA driver, the CUDA toolkit, cuDNN (also
@@ -35,15 +38,15 @@ parts=()
 out=bench/results
 while (($# > 0)); do
   case $1 in
-    all) parts=(test sanitize bench) ;;
-    build | test | sanitize | bench) parts=("$1") ;;
+    all) parts=(test bench sanitize) ;;
+    build | test | bench | sanitize) parts=("$1") ;;
     --out) out=${2:?--out needs a folder} && shift ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
   esac
   shift
 done
-if ((${#parts[@]} == 0)); then parts=(test sanitize bench); fi
+if ((${#parts[@]} == 0)); then parts=(test bench sanitize); fi
 if ((${#parts[@]} > 1)); then part_seconds=3600; fi
 
 gpu_name='' gpu_architecture='' cuda_home='' cublas_root='' cudnn_root='' nccl_root='' wheel_libraries=''
@@ -58,7 +61,7 @@ check_tools() {
   local missing=() tool
   [[ -n $cuda_home ]] || missing+=(nvcc)
   export PATH=$cuda_home/bin:$PATH
-  for tool in cmake ctest ninja g++; do
+  for tool in cmake ninja g++; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
   ((${#missing[@]} == 0)) || fail "not on this machine: ${missing[*]}"
@@ -93,17 +96,26 @@ use_cuda() {
   if [[ -n $nccl_root ]]; then export NCCL_ROOT=$nccl_root; fi
   local libraries=$wheel_libraries:$cuda_home/lib64:$cuda_home/lib:${LD_LIBRARY_PATH:-}
   export LD_LIBRARY_PATH=${libraries#:}
-  export STAGECOACH_REQUIRE_GPU=1 STAGECOACH_SKIP_INSTALL=1
+  # Without a GPU the tests fail, not skip.
+  export STAGECOACH_REQUIRE_GPU=1
 }
+
+seconds_left() { echo $((part_seconds - SECONDS)); }
 
 # step NAME SECONDS COMMAND...: with a limit and a log; the result is kept for the record.
 step() {
   local name=$1 limit=$2 status=0 start=$SECONDS
   shift 2
-  local rest=$((part_seconds - SECONDS))
-  ((limit < rest)) || limit=$((rest > 5 ? rest : 5))
+  local rest
+  rest=$(seconds_left)
+  if ((rest < 10)); then
+    failures=$((failures + 1))
+    not_run "$name" "no time was left"
+    return 1
+  fi
+  ((limit < rest)) || limit=$rest
   printf '== %s (at most %d s): %s\n' "$name" "$limit" "$*"
-  timeout --kill-after=10 "$limit" "$@" >"$state/$name.log" 2>&1 || status=$?
+  timeout --kill-after=10 "$limit" "$@" </dev/null >"$state/$name.log" 2>&1 || status=$?
   keep "$name" "$status" $((SECONDS - start)) "$limit" "$*"
   if ((status == 0)); then
     printf '   passed, %d s\n' $((SECONDS - start))
@@ -123,44 +135,60 @@ step_json() {
   if ! step "$@"; then return 1; fi
   cp "$state/$1.log" "$state/$1.json"
 }
-not_run() { # not_run NAME WHY
+not_run() { # not_run NAME WHY: what an earlier call left of it stays in the record
   echo "== $1: not run: $2"
-  keep "$1" not-run 0 0 "$2"
+  [[ -e $state/$1.step ]] || keep "$1" not-run 0 0 "$2"
 }
 
-build() {
-  step configure 120 cmake --preset cuda -DSTAGECOACH_CUDA=ON \
-    -DCMAKE_CUDA_ARCHITECTURES="$gpu_architecture-real" &&
-    step build 480 cmake --build build/cuda -j "$(nproc)"
+configure() {
+  # This machine's compilers may know warnings that no other has shown.
+  step configure 120 cmake --preset cuda -DSTAGECOACH_CUDA=ON -DSTAGECOACH_WERROR=OFF \
+    -DCMAKE_CUDA_ARCHITECTURES="$gpu_architecture-real"
+}
+build() { # build TARGET
+  step "build_$1" 480 cmake --build build/cuda -j "$(nproc)" --target "$1"
+}
+
+run_build() {
+  build gpu_test || true
+  build bench_cuda || true
 }
 
 run_test() {
-  rm -f "$state/tests.xml"
-  # One process in four cores: tests share the GPU, and many have threads of their own.
-  step test 480 ctest --test-dir build/cuda -j $((($(nproc) + 3) / 4)) --timeout 240 \
-    --output-on-failure --output-junit "$root/$state/tests.xml" || true
+  build gpu_test || return 0
+  step test_list 30 build/cuda/gpu_test --gtest_list_tests || true
+  local group seconds filter
+  while read -r group seconds filter; do
+    step "test_$group" "$seconds" build/cuda/gpu_test --gtest_filter="$filter" || true
+  done < <(python3 bench/gpu/test_groups.py)
 }
 
 run_sanitize() {
-  local tool
-  for tool in memcheck racecheck; do
-    step "$tool" 280 python3 scripts/sanitize_gpu_tests.py --tool "$tool" build/cuda || true
-  done
+  build gpu_test || return 0
+  step memcheck 400 python3 scripts/sanitize_gpu_tests.py build/cuda/gpu_test || true
+  if (($(seconds_left) > 60)); then
+    step initcheck 280 python3 scripts/sanitize_gpu_tests.py --tool initcheck build/cuda/gpu_test ||
+      true
+  else
+    not_run initcheck "no time was left"
+  fi
 }
 
 run_bench() {
   # Planning without a GPU takes such a description for a fixture.
   step_json device_properties 60 python3 bench/gpu/device_properties.py || true
-  if [[ -x build/cuda/bench_cuda ]]; then
+  # Whole, or cut by its limit, which would cut it there again.
+  if grep -Eqs $'^kernels\t(0|124)\t' "$state/kernels.step"; then
+    echo "== kernels: an earlier call ran them"
+  elif build bench_cuda; then
     step kernels 150 build/cuda/bench_cuda --benchmark_min_time=0.05 \
       --benchmark_out="$state/kernels.json" --benchmark_out_format=json || true
-  else
-    not_run kernels "there is no program build/cuda/bench_cuda"
   fi
-  local rest=$((part_seconds - SECONDS))
-  ((rest < 600)) || rest=600
+  local rest
+  rest=$(seconds_left)
+  ((rest < 1800)) || rest=1800
   step training "$rest" python3 bench/gpu/run.py --stagecoach build/cuda/stagecoach \
-    --torch-python "${TORCH_PYTHON:-python3}" --time-limit $((rest - 30)) \
+    --torch-python "${TORCH_PYTHON:-python3}" --time-limit $((rest - 15)) --continue \
     --output "$state/training" || true
 }
 
@@ -172,15 +200,11 @@ mkdir -p "$state"
 python3 bench/gpu/record.py --forget-others "$state"
 echo "gpu_check: ${parts[*]} on $gpu_name"
 step_json machine 60 python3 bench/gpu/machine.py || true
-if build; then
+if configure && build stagecoach; then
   step info 60 build/cuda/stagecoach info || true
-  for part in "${parts[@]}"; do
-    if [[ $part != build ]]; then "run_$part"; fi
-  done
+  for part in "${parts[@]}"; do "run_$part"; done
 else
-  for part in "${parts[@]}"; do
-    if [[ $part != build ]]; then not_run "$part" "the build failed"; fi
-  done
+  echo "gpu_check: nothing else was run: the build failed"
 fi
 python3 bench/gpu/record.py --out "$out" "$state"
 if ((failures > 0)); then

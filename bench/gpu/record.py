@@ -2,24 +2,25 @@
 """The dated record of scripts/gpu_check.sh, from what its steps left in a folder.
 
 Writes FOLDER/gpu_NAME_DATE.json and .md: machine, every step with its command and result, tests
-that failed or were skipped, kernels, training. With --forget-others it instead empties the state
+that did not pass, kernels, training. With --forget-others it instead empties the state
 folder when what it holds is of another commit, day or GPU. Python's standard library only.
 """
 
 import argparse
+import collections
 import datetime
 import json
 import os
 import pathlib
 import re
 import sys
-import xml.etree.ElementTree
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "peers"))
 import machine  # noqa: E402
 import tables  # noqa: E402
+import test_groups  # noqa: E402
 from run_peers import git  # noqa: E402
 
 
@@ -76,27 +77,24 @@ def steps(state):
 
 
 def tests(state):
-    """Counts and names, from what ctest wrote; None when it wrote nothing."""
-    file = state / "tests.xml"
-    if not file.exists():
-        return None
-    result = {"passed": 0, "failed": [], "skipped": []}
-    for case in xml.etree.ElementTree.parse(file).getroot().iter("testcase"):
-        name = case.get("name")
-        if case.find("failure") is not None or case.get("status") == "fail":
-            result["failed"].append(name)
-        elif case.get("status") == "run":
-            result["passed"] += 1
-        else:
-            result["skipped"].append({"name": name, "why": why_skipped(case)})
-    return result
-
-
-def why_skipped(case):
-    """The line after GoogleTest's "Skipped", without its place."""
-    output = case.findtext("system-out") or ""
-    found = re.search(r"Skipped\n(.+)", output)
-    return found.group(1).strip() if found else case.get("status")
+    """Counts and names, from the logs of all groups; None when no group was begun."""
+    logs = {group: read_text(state / f"test_{group}.log") for group in test_groups.GROUPS}
+    whys = {step["name"]: step.get("why") for step in steps(state)}
+    result = {"passed": 0, "failed": [], "skipped": [], "stopped": []}
+    reached = set()
+    for group, log in logs.items():
+        found = test_groups.read_log(log or "")
+        result["passed"] += len(found["passed"])
+        result["failed"] += found["failed"]
+        result["skipped"] += found["skipped"]
+        if found["running"]:
+            result["stopped"].append({**found["running"], "why": whys.get(f"test_{group}") or "cut"})
+        reached.update(found["passed"], (test["name"] for kind in ("failed", "skipped")
+                                         for test in found[kind]))
+    listed = test_groups.read_list(read_text(state / "test_list.log") or "")
+    reached.update(test["name"] for test in result["stopped"])
+    result["not_reached"] = [name for name in listed if name not in reached]
+    return result if any(log is not None for log in logs.values()) else None
 
 
 def read_json(file):
@@ -186,17 +184,36 @@ def step_lines(record):
         if step.get("log_tail"):
             lines += ["", f"End of the log of `{step['name']}`:", "", "```text",
                       *step["log_tail"], "```"]
+    if any(step["name"] == "memcheck" for step in record["steps"]):
+        lines += ["", "No racecheck: it looks at shared memory, which no kernel here has."]
     return lines
+
+
+def indented(lines):
+    return ["", "  ```text", *(f"  {line}" for line in lines), "  ```", ""] if lines else []
+
+
+def suites(names):
+    """"Sizes/LinearShim (84), ..." of the names of tests."""
+    counts = collections.Counter(name.partition(".")[0] for name in names)
+    return ", ".join(f"{suite} ({count})" for suite, count in counts.items())
 
 
 def test_lines(record):
     found = record["tests"]
     if found is None:
         return ["The tests were not run."]
-    return [f"{found['passed']} passed, {len(found['failed'])} failed, "
-            f"{len(found['skipped'])} skipped.", "",
-            *(f"- failed: {name}" for name in found["failed"]),
-            *(f"- skipped: {test['name']}: {test['why']}" for test in found["skipped"])]
+    lines = [f"{found['passed']} passed, {len(found['failed'])} failed, "
+             f"{len(found['skipped'])} skipped, {len(found['stopped'])} stopped, "
+             f"{len(found['not_reached'])} not reached.", ""]
+    for test in found["failed"]:
+        lines += [f"- failed: {test['name']}", *indented(test["output"])]
+    for test in found["stopped"]:
+        lines += [f"- stopped ({test['why']}) in: {test['name']}", *indented(test["output"])]
+    lines += [f"- skipped: {test['name']}: {test['why']}" for test in found["skipped"]]
+    if found["not_reached"]:
+        lines.append(f"- not reached: {suites(found['not_reached'])}")
+    return lines
 
 
 def markdown(record):

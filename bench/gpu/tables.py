@@ -4,8 +4,6 @@ import statistics
 
 import roofline
 
-OUT_OF_TIME = "the time limit came first"
-
 TORCH_TITLES = {
     "default": "PyTorch as used",
     "fp32": "PyTorch, fp32 throughout",
@@ -35,13 +33,16 @@ def measured(runs):
     return [run for run in runs if "images_per_second" in run]
 
 
+def configuration(run):
+    return (run["program"], run["setting"], run["batch"], run.get("stages", 0),
+            run.get("micro_batches", 1))
+
+
 def grouped(runs):
     """Runs of one configuration together, in the order of their first round."""
     groups = {}
     for run in runs:
-        key = (run["program"], run["setting"], run["batch"], run.get("stages", 0),
-               run.get("micro_batches", 1))
-        groups.setdefault(key, []).append(run)
+        groups.setdefault(configuration(run), []).append(run)
     return list(groups.values())
 
 
@@ -117,15 +118,23 @@ def pipeline_table(runs):
     return lines
 
 
-def failures(runs):
-    """Every distinct failure once; then what the time limit or the device left out."""
+def described(run):
+    batch = f"{run['micro_batches']} x {run['batch']}" if is_pipeline(run) else run["batch"]
+    return f"{title_of(run)}, batch {batch}, {run.get('stages', 0)} stages"
+
+
+def failures(record):
+    """Every distinct failure once; then what the time limit left out."""
     lines = []
-    for run in runs:
+    for run in record["runs"]:
         why = run.get("error") or run.get("not_run")
         if why:
-            word = "Not run" if run.get("not_run") or why == OUT_OF_TIME else "Failed"
-            lines.append(f"- {word}: {title_of(run)}, batch {run['batch']}, "
-                         f"{run.get('stages', 0)} stages, round {run['round']}: {why}")
+            word = "Not run" if run.get("not_run") else "Failed"
+            lines.append(f"- {word}: {described(run)}, round {run['round']}: {why}")
+    left = record["not_reached"]
+    if left:
+        lines.append(f"- Not run in round {left[0]['round']}, as the time limit came first: "
+                     f"{'; '.join(map(described, left))}")
     return list(dict.fromkeys(lines))
 
 
@@ -163,14 +172,15 @@ def experiments(runs):
 def training(record):
     runs = record["runs"]
     rounds = max((run["round"] for run in runs), default=0)
+    cut = ", the last one not complete" if record["not_reached"] else ""
     return "\n".join([
         "## Training", "", f"    {record['command']}", "",
-        f"{record['date']}, commit {record['commit']}, rounds: {rounds}. AlexNet, 10 classes, "
+        f"{record['date']}, commit {record['commit']}, rounds: {rounds}{cut}. AlexNet, 10 classes, "
         "224 x 224, SGD with momentum. PyTorch's images lie on the GPU; Stagecoach's loader works "
         "for its batches. Tuned: channels_last, cudnn.benchmark, fused SGD. Roofline: the least "
         "time of bench/gpu/roofline.py over the measured time. Ratios are of images/s.", "",
         *step_table(runs), "", "### Pipelines on one GPU, bf16", "", *pipeline_table(runs), "",
-        *failures(runs), "", "### Questions", "", *experiments(runs), ""])
+        *failures(record), "", "### Questions", "", *experiments(runs), ""])
 
 
 # What Google Benchmark writes beside the user's counters.

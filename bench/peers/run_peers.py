@@ -181,7 +181,11 @@ def choose(arguments):
 
 
 class RunError(Exception):
-    pass
+    """`output`: what the run had printed."""
+
+    def __init__(self, message, output=""):
+        super().__init__(message)
+        self.output = output
 
 
 def run(configuration, arguments):
@@ -209,13 +213,13 @@ def execute(command, environment, timeout):
         output, errors = process.communicate(timeout=timeout)
     except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
         os.killpg(process.pid, 9)  # with the ranks that it started
-        process.communicate()
+        output, _ = process.communicate()
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise RunError(f"not finished after {timeout:.0f} s") from None
+        raise RunError(f"not finished after {timeout:.0f} s", output) from None
     if process.returncode != 0:
         last = (errors or output).strip().splitlines()[-1:] or ["no message"]
-        raise RunError(f"exit status {process.returncode}: {last[0]}")
+        raise RunError(f"exit status {process.returncode}: {last[0]}", output)
     return output
 
 

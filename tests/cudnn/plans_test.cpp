@@ -230,7 +230,8 @@ TEST(CudnnChoices, AreMadeOncePerKindOfGpu) {
   SKIP_WITHOUT_CUDNN();
   const ConvProblem problem =
       testing::alexnet()[2].problem(ConvKind::kForwardRelu, Precision::kBf16, 32);
-  const ChosenEngine& first = choose_engine(device_of("h100"), problem);
+  const CudnnDevice h100 = device_of("h100");
+  const ChosenEngine& first = choose_engine(h100, problem);
   const ChosenEngine* from_threads[4] = {};
   std::vector<std::jthread> threads;
   for (const ChosenEngine*& result : from_threads) {

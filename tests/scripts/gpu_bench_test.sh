@@ -94,9 +94,81 @@ has "$work/result.md" '- Run: a captured step against an eager one (images/s, bf
 has "$work/result.md" '- Not run: algorithms timed by --tune'
 has "$work/result.json" '"command": "stagecoach train --data synthetic --device cuda --precision bf16'
 
+# What is most worth knowing comes first.
+python3 - "$root" <<'PYTHON'
+import sys
+sys.path.insert(0, sys.argv[1] + "/bench/gpu")
+from run import Torch, plan
+
+shown = []
+for job in plan([128, 1024, 32, 512], ["default", "bf16-compile", "bf16-graph"]):
+    if isinstance(job, Torch):
+        shown.append((job.batch, *job.settings))
+    elif job.micro_batches > 1:
+        shown.append(f"K={job.stages} {job.micro_batches} x {job.batch}")
+    elif shown[-1] != (job.batch, *job.options):
+        shown.append((job.batch, *job.options))
+torch = ("default", "bf16-graph")
+expected = [
+    (128, *torch), (128,), (128, "--eager"), (1024, *torch), (1024,), (1024, "--eager"),
+    "K=0 8 x 32", "K=2 8 x 32", "K=4 8 x 32",
+    (32, *torch), (32,), (32, "--eager"), (512, *torch), (512,), (512, "--eager"),
+    *((batch, "--tune") for batch in (128, 1024, 32, 512)),
+    *((batch, "bf16-compile") for batch in (128, 1024, 32, 512))]
+assert shown == expected, shown
+assert not any(job.facts() for job in plan([32], []) if isinstance(job, Torch))
+PYTHON
+
+ran() { grep '^round ' "$work/output" | sed 's/--report.*//; s/:.*\(torch_step\|train\)/:/'; }
+shows() { # shows LINES: of what ran
+  [[ $(ran | sed 's/ *$//') == "$1" ]] || fail "ran $(ran), not $1"
+}
+
+# Another call goes on where one was stopped, and runs nothing twice, not even what failed.
+python3 - "$work/result.json" <<'PYTHON'
+import json
+import sys
+record = json.load(open(sys.argv[1]))
+record["runs"] = [run for run in record["runs"] if (run["round"], run["program"], run["setting"]) not in (
+    (1, "torch", "bf16"), (2, "stagecoach", "fp32 --eager"), (2, "torch", "bf16-compile"))]
+json.dump(record, open(sys.argv[1], "w"))
+PYTHON
+run --rounds 2 --continue
+shows 'round 1:.py --settings bf16 --batch 32
+round 2: --data synthetic --device cuda --precision fp32 --stages 0 --micro-batches 1 --micro-batch-size 32 --steps 100 --eager --quiet
+round 2:.py --settings bf16-compile --batch 32'
+has "$work/result.md" 'rounds: 2. AlexNet'
+has "$work/result.md" '| 32 | PyTorch as used | 250 | 250 - 250 | 128.000 | - | 1.00 | - |'
+run --rounds 2 --continue
+shows ''
+STAGECOACH_COMMIT=other run --rounds 2 --continue
+[[ $status == 1 ]] || fail "figures of two commits must not be mixed"
+has "$work/output" 'not of other: remove it, or give another --output'
+
 # Out of time: said, not left out.
 run --rounds 1 --time-limit 5
-has "$work/result.md" '- Not run: Stagecoach, bf16, batch 32, 0 stages, round 1: the time limit came first'
+[[ $status == 1 ]] || fail "nothing measured must show in the exit status, got $status"
+has "$work/result.md" '- Not run in round 1, as the time limit came first: PyTorch as used, batch 32'
+has "$work/result.md" '; Stagecoach, bf16 --tune, batch 32, 0 stages; '
+
+# A PyTorch that the time limit stops, or that dies, loses what it had not printed, and no more.
+for end in 'exec sleep 60' 'echo "Segmentation fault" >&2; exit 139'; do
+  cat >"$work/python" <<END
+#!/usr/bin/env bash
+echo '{"setting": "default", "batch": 32, "images_per_second": 250, "step_seconds_median": 0.128}'
+printf '{"setting": "bf16", "bat'
+$end
+END
+  run --rounds 3 --time-limit 11
+  has "$work/result.md" '| 32 | PyTorch as used | 250 |'
+  if [[ $end == exec* ]]; then
+    [[ $status == 0 ]] || fail "a time limit is not a failure, got $status"
+    has "$work/result.md" 'rounds: 1, the last one not complete.'
+    has "$work/result.md" 'as the time limit came first: PyTorch, bf16, tuned, batch 32, 0 stages; '
+  else
+    has "$work/result.md" 'PyTorch, bf16, tuned, batch 32, 0 stages, round 1: exit status 139: Segment'
+  fi
+done
 
 # A PyTorch that does not start costs only itself.
 printf '#!/usr/bin/env bash\necho "ModuleNotFoundError: torch" >&2\nexit 1\n' >"$work/python"
