@@ -64,7 +64,7 @@ if(STAGECOACH_HAVE_CUDA)
   target_compile_options(stagecoach_backend PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo
     $<$<BOOL:${STAGECOACH_WERROR}>:-Werror=all-warnings> -Wdefault-stream-launch
-    -Xptxas=-warn-spills -Xcompiler=-Wall,-Wextra,-march=${STAGECOACH_ARCH}>)
+    -Xptxas=-warn-spills -Xcompiler=-Wall,-Wextra,$<JOIN:${STAGECOACH_MACHINE},,>>)
   target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels PRIVATE CUDA::cudart_static
                         nlohmann_json::nlohmann_json)
   target_include_directories(stagecoach_backend SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})

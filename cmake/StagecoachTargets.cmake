@@ -1,9 +1,17 @@
 # Compile options of every target, and stagecoach_library(): one static library per floor.
 
+# What machine code is for. GCC before 12.3 copies constants wrongly in pieces of 32 bytes whose last 8
+# are 0 (its bug 108599), as it does by itself for processors with AVX-512.
+set(STAGECOACH_MACHINE -march=${STAGECOACH_ARCH})
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12 AND
+   CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12.3)
+  list(APPEND STAGECOACH_MACHINE -mstore-max=128)
+endif()
+
 add_library(stagecoach_options INTERFACE)
 target_compile_options(stagecoach_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor $<$<BOOL:${STAGECOACH_WERROR}>:-Werror>
-  -march=${STAGECOACH_ARCH} -ffp-contract=fast -fno-math-errno>)
+  ${STAGECOACH_MACHINE} -ffp-contract=fast -fno-math-errno>)
 target_include_directories(stagecoach_options INTERFACE ${CMAKE_SOURCE_DIR})
 if(STAGECOACH_SANITIZE)
   target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}

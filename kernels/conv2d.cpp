@@ -102,8 +102,8 @@ Conv2dOverBlocks over_blocks(const TensorSpec& weight, const Conv2dOptions& opti
   return over;
 }
 
-int conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                       const Target& target) {
+std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
+                                const Target& target) {
   if (target.device.type != DeviceType::kCuda) return 0;
   return cuda::conv2d_input_block(weight, options, target);
 }

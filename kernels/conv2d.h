@@ -13,8 +13,7 @@ struct Conv2dOptions {
   std::int64_t stride_h = 1, stride_w = 1;    // >= 1
   std::int64_t padding_h = 0, padding_w = 0;  // >= 0, zeros on both sides
   // 0: the input is [N, C, H, W]. Else it lies in blocks of this side, see conv2d_image_layout().
-  // An int, as GCC 12.2 at -O3 copies wrong values into a fifth int64 and the one before it.
-  int input_block = 0;
+  std::int64_t input_block = 0;
 };
 
 // Input [N, C, H, W] and weight [O, C, KH, KW], both channels_last F32 or both (on a GPU) BF16,
@@ -29,8 +28,8 @@ TensorSpec conv2d_output(const TensorSpec& input, const TensorSpec& weight,
 // The side of the blocks in which a context of this target computes with the input, and packs it by
 // a pass of its own where it does not lie so: the stride, or 1 where channels of zeros are added; 0
 // where it takes the input as it is, as the CPU and strict fp32 do.
-int conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                       const Target& target);
+std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
+                                const Target& target);
 // How `images` [N, C, H, W] lie in these blocks, the padding and what outputs need included.
 ImageLayout conv2d_image_layout(const TensorSpec& images, const TensorSpec& weight,
                                 const Conv2dOptions& options, const Target& target);

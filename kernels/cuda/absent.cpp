@@ -70,7 +70,7 @@ void transform_samples(Context&, Tensor, Tensor, const ResidentImages&, Tensor,
                        const ImageLayout&) {
   refuse();
 }
-int conv2d_input_block(const TensorSpec&, const Conv2dOptions&, const Target&) {
+std::int64_t conv2d_input_block(const TensorSpec&, const Conv2dOptions&, const Target&) {
   refuse();
 }
 ImageLayout conv2d_image_layout(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,

@@ -150,8 +150,8 @@ void finish_weight_grad(Context& context, const Layout& layout, const Workspace&
 
 }  // namespace
 
-int conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                       const Target& target) {
+std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
+                                const Target& target) {
   return packing_block({.precision = target.precision,
                         .c = weight.shape[1],
                         .stride_h = options.stride_h,

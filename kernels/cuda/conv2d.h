@@ -9,8 +9,8 @@
 
 namespace stagecoach::cuda {
 
-int conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                       const Target& target);
+std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
+                                const Target& target);
 ImageLayout conv2d_image_layout(const TensorSpec& images, const TensorSpec& weight,
                                 const Conv2dOptions& options, const Target& target);
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
