@@ -1,5 +1,7 @@
 #include "trainer/train.h"
 
+#include <algorithm>
+#include <deque>
 #include <fstream>
 #include <optional>
 
@@ -91,10 +93,9 @@ class Training {
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
-      StepMetrics line = train_step(loader, step);
-      if (config_.eval_every > 0 && (step % config_.eval_every == 0 || step == steps_)) {
-        line.test_accuracy = evaluate();
-      }
+      launch(loader, step);
+      StepMetrics line = finish(loader, step);
+      if (evaluates_after(step)) line.test_accuracy = evaluate();
       metrics.write(line);
       progress.update(line);
     }
@@ -132,10 +133,27 @@ class Training {
     return batch_indices(data_.train.size(), config_.batch(), config_.seed, step);
   }
 
-  StepMetrics train_step(Loader& loader, std::int64_t step) {
-    const auto begin = Clock::now();
-    const BatchResult result = engine_.train_batch(*loader.next());
-    const double seconds = seconds_since(begin);
+  bool evaluates_after(std::int64_t step) const {
+    return config_.eval_every > 0 && (step % config_.eval_every == 0 || step == steps_);
+  }
+
+  // Launches the step, if it is not yet, and what may follow it before the host knows its result.
+  void launch(Loader& loader, std::int64_t step) {
+    const std::int64_t ahead = evaluates_after(step) ? 0 : engine_.max_in_flight() - 1;
+    while (launched_ < std::min(step + ahead, steps_)) {
+      asked_.push_back(Clock::now());
+      engine_.launch(*loader.take());
+      ++launched_;
+    }
+  }
+
+  StepMetrics finish(Loader& loader, std::int64_t step) {
+    const BatchResult result = engine_.finish();
+    const Clock::time_point end = Clock::now(), begin = std::max(asked_.front(), finished_);
+    const double seconds = std::chrono::duration<double>(end - begin).count();
+    loader.release(finished_);
+    asked_.pop_front();
+    finished_ = end;
     statistics_.add(engine_.loop().trace(start_, step), seconds);
     if (step == 1) report_.loss_first = result.mean_loss();
     report_.loss_last = result.mean_loss();
@@ -257,6 +275,9 @@ class Training {
   Statistics statistics_;
   RunReport report_;
   Clock::time_point start_;
+  std::int64_t launched_ = 0;            // steps
+  std::deque<Clock::time_point> asked_;  // for the batches of the steps in flight
+  Clock::time_point finished_;           // the last step that was
 };
 
 }  // namespace
