@@ -79,6 +79,7 @@ class Training {
         devices_(choose_devices(config)),
         data_((check_request(config, network_), find_data_of(config))),
         steps_(count_steps()),
+        batches_(data_.train.size(), config.batch(), config.seed),
         engine_(network_, config, loader_bytes(),
                 [](const std::string& line) { spdlog::info(line); }),
         statistics_(static_cast<int>(engine_.loop().stages().size())) {}
@@ -128,9 +129,9 @@ class Training {
            static_cast<std::int64_t>(data_.train.pixels.size() + data_.test.pixels.size());
   }
 
-  std::vector<std::int64_t> batch_of(std::int64_t step) const {
+  std::vector<std::int64_t> batch_of(std::int64_t step) {
     if (step >= steps_) return {};
-    return batch_indices(data_.train.size(), config_.batch(), config_.seed, step);
+    return batches_.of_step(step);
   }
 
   bool evaluates_after(std::int64_t step) const {
@@ -271,6 +272,7 @@ class Training {
   DeviceChoice devices_;
   DataSplits data_;
   std::int64_t steps_;
+  ShuffledBatches batches_;
   Engine engine_;
   Statistics statistics_;
   RunReport report_;
