@@ -88,20 +88,20 @@ class Training {
     if (!config_.init.empty()) engine_.load(config_.init);
     MetricsFile metrics(config_.metrics);
     Progress progress(steps_, config_.quiet);
-    Loader loader(
+    loader_.emplace(
         data_.train, config_.batch(), [this](std::int64_t step) { return batch_of(step); },
         loader_options(config_, devices_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
-      launch(loader, step);
-      StepMetrics line = finish(loader, step);
+      launch(step);
+      StepMetrics line = finish(step);
       if (evaluates_after(step)) line.test_accuracy = evaluate();
       metrics.write(line);
       progress.update(line);
     }
     progress.finish_line();
-    fill_report(loader);
+    fill_report();
     write_files();
     return report_;
   }
@@ -139,20 +139,20 @@ class Training {
   }
 
   // Launches the step, if it is not yet, and what may follow it before the host knows its result.
-  void launch(Loader& loader, std::int64_t step) {
+  void launch(std::int64_t step) {
     const std::int64_t ahead = evaluates_after(step) ? 0 : engine_.max_in_flight() - 1;
     while (launched_ < std::min(step + ahead, steps_)) {
       asked_.push_back(Clock::now());
-      engine_.launch(*loader.take());
+      engine_.launch(*loader_->take());
       ++launched_;
     }
   }
 
-  StepMetrics finish(Loader& loader, std::int64_t step) {
+  StepMetrics finish(std::int64_t step) {
     const BatchResult result = engine_.finish();
     const Clock::time_point end = Clock::now(), begin = std::max(asked_.front(), finished_);
     const double seconds = std::chrono::duration<double>(end - begin).count();
-    loader.release(finished_);
+    loader_->release(finished_);
     asked_.pop_front();
     finished_ = end;
     statistics_.add(engine_.loop().trace(start_, step), seconds);
@@ -184,7 +184,7 @@ class Training {
     return sum.accuracy();
   }
 
-  void fill_report(const Loader& loader) {
+  void fill_report() {
     report_.model = config_.model;
     report_.schedule = config_.stages == 0 ? "none" : config_.schedule;
     report_.partition = engine_.partition_text();
@@ -208,9 +208,9 @@ class Training {
     report_.total_seconds = seconds_since(start_);
     report_.step_seconds_median = statistics_.step_seconds_median();
     report_.images_per_second = static_cast<double>(config_.batch()) / report_.step_seconds_median;
-    report_.data_wait_seconds = loader.waited_seconds();
-    report_.data_waits = loader.waits();
-    report_.loader_bytes = loader.bytes();
+    report_.data_wait_seconds = loader_->waited_seconds();
+    report_.data_waits = loader_->waits();
+    report_.loader_bytes = loader_->bytes();
     report_.process_peak_bytes = process_peak_bytes();
     if (engine_.pipeline() != nullptr) report_.bubble = statistics_.bubble(*engine_.pipeline());
     report_.stage = statistics_.stages();
@@ -273,6 +273,7 @@ class Training {
   DataSplits data_;
   std::int64_t steps_;
   ShuffledBatches batches_;
+  std::optional<Loader> loader_;  // outlives the engine, whose steps in flight read its batches
   Engine engine_;
   Statistics statistics_;
   RunReport report_;

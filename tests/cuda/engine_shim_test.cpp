@@ -235,6 +235,8 @@ TEST_P(EngineAheadShim, RefusesWhatCannotBeInFlight) {
   expect_error([&] { engine_.eval_batch(batch); }, {"no training step in flight", "1"});
   engine_.launch(*loader_->take());
   expect_error([&] { engine_.launch(batch); }, {"less than 2 steps in flight", "2"});
+  engine_.finish();
+  engine_.finish();
 }
 
 INSTANTIATE_TEST_SUITE_P(Stages, EngineAheadShim, ::testing::Values(0, 1, 2, 4));
