@@ -37,7 +37,7 @@ class Context {
   void* workspace(const char* operation, std::int64_t bytes) const;
 
   // Where operations on a GPU write 1 when a loss is not finite: host memory that every GPU
-  // reaches, made by who reads it after the step. Null (the default): they do not.
+  // reaches, made by who lowers it when nothing runs. Null (the default): they do not.
   void set_failure_flag(std::uint32_t* flag) { failure_flag_ = flag; }
   std::uint32_t* failure_flag() const { return failure_flag_; }
 

@@ -42,8 +42,12 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
       layout_(options_.layout.value_or(ImageLayout{
           .channels = 3, .height = options_.transform.crop, .width = options_.transform.crop})),
       epoch_of_(std::move(epoch_of)),
-      next_number_(first),
+      first_(first),
+      released_(first),
+      taken_(first),
+      prepared_(first),
       ready_(2),
+      taken_at_(2),
       context_(options_.target) {
   check_dataset(dataset);
   STAGECOACH_CHECK(batch > 0, "Loader", "a batch of at least one sample", fmt::format("{}", batch));
@@ -64,7 +68,7 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
   } else {
     raw_.emplace(row_major({batch, dataset.channels, dataset.height, dataset.width}, DType::kU8));
   }
-  prepare(next_number_);
+  prepare_next();
 }
 
 Loader::~Loader() {
@@ -72,19 +76,42 @@ Loader::~Loader() {
 }
 
 const Batch* Loader::next() {
-  const Batch& batch = *batches_[next_number_ % 2];
-  const Event& ready = ready_[next_number_ % 2];
-  const bool counted = !first_call_ && !ready.reached();
-  first_call_ = false;
-  const Clock::time_point start = Clock::now();
-  ready.synchronize();
-  if (counted) {
-    ++waits_;
-    waited_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  while (released_ < taken_) release();
+  return take();
+}
+
+const Batch* Loader::take() {
+  STAGECOACH_CHECK(taken_ < prepared_, "Loader::take", "less than two batches taken",
+                   "two that are not released");
+  const Batch& batch = *batches_[taken_ % 2];
+  const Event& ready = ready_[taken_ % 2];
+  taken_at_[taken_ % 2] = Clock::now();
+  if (!batch.ready) {
+    const bool reached = ready.reached();
+    ready.synchronize();
+    if (!reached) count_wait(taken_, {}, Clock::now());
   }
   if (batch.count == 0) return nullptr;
-  prepare(++next_number_);
+  ++taken_;
+  prepare_next();
   return &batch;
+}
+
+void Loader::release(Clock::time_point wanted) {
+  STAGECOACH_CHECK(released_ < taken_, "Loader::release", "a batch that was taken", "none");
+  if (const auto& ready = batches_[released_ % 2]->ready) {
+    ready->synchronize();
+    count_wait(released_, wanted, ready->time());
+  }
+  ++released_;
+  prepare_next();
+}
+
+void Loader::count_wait(std::int64_t number, Clock::time_point wanted, Clock::time_point ready) {
+  wanted = std::max(wanted, taken_at_[number % 2]);
+  if (number == first_ || ready <= wanted) return;
+  ++waits_;
+  waited_seconds_ += std::chrono::duration<double>(ready - wanted).count();
 }
 
 std::int64_t Loader::bytes() const {
@@ -95,7 +122,13 @@ std::int64_t Loader::bytes() const {
   return bytes;
 }
 
-// Starts filling the buffer that next() does not hand out now.
+// Starts preparing the batch that take() is to hand out, once a buffer is free for it.
+void Loader::prepare_next() {
+  if (prepared_ > taken_ || prepared_ - released_ == 2) return;
+  prepare(prepared_);
+  ++prepared_;
+}
+
 void Loader::prepare(std::int64_t number) {
   Event ready;
   ready_[number % 2] = ready;
@@ -103,7 +136,9 @@ void Loader::prepare(std::int64_t number) {
   Stream& stream = context_.stream();
   if (resident_) {
     fill_on_gpu(number, batch);
-    return stream.record(ready);
+    stream.record(ready, EventUse::kTime);
+    batch.ready = ready;
+    return;
   }
   stream.enqueue([this, number, ready, &batch, &stream]() mutable {
     // The transform is enqueued behind this task, so only then can its end be marked.

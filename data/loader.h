@@ -35,6 +35,8 @@ struct Batch {
   explicit Batch(const TensorSpec& images_spec, Device device = {});
   OwnedTensor images;
   OwnedTensor labels;
+  // On a GPU: reached when they are there. Streams that read them wait for it.
+  std::optional<Event> ready;
   std::int64_t count = 0;  // samples filled, from the front; the rest is no part of the batch
 };
 
@@ -54,18 +56,26 @@ class Loader {
   ~Loader();
 
   // The next batch, valid until the next call; null at the end. Starts preparing the one after.
-  // Throws what the preparation threw.
+  // Blocks until the batch is ready, but on a GPU. Throws what the preparation threw.
   const Batch* next();
+  // The same, but batches stay valid until release(); at most two of them.
+  const Batch* take();
+  // Releases the batch taken first: everything that reads it has ended. On a GPU, blocks until the
+  // batch is ready; `wanted`: when who read it could have begun, if that is later than its take().
+  void release(Clock::time_point wanted = {});
 
-  // Seconds that next() has waited for a batch that was not ready, and batches it had to wait for
-  // (the first one, which nobody could have prepared before, is not counted).
+  // Batches that were not ready when asked for (on a GPU: when wanted; known when released), and
+  // the seconds until they were. The first one, which nobody could have prepared before, is not
+  // counted.
   double waited_seconds() const { return waited_seconds_; }
   std::int64_t waits() const { return waits_; }
   // Bytes of the two batch buffers, and on a GPU of the data set.
   std::int64_t bytes() const;
 
  private:
+  void prepare_next();
   void prepare(std::int64_t number);
+  void count_wait(std::int64_t number, Clock::time_point wanted, Clock::time_point ready);
   std::vector<std::int64_t> samples_of(std::int64_t number) const;
   void fill(std::int64_t number, Batch& batch);
   void fill_on_gpu(std::int64_t number, Batch& batch);
@@ -77,11 +87,13 @@ class Loader {
   ImageLayout layout_;
   std::function<std::int64_t(std::int64_t)> epoch_of_;
   std::vector<std::unique_ptr<Batch>> batches_;  // two, used in turn
-  std::int64_t next_number_ = 0;                 // of the batch that next() hands out
-  bool first_call_ = true;
+  // Numbers of batches: the first of all, the first not released, not taken, not prepared.
+  const std::int64_t first_;
+  std::int64_t released_, taken_, prepared_;
   double waited_seconds_ = 0;
   std::int64_t waits_ = 0;
-  std::vector<Event> ready_;  // of batches_
+  std::vector<Event> ready_;                 // of batches_
+  std::vector<Clock::time_point> taken_at_;  // of batches_
   Context context_;
   std::optional<OwnedTensor> raw_;  // on the CPU: bytes of the images of one batch
   // On a GPU: the data set; and for each of batches_ its samples, on the host and there.

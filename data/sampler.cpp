@@ -40,18 +40,23 @@ std::vector<std::int64_t> shuffled_indices(std::int64_t size, std::uint64_t seed
   return indices;
 }
 
-std::vector<std::int64_t> batch_indices(std::int64_t size, std::int64_t batch, std::uint64_t seed,
-                                        std::int64_t step) {
-  STAGECOACH_CHECK(batch > 0, "batch_indices", "a batch of at least one sample",
+ShuffledBatches::ShuffledBatches(std::int64_t size, std::int64_t batch, std::uint64_t seed)
+    : size_(size), batch_(batch), seed_(seed) {
+  STAGECOACH_CHECK(batch > 0, "ShuffledBatches", "a batch of at least one sample",
                    fmt::format("{}", batch));
-  STAGECOACH_CHECK(size >= batch, "batch_indices",
+  STAGECOACH_CHECK(size >= batch, "ShuffledBatches",
                    fmt::format("at least {} samples for one batch", batch),
                    fmt::format("{} samples", size), "use a smaller batch or more data");
-  STAGECOACH_CHECK(step >= 0, "batch_indices", "step >= 0", fmt::format("{}", step));
-  const std::int64_t steps_per_epoch = size / batch;
-  const std::vector<std::int64_t> order = shuffled_indices(size, seed, step / steps_per_epoch);
-  const auto begin = order.begin() + step % steps_per_epoch * batch;
-  return {begin, begin + batch};
+}
+
+std::vector<std::int64_t> ShuffledBatches::of_step(std::int64_t step) {
+  STAGECOACH_CHECK(step >= 0, "ShuffledBatches", "step >= 0", fmt::format("{}", step));
+  const std::int64_t steps_per_epoch = size_ / batch_;
+  const std::int64_t epoch = step / steps_per_epoch;
+  if (epoch != epoch_) order_ = shuffled_indices(size_, seed_, epoch);
+  epoch_ = epoch;
+  const auto begin = order_.begin() + step % steps_per_epoch * batch_;
+  return {begin, begin + batch_};
 }
 
 }  // namespace stagecoach

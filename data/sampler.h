@@ -11,9 +11,19 @@ namespace stagecoach {
 std::vector<std::int64_t> shuffled_indices(std::int64_t size, std::uint64_t seed,
                                            std::int64_t epoch);
 
-// Sample indices of training step `step` with `batch` samples a step. An epoch has
-// floor(size / batch) steps; the rest of its order is dropped. Throws Error when size < batch.
-std::vector<std::int64_t> batch_indices(std::int64_t size, std::int64_t batch, std::uint64_t seed,
-                                        std::int64_t step);
+// Sample indices of training steps with `batch` samples each. An epoch has floor(size / batch)
+// steps; the rest of its order is dropped.
+class ShuffledBatches {
+ public:
+  // Throws Error when size < batch.
+  ShuffledBatches(std::int64_t size, std::int64_t batch, std::uint64_t seed);
+  std::vector<std::int64_t> of_step(std::int64_t step);
+
+ private:
+  std::int64_t size_, batch_;
+  std::uint64_t seed_;
+  std::int64_t epoch_ = -1;  // of order_
+  std::vector<std::int64_t> order_;
+};
 
 }  // namespace stagecoach

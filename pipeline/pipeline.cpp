@@ -2,6 +2,7 @@
 
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "comm/local_channel.h"
 #include "core/copy.h"
@@ -97,6 +98,25 @@ std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
   return bytes;
 }
 
+int TrainingLoop::max_in_flight() {
+  return launcher() != nullptr ? launcher()->max_in_flight() : 1;
+}
+
+void TrainingLoop::launch(const StepInput& input) {
+  if (StepLauncher* gpus = launcher()) {
+    return gpus->launch(input, [&] { enqueue(input); });
+  }
+  STAGECOACH_CHECK(!launched_, "TrainingLoop::launch", "no step in flight", "one");
+  launched_ = input;
+}
+
+StepResult TrainingLoop::finish() {
+  if (StepLauncher* gpus = launcher()) return gpus->finish();
+  STAGECOACH_CHECK(launched_.has_value(), "TrainingLoop::finish", "a step in flight", "none");
+  run_on_cpu(*std::exchange(launched_, std::nullopt));
+  return {stages().back()->losses(), stages().back()->correct()};
+}
+
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
     : training_(with_optimizer_steps(with_communication(options.schedule))),
@@ -178,21 +198,14 @@ void Pipeline::make_drivers(const PipelineOptions& options) {
     return;
   }
   std::vector<Context*> contexts;
+  std::vector<SpanRecorder*> spans;
   for (const auto& context : contexts_) contexts.push_back(context.get());
-  launcher_.emplace(contexts, options.eager);
+  for (const auto& executor : executors_) spans.push_back(&executor->spans());
+  launcher_.emplace(contexts, spans, *stages_.back(), training_.micro_batches, options.eager);
   const Device last = stages_.back()->context().device();
   if (last != contexts_[0]->device()) {
     labels_.emplace(row_major({options.loss_rows}, DType::kI32), last);
   }
-}
-
-void Pipeline::run(const StepInput& input) {
-  if (!launcher_) return run_on_threads(input);
-  std::vector<SpanRecorder*> spans;
-  for (const auto& executor : executors_) spans.push_back(&executor->spans());
-  launcher_->run(
-      input, [&] { enqueue(input); }, spans);
-  launcher_->check_losses(*stages_.back(), input, training_.micro_batches);
 }
 
 // All ranks' actions, each after what it depends on.
@@ -216,7 +229,7 @@ void Pipeline::enqueue(const StepInput& step_input) {
          });
 }
 
-void Pipeline::run_on_threads(const StepInput& input) {
+void Pipeline::run_on_cpu(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
   const Schedule& schedule = input.micro.training ? training_ : evaluation_;
   FirstError first_error;

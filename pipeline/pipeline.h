@@ -17,13 +17,31 @@ namespace stagecoach {
 class TrainingLoop {
  public:
   virtual ~TrainingLoop() = default;
-  // One step; blocks. Afterwards the losses and right answers of its samples are in the last
-  // stage's tensors. Throws the first error of any stage; weights are then as before the step when
-  // it was a NumericError, and the loop must not be used again for any other.
-  virtual void run(const StepInput& input) = 0;
-  // What the last step did, in seconds since `origin`.
+  // Steps that may be launched and not finished: two of them, once they are captured graphs.
+  int max_in_flight();
+  // Begins a step, on the batch that `input` names: which stays as it is until the step is
+  // finished, and is no other step's in flight. On the CPU the step runs in finish().
+  void launch(const StepInput& input);
+  // Waits for the step that was launched first; what it gave stays until the next launch.
+  // Throws the first error of any stage. When it was a NumericError, weights are as before that
+  // step, and steps launched behind it are dropped; for any other the loop must not be used again.
+  StepResult finish();
+  StepResult run(const StepInput& input) {
+    launch(input);
+    return finish();
+  }
+  // What the step that was finished last did, in seconds since `origin`; until the next launch.
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
+
+ protected:
+  virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
+  virtual void enqueue(const StepInput& input) = 0;
+  // On the CPU; blocks, and the result is in the last stage's tensors.
+  virtual void run_on_cpu(const StepInput& input) = 0;
+
+ private:
+  std::optional<StepInput> launched_;  // on the CPU
 };
 
 struct PipelineOptions {
@@ -52,12 +70,16 @@ class Pipeline : public TrainingLoop {
   Pipeline(const Network& network, const std::vector<LayerPlan>& plans, PipelineOptions options);
   ~Pipeline() override;
 
-  void run(const StepInput& input) override;
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
   // What runs: with communication and optimizer steps.
   const Schedule& schedule() const { return training_; }
   const BufferCounts& buffers() const { return buffers_; }
+
+ protected:
+  StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
+  void enqueue(const StepInput& input) override;
+  void run_on_cpu(const StepInput& input) override;
 
  private:
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
@@ -66,8 +88,6 @@ class Pipeline : public TrainingLoop {
   void make_drivers(const PipelineOptions& options);
   Context& context_of(std::size_t stage) const;
   bool copies_between(std::size_t stage) const;
-  void run_on_threads(const StepInput& input);
-  void enqueue(const StepInput& input);
 
   Schedule training_, evaluation_;
   BufferCounts buffers_;
@@ -90,15 +110,17 @@ class PlainLoop : public TrainingLoop {
   PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
             const PipelineOptions& options);
 
-  void run(const StepInput& input) override;
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override {
     return spans_.events(origin, step);
   }
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
 
- private:
-  void walk(const StepInput& input);
+ protected:
+  StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
+  void enqueue(const StepInput& input) override;
+  void run_on_cpu(const StepInput& input) override;
 
+ private:
   int micro_batches_;
   Context context_;
   std::vector<std::unique_ptr<Stage>> stages_;  // one

@@ -22,18 +22,15 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
                options.target.device);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
   if (Graph::can_capture(options.target.device)) {
-    launcher_.emplace(std::vector<Context*>{&context_}, options.eager);
+    launcher_.emplace(std::vector<Context*>{&context_}, std::vector<SpanRecorder*>{&spans_},
+                      *stages_[0], micro_batches_, options.eager);
   }
 }
 
-void PlainLoop::run(const StepInput& input) {
-  if (launcher_) {
-    launcher_->run(input, [&] { walk(input); }, {&spans_});
-    return launcher_->check_losses(*stages_[0], input, micro_batches_);
-  }
+void PlainLoop::run_on_cpu(const StepInput& input) {
   // Also where the walk fails: what is enqueued still reads the input.
   try {
-    walk(input);
+    enqueue(input);
     context_.stream().synchronize();
   } catch (...) {
     context_.stream().reset();
@@ -41,7 +38,7 @@ void PlainLoop::run(const StepInput& input) {
   }
 }
 
-void PlainLoop::walk(const StepInput& input) {
+void PlainLoop::enqueue(const StepInput& input) {
   Stage& stage = *stages_[0];
   Stream& stream = context_.stream();
   const std::int64_t rows = input.labels.elements() / micro_batches_;

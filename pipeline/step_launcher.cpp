@@ -9,10 +9,6 @@
 namespace stagecoach {
 namespace {
 
-// Before a capture everything must have run once: libraries load their kernels at first use, and
-// may not while a stream is captured.
-constexpr int kEagerSteps = 2;
-
 std::uint32_t& flag_in(const Buffer& buffer) {
   return *static_cast<std::uint32_t*>(buffer.data());
 }
@@ -28,8 +24,12 @@ StepValues values_of(const StepInput& input) {
 
 }  // namespace
 
-StepLauncher::StepLauncher(std::vector<Context*> contexts, bool eager)
+StepLauncher::StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans,
+                           const Stage& last, int micro_batches, bool eager)
     : contexts_(std::move(contexts)),
+      spans_(std::move(spans)),
+      last_(last),
+      micro_batches_(micro_batches),
       eager_(eager),
       failure_flag_(Buffer::pinned(sizeof(std::uint32_t))) {
   for (Context* context : contexts_) context->set_failure_flag(&flag_in(failure_flag_));
@@ -42,25 +42,84 @@ StepLauncher::~StepLauncher() {
   }
 }
 
-void StepLauncher::run(const StepInput& input, const std::function<void()>& enqueue,
-                       const std::vector<SpanRecorder*>& spans) {
-  flag_in(failure_flag_) = 0;  // nothing runs
-  begin_steps(input);
-  if (eager_ || !input.micro.training || steps_ < kEagerSteps) {
-    enqueue();
-  } else {
-    const Captured& step = captured(input, enqueue, spans);
-    for (std::size_t i = 0; i < spans.size(); ++i) *spans[i] = step.spans[i];
+void StepLauncher::launch(const StepInput& input, const std::function<void()>& enqueue) {
+  STAGECOACH_CHECK(std::ssize(in_flight_) < max_in_flight(), "StepLauncher::launch",
+                   fmt::format("less than {} steps in flight", max_in_flight()),
+                   fmt::format("{}", in_flight_.size()));
+  Slot& slot = slot_of(input);
+  STAGECOACH_CHECK(std::ranges::find(in_flight_, &slot, &InFlight::slot) == in_flight_.end(),
+                   "StepLauncher::launch", "a batch that no step in flight reads",
+                   "the same as of one");
+  // Steps behind one that has failed must see the flag.
+  if (in_flight_.empty()) flag_in(failure_flag_) = 0;
+  begin(input);
+  if (captures() && input.micro.training) {
+    if (!slot.graph) {
+      std::vector<Stream*> streams;
+      for (Context* context : contexts_) streams.push_back(&context->stream());
+      slot.graph = Graph::capture(streams, [&] { enqueue_all(slot, enqueue); });
+    }
     join_begun();
-    step.graph->launch(contexts_[0]->stream());
+    slot.graph->launch(contexts_[0]->stream());
+  } else {
+    enqueue_all(slot, enqueue);
+    synchronize();
   }
-  for (Context* context : contexts_) context->stream().synchronize();
+  Event end;
+  contexts_[0]->stream().record(end);
+  in_flight_.push_back({input, &slot, end});
   if (input.micro.training) ++steps_;
 }
 
-void StepLauncher::begin_steps(const StepInput& input) {
+StepResult StepLauncher::finish() {
+  STAGECOACH_CHECK(!in_flight_.empty(), "StepLauncher::finish", "a step in flight", "none");
+  const InFlight step = in_flight_.front();
+  in_flight_.pop_front();
+  step.end.synchronize();
+  for (std::size_t i = 0; i < spans_.size(); ++i) *spans_[i] = step.slot->spans[i];
+  const StepResult result{step.slot->losses.view(last_.losses().spec),
+                          step.slot->correct.view(last_.correct().spec)};
+  try {
+    check_losses(step.input, result.losses);
+  } catch (...) {
+    synchronize();
+    in_flight_.clear();
+    begin(step.input);
+    throw;
+  }
+  return result;
+}
+
+// All evaluations share a slot.
+StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
+  const void* images = input.micro.training ? input.images.data : nullptr;
+  const auto found = std::ranges::find(slots_, images, &Slot::images);
+  if (found != slots_.end()) return *found;
+  Slot& slot = slots_.emplace_back();
+  slot.images = images;
+  slot.losses = Buffer::pinned(last_.losses().bytes());
+  slot.correct = Buffer::pinned(last_.correct().bytes());
+  return slot;
+}
+
+// The step and, behind its last stage, the copies of its result.
+void StepLauncher::enqueue_all(Slot& slot, const std::function<void()>& enqueue) {
+  enqueue();
+  Stream& stream = last_.context().stream();
+  copy(stream, slot.losses.view(last_.losses().spec), last_.losses());
+  copy(stream, slot.correct.view(last_.correct().spec), last_.correct());
+  slot.spans.clear();
+  for (const SpanRecorder* recorder : spans_) slot.spans.push_back(*recorder);
+}
+
+// On every stream, behind the step before: that one reads the values as it goes.
+void StepLauncher::begin(const StepInput& input) {
   const StepValues values = values_of(input);
-  for (Context* context : contexts_) begin_step(*context, values);
+  for (Context* context : contexts_) {
+    if (!in_flight_.empty()) context->stream().wait(in_flight_.back().end);
+    if (input.ready) context->stream().wait(*input.ready);
+    begin_step(*context, values);
+  }
 }
 
 // The graph starts on the first stream, and works on the others.
@@ -72,29 +131,17 @@ void StepLauncher::join_begun() {
   }
 }
 
-const StepLauncher::Captured& StepLauncher::captured(const StepInput& input,
-                                                     const std::function<void()>& enqueue,
-                                                     const std::vector<SpanRecorder*>& spans) {
-  const auto found = std::ranges::find(captured_, input.images.data, &Captured::images);
-  if (found != captured_.end()) return *found;
-  std::vector<Stream*> streams;
-  for (Context* context : contexts_) streams.push_back(&context->stream());
-  Captured step;
-  step.images = input.images.data;
-  step.graph = Graph::capture(streams, enqueue);
-  for (const SpanRecorder* recorder : spans) step.spans.push_back(*recorder);
-  captured_.push_back(std::move(step));
-  return captured_.back();
+void StepLauncher::synchronize() {
+  for (Context* context : contexts_) context->stream().synchronize();
 }
 
-void StepLauncher::check_losses(const Stage& last, const StepInput& input,
-                                int micro_batches) const {
-  if (!input.micro.training || flag_in(failure_flag_) == 0) return;
-  const OwnedTensor losses = to_host(last.context().stream(), last.losses());
-  const std::int64_t rows = input.labels.elements() / micro_batches;
-  for (std::int64_t m = 0; m < micro_batches; ++m) {
+// By the losses themselves: a step that runs already may have raised the flag.
+void StepLauncher::check_losses(const StepInput& input, const Tensor& losses) const {
+  if (!input.micro.training) return;
+  const std::int64_t rows = input.labels.elements() / micro_batches_;
+  for (std::int64_t m = 0; m < micro_batches_; ++m) {
     const MicroBatch micro = micro_batch_of(input, m, rows);
-    check_finite_losses(rows_of(losses.tensor, micro.first_sample, rows), micro);
+    check_finite_losses(rows_of(losses, micro.first_sample, rows), micro);
   }
 }
 

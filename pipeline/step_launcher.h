@@ -1,7 +1,9 @@
 // StepLauncher: runs steps on GPUs. One thread enqueues a step on all ranks' streams; after a few
-// steps it captures that into a graph, and from then on a step is one launch.
+// steps it captures that into a graph, and from then on a step is one launch, which need not wait
+// for the step before.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -13,36 +15,57 @@ namespace stagecoach {
 
 class StepLauncher {
  public:
-  // `contexts`: of all ranks; they outlive the launcher. `eager`: never capture.
-  StepLauncher(std::vector<Context*> contexts, bool eager);
+  // `contexts`: of all ranks; `spans`: one recorder for each; `last`: the last stage. All of them
+  // outlive the launcher. `eager`: never capture.
+  StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans, const Stage& last,
+               int micro_batches, bool eager);
   ~StepLauncher();
 
-  // Runs one step and waits for it. `enqueue` enqueues it on the contexts' streams and leaves its
-  // spans, one recorder for each rank, in `spans`; a captured step puts those of its capture there.
-  // Evaluations are never captured. Throws what `enqueue` throws, and the errors of the GPUs.
-  void run(const StepInput& input, const std::function<void()>& enqueue,
-           const std::vector<SpanRecorder*>& spans);
-
-  // Throws a NumericError when a loss of the step was not finite; `last` is the last stage.
-  void check_losses(const Stage& last, const StepInput& input, int micro_batches) const;
+  int max_in_flight() const { return captures() ? 2 : 1; }
+  // Begins a step, behind those in flight. `enqueue` enqueues it on the contexts' streams and
+  // leaves its spans in the recorders. The first training steps and evaluations are not captured,
+  // and end before this returns. Steps in flight have a batch each. Throws what `enqueue` throws,
+  // and the errors of the GPUs.
+  void launch(const StepInput& input, const std::function<void()>& enqueue);
+  // Waits for the step that was launched first. Its spans are in the recorders then, and its result
+  // stays until its batch's memory is launched with again. Throws a NumericError when a loss of a
+  // training step was not finite: that step and those behind it, which are dropped, changed no
+  // weight, and the values of begin_step() are its own.
+  StepResult finish();
 
  private:
-  // A graph holds the addresses of its batch: one for each buffer that batches arrive in.
-  struct Captured {
+  // Before a capture everything must have run once: libraries load their kernels at first use, and
+  // may not while a stream is captured.
+  static constexpr int kEagerSteps = 2;
+  // What the steps need that read one buffer of batches: a graph holds its address.
+  struct Slot {
     const void* images = nullptr;
+    Buffer losses, correct;  // pinned
     std::vector<SpanRecorder> spans;
     std::unique_ptr<Graph> graph;  // last: it records the spans' events
   };
-  const Captured& captured(const StepInput& input, const std::function<void()>& enqueue,
-                           const std::vector<SpanRecorder*>& spans);
-  void begin_steps(const StepInput& input);
+  struct InFlight {
+    StepInput input;
+    Slot* slot;
+    Event end;
+  };
+  bool captures() const { return !eager_ && steps_ >= kEagerSteps; }
+  Slot& slot_of(const StepInput& input);
+  void enqueue_all(Slot& slot, const std::function<void()>& enqueue);
+  void begin(const StepInput& input);
   void join_begun();
+  void synchronize();
+  void check_losses(const StepInput& input, const Tensor& losses) const;
 
   std::vector<Context*> contexts_;
+  std::vector<SpanRecorder*> spans_;
+  const Stage& last_;
+  int micro_batches_;
   bool eager_;
-  int steps_ = 0;  // trained so far
+  int steps_ = 0;  // of training, launched so far
   Buffer failure_flag_;
-  std::vector<Captured> captured_;
+  std::deque<Slot> slots_;
+  std::deque<InFlight> in_flight_;
 };
 
 }  // namespace stagecoach

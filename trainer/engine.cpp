@@ -51,6 +51,18 @@ TrainConfig without_recompute(TrainConfig config) {
   return config;
 }
 
+BatchResult sum_of(const StepResult& step, std::int64_t samples) {
+  const auto* losses = step.losses.as<float>();
+  const auto* correct = step.correct.as<std::int32_t>();
+  BatchResult result;
+  result.samples = samples;
+  for (std::int64_t i = 0; i < samples; ++i) {
+    result.loss += losses[i];
+    result.correct += correct[i];
+  }
+  return result;
+}
+
 std::string cuts_of(const Partition& partition) {
   if (partition.stages() == 1) return "one stage";
   return fmt::format("cut at layer{} {}", partition.stages() == 2 ? "" : "s",
@@ -176,6 +188,7 @@ StepInput Engine::input_of(const Batch& batch, bool training) const {
   StepInput input;
   input.images = batch.images.tensor;
   input.labels = batch.labels.tensor;
+  input.ready = batch.ready;
   input.micro.seed = config_.seed;
   input.micro.step = steps_;
   input.micro.training = training;
@@ -183,40 +196,35 @@ StepInput Engine::input_of(const Batch& batch, bool training) const {
   return input;
 }
 
-BatchResult Engine::result_of(const Batch& batch) const {
-  const Stage& last = *loop_->stages().back();
-  std::deque<OwnedTensor> copies;
-  const Tensor all_losses = on_host(last, last.losses(), copies);
-  const Tensor all_correct = on_host(last, last.correct(), copies);
-  const auto* losses = all_losses.as<float>();
-  const auto* correct = all_correct.as<std::int32_t>();
-  BatchResult result;
-  result.samples = batch.count;
-  for (std::int64_t i = 0; i < batch.count; ++i) {
-    result.loss += losses[i];
-    result.correct += correct[i];
-  }
-  return result;
+void Engine::launch(const Batch& batch) {
+  STAGECOACH_CHECK(batch.count == config_.batch(), "training step",
+                   fmt::format("{} samples", config_.batch()), fmt::format("{}", batch.count));
+  StepInput input = input_of(batch, true);
+  input.micro.step += std::ssize(in_flight_);
+  loop_->launch(input);
+  in_flight_.push_back(input);
 }
 
-BatchResult Engine::train_batch(const Batch& batch) {
-  STAGECOACH_CHECK(batch.count == config_.batch(), "train_batch",
-                   fmt::format("{} samples", config_.batch()), fmt::format("{}", batch.count));
-  const StepInput input = input_of(batch, true);
+BatchResult Engine::finish() {
+  STAGECOACH_CHECK(!in_flight_.empty(), "Engine::finish", "a training step in flight", "none");
+  const StepInput input = in_flight_.front();
+  in_flight_.pop_front();
   try {
-    loop_->run(input);
+    const BatchResult result = sum_of(loop_->finish(), config_.batch());
+    ++steps_;
+    return result;
   } catch (const NumericError& error) {
+    in_flight_.clear();
     explain(fmt::format("training step {}", steps_ + 1), error.message(), input,
             "the weights are those before this step; try a smaller --lr");
   }
-  ++steps_;
-  return result_of(batch);
 }
 
 BatchResult Engine::eval_batch(const Batch& batch) {
+  STAGECOACH_CHECK(in_flight_.empty(), "Engine::eval_batch", "no training step in flight",
+                   fmt::format("{}", in_flight_.size()));
   const StepInput input = input_of(batch, false);
-  loop_->run(input);
-  const BatchResult result = result_of(batch);
+  const BatchResult result = sum_of(loop_->run(input), batch.count);
   if (!std::isfinite(result.loss)) {
     explain(fmt::format("evaluation after training step {}", steps_),
             fmt::format("{}", result.loss), input, "try a smaller --lr");

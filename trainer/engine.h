@@ -1,6 +1,7 @@
 // Engine: a network, its stages and its optimizer, ready to train batches.
 #pragma once
 
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -38,14 +39,22 @@ class Engine {
   Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
          const std::function<void(const std::string&)>& note);
 
-  // One training step on a full batch [M * B] in input_layout(). Throws the first error of any
-  // stage. A loss that is not finite: NumericError naming the step, and the first layer with such
-  // an output; weights are those before the step.
-  BatchResult train_batch(const Batch& batch);
+  // Begins a training step on a full batch [M * B] in input_layout(), which stays as it is until
+  // the step's finish(). At most max_in_flight() steps at a time, each with a batch of its own.
+  void launch(const Batch& batch);
+  int max_in_flight() const { return loop_->max_in_flight(); }
+  // Ends the step that was launched first. Throws the first error of any stage. A loss that is not
+  // finite: NumericError naming the step, and the first layer with such an output; weights are
+  // those before the step, and steps launched behind it are dropped.
+  BatchResult finish();
+  BatchResult train_batch(const Batch& batch) {
+    launch(batch);
+    return finish();
+  }
   // Loss and right answers of the batch's first `count` samples, without dropout. NumericError as
-  // above.
+  // above. Not while a training step is in flight.
   BatchResult eval_batch(const Batch& batch);
-  // Training steps done.
+  // Training steps finished.
   std::int64_t steps() const { return steps_; }
 
   // Weights as safetensors under torchvision's names, independent of the number of stages. load()
@@ -71,7 +80,6 @@ class Engine {
   Partition choose_partition(const std::vector<LayerPlan>& plans,
                              const std::function<void(const std::string&)>& note);
   StepInput input_of(const Batch& batch, bool training) const;
-  BatchResult result_of(const Batch& batch) const;
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
@@ -86,6 +94,7 @@ class Engine {
   std::unique_ptr<TrainingLoop> loop_;
   Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one
   std::int64_t steps_ = 0;
+  std::deque<StepInput> in_flight_;
 };
 
 }  // namespace stagecoach

@@ -17,7 +17,8 @@ class Statistics {
   // Of a run with this many stages.
   explicit Statistics(int stages) : stages_(stages) {}
 
-  // Adds a training step: its trace, and the seconds from its batch's request to its end.
+  // Adds a training step: its trace, and the seconds from its batch's request, or from the end of
+  // the step before it where that came later, to its end.
   void add(std::vector<TraceEvent> trace, double seconds);
 
   double step_seconds_median() const { return median(step_seconds_); }

@@ -1,5 +1,7 @@
 #include "trainer/train.h"
 
+#include <algorithm>
+#include <deque>
 #include <fstream>
 #include <optional>
 
@@ -79,6 +81,7 @@ class Training {
         data_((check_request(config, network_), find_data_of(config))),
         steps_(count_steps()),
         layout_(input_layout(network_, config_, devices_)),
+        batches_(data_.train.size(), config.batch(), config.seed),
         engine_(network_, config, loader_bytes(),
                 [](const std::string& line) { spdlog::info(line); }),
         statistics_(static_cast<int>(engine_.loop().stages().size())) {}
@@ -87,21 +90,20 @@ class Training {
     if (!config_.init.empty()) engine_.load(config_.init);
     MetricsFile metrics(config_.metrics);
     Progress progress(steps_, config_.quiet);
-    Loader loader(
+    loader_.emplace(
         data_.train, config_.batch(), [this](std::int64_t step) { return batch_of(step); },
         loader_options(config_, devices_, layout_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
-      StepMetrics line = train_step(loader, step);
-      if (config_.eval_every > 0 && (step % config_.eval_every == 0 || step == steps_)) {
-        line.test_accuracy = evaluate();
-      }
+      launch(step);
+      StepMetrics line = finish(step);
+      if (evaluates_after(step)) line.test_accuracy = evaluate();
       metrics.write(line);
       progress.update(line);
     }
     progress.finish_line();
-    fill_report(loader);
+    fill_report();
     write_files();
     return report_;
   }
@@ -127,15 +129,32 @@ class Training {
            static_cast<std::int64_t>(data_.train.pixels.size() + data_.test.pixels.size());
   }
 
-  std::vector<std::int64_t> batch_of(std::int64_t step) const {
+  std::vector<std::int64_t> batch_of(std::int64_t step) {
     if (step >= steps_) return {};
-    return batch_indices(data_.train.size(), config_.batch(), config_.seed, step);
+    return batches_.of_step(step);
   }
 
-  StepMetrics train_step(Loader& loader, std::int64_t step) {
-    const auto begin = Clock::now();
-    const BatchResult result = engine_.train_batch(*loader.next());
-    const double seconds = seconds_since(begin);
+  bool evaluates_after(std::int64_t step) const {
+    return config_.eval_every > 0 && (step % config_.eval_every == 0 || step == steps_);
+  }
+
+  // Launches the step, if it is not yet, and what may follow it before the host knows its result.
+  void launch(std::int64_t step) {
+    const std::int64_t ahead = evaluates_after(step) ? 0 : engine_.max_in_flight() - 1;
+    while (launched_ < std::min(step + ahead, steps_)) {
+      asked_.push_back(Clock::now());
+      engine_.launch(*loader_->take());
+      ++launched_;
+    }
+  }
+
+  StepMetrics finish(std::int64_t step) {
+    const BatchResult result = engine_.finish();
+    const Clock::time_point end = Clock::now(), begin = std::max(asked_.front(), finished_);
+    const double seconds = std::chrono::duration<double>(end - begin).count();
+    loader_->release(finished_);
+    asked_.pop_front();
+    finished_ = end;
     statistics_.add(engine_.loop().trace(start_, step), seconds);
     if (step == 1) report_.loss_first = result.mean_loss();
     report_.loss_last = result.mean_loss();
@@ -165,7 +184,7 @@ class Training {
     return sum.accuracy();
   }
 
-  void fill_report(const Loader& loader) {
+  void fill_report() {
     report_.model = config_.model;
     report_.schedule = config_.stages == 0 ? "none" : config_.schedule;
     report_.partition = engine_.partition_text();
@@ -189,9 +208,9 @@ class Training {
     report_.total_seconds = seconds_since(start_);
     report_.step_seconds_median = statistics_.step_seconds_median();
     report_.images_per_second = static_cast<double>(config_.batch()) / report_.step_seconds_median;
-    report_.data_wait_seconds = loader.waited_seconds();
-    report_.data_waits = loader.waits();
-    report_.loader_bytes = loader.bytes();
+    report_.data_wait_seconds = loader_->waited_seconds();
+    report_.data_waits = loader_->waits();
+    report_.loader_bytes = loader_->bytes();
     report_.process_peak_bytes = process_peak_bytes();
     if (engine_.pipeline() != nullptr) report_.bubble = statistics_.bubble(*engine_.pipeline());
     report_.stage = statistics_.stages();
@@ -254,10 +273,15 @@ class Training {
   DataSplits data_;
   std::int64_t steps_;
   ImageLayout layout_;  // of the batches
+  ShuffledBatches batches_;
+  std::optional<Loader> loader_;  // outlives the engine, whose steps in flight read its batches
   Engine engine_;
   Statistics statistics_;
   RunReport report_;
   Clock::time_point start_;
+  std::int64_t launched_ = 0;            // steps
+  std::deque<Clock::time_point> asked_;  // for the batches of the steps in flight
+  Clock::time_point finished_;           // the last step that was
 };
 
 }  // namespace

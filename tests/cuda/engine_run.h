@@ -1,6 +1,7 @@
 // Engines on a GPU, their data and their weights.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -65,6 +66,43 @@ inline Trained train_steps(EngineRun& run, const TrainConfig& config, int steps)
 inline Trained train_steps(const TrainConfig& config, int steps) {
   EngineRun run(config);
   return train_steps(run, config, steps);
+}
+
+using BeforeLaunch = std::function<void(const Batch&)>;
+using AfterFinish = std::function<void(std::int64_t step)>;
+
+// Trains as `stagecoach train` does: a step is launched before the one before it is finished.
+inline std::vector<double> run_ahead(
+    Engine& engine, Loader& loader, int steps,
+    const BeforeLaunch& before_launch = [](const Batch&) {},
+    const AfterFinish& after_finish = [](std::int64_t) {}) {
+  std::vector<double> losses;
+  int launched = 0;
+  while (std::ssize(losses) < steps) {
+    if (launched < steps && launched - std::ssize(losses) < engine.max_in_flight()) {
+      const Batch& batch = *loader.take();
+      before_launch(batch);
+      engine.launch(batch);
+      ++launched;
+    } else {
+      losses.push_back(engine.finish().mean_loss());
+      after_finish(std::ssize(losses));
+      loader.release();
+    }
+  }
+  return losses;
+}
+
+// train_steps() that way.
+inline Trained train_ahead(const TrainConfig& config, int steps) {
+  const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+  EngineRun run(config);
+  const std::unique_ptr<Loader> loader = batches_for(run, dataset, config);
+  Trained trained;
+  trained.losses = run_ahead(run.engine, *loader, steps);
+  trained.losses.push_back(run.engine.eval_batch(*loader->next()).mean_loss());
+  trained.weights = weights_on_host(run.engine);
+  return trained;
 }
 
 }  // namespace stagecoach::testing

@@ -2,14 +2,18 @@
 // the CPU; and what happens when a loss is not finite.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "tests/cuda/engine_run.h"
+#include "tests/kernels/checks.h"
 
 namespace stagecoach {
 namespace {
 
+using testing::expect_error;
 using testing::gpu_config;
 using testing::small_config;
 using testing::train_steps;
@@ -89,6 +93,14 @@ TEST_P(EngineShim, TrainsAsTheCpuDoes) {
   }
 }
 
+TEST_P(EngineShim, StepsThatDoNotWaitForTheHostGiveTheSameBits) {
+  const Trained expected = train_steps(gpu_config(0, GetParam()), 9);
+  for (const int stages : {0, 1, 2, 4}) {
+    const TrainConfig config = gpu_config(stages, GetParam());
+    EXPECT_EQ(testing::train_ahead(config, 9), expected) << stages << " stages";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Precisions, EngineShim, ::testing::Values("fp32", "tf32", "bf16"),
                          [](const auto& parameter) { return std::string(parameter.param); });
 
@@ -122,6 +134,114 @@ TEST(EngineFailureShim, ALossThatIsNotFiniteChangesNoWeight) {
   }
 }
 
+class EngineAheadShim : public ::testing::TestWithParam<int> {
+ protected:
+  // An image becomes infinite.
+  void spoil(const Batch& batch) {
+    Stream& stream = run_.engine.loop().stages()[0]->context().stream();
+    const Tensor image = rows_of(batch.images.tensor, 0, 1);
+    const OwnedTensor host(image.spec);
+    float* pixels = host.tensor.as<float>();
+    std::fill_n(pixels, image.elements(), std::numeric_limits<float>::infinity());
+    stream.wait(*batch.ready);
+    copy(stream, image, host.tensor);
+    stream.synchronize();
+  }
+  void expect_failure(const std::string& step) {
+    try {
+      run_.engine.finish();
+      ADD_FAILURE() << "no error";
+    } catch (const NumericError& error) {
+      EXPECT_NE(error.message().find(step), std::string::npos) << error.message();
+      EXPECT_NE(error.message().find("layer 0, features.0"), std::string::npos) << error.message();
+    }
+  }
+
+  const TrainConfig config_ = gpu_config(GetParam());
+  const Dataset dataset_ = make_synthetic(1, Split::kTrain, 40);
+  testing::EngineRun run_{config_};
+  Engine& engine_ = run_.engine;
+  const std::unique_ptr<Loader> loader_ = testing::batches_for(run_, dataset_, config_);
+};
+
+TEST_P(EngineAheadShim, AFailedStepAndTheOneBehindItChangeNoWeight) {
+  testing::run_ahead(engine_, *loader_, 4);
+  const auto before = testing::weights_on_host(engine_);
+  const Batch& bad = *loader_->take();
+  const Batch& good = *loader_->take();
+  spoil(bad);
+  engine_.launch(bad);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the flag is up
+  engine_.launch(good);
+  expect_failure("training step 5");
+  EXPECT_EQ(testing::weights_on_host(engine_), before);
+  EXPECT_EQ(engine_.steps(), 4);
+  // The flag is down again, and nothing is in flight.
+  loader_->release();
+  loader_->release();
+  EXPECT_TRUE(std::isfinite(testing::run_ahead(engine_, *loader_, 3).back()));
+  EXPECT_EQ(engine_.steps(), 7);
+}
+
+TEST_P(EngineAheadShim, AStepBeforeAFailedOneCounts) {
+  testing::run_ahead(engine_, *loader_, 4);
+  testing::EngineRun other(config_);
+  const auto batches = testing::batches_for(other, dataset_, config_);
+  testing::run_ahead(other.engine, *batches, 5);
+  const Batch& good = *loader_->take();
+  const Batch& bad = *loader_->take();
+  spoil(bad);
+  engine_.launch(good);
+  engine_.launch(bad);
+  EXPECT_TRUE(std::isfinite(engine_.finish().loss));
+  expect_failure("training step 6");
+  EXPECT_EQ(testing::weights_on_host(engine_), testing::weights_on_host(other.engine));
+  EXPECT_EQ(engine_.steps(), 5);
+}
+
+TEST_P(EngineAheadShim, EvaluationsBetweenChangeNothing) {
+  const auto train = [&](const auto& steps) {
+    testing::EngineRun run(config_);
+    const auto loader = testing::batches_for(run, dataset_, config_);
+    std::vector<double> losses;
+    for (const int count : {4, 1, 4}) {
+      const std::vector<double> some = steps(run.engine, *loader, count);
+      losses.insert(losses.end(), some.begin(), some.end());
+      losses.push_back(run.engine.eval_batch(*loader->next()).mean_loss());
+      loader->release();
+    }
+    return Trained{losses, testing::weights_on_host(run.engine)};
+  };
+  const auto ahead = [](Engine& engine, Loader& loader, int count) {
+    return testing::run_ahead(engine, loader, count);
+  };
+  const auto blocking = [](Engine& engine, Loader& loader, int count) {
+    std::vector<double> losses;
+    for (int i = 0; i < count; ++i) {
+      losses.push_back(engine.train_batch(*loader.next()).mean_loss());
+    }
+    return losses;
+  };
+  EXPECT_EQ(train(ahead), train(blocking));
+}
+
+TEST_P(EngineAheadShim, RefusesWhatCannotBeInFlight) {
+  expect_error([&] { engine_.finish(); }, {"a training step in flight", "none"});
+  EXPECT_EQ(engine_.max_in_flight(), 1);
+  testing::run_ahead(engine_, *loader_, 4);
+  EXPECT_EQ(engine_.max_in_flight(), 2);
+  const Batch& batch = *loader_->take();
+  engine_.launch(batch);
+  expect_error([&] { engine_.launch(batch); }, {"a batch that no step in flight reads"});
+  expect_error([&] { engine_.eval_batch(batch); }, {"no training step in flight", "1"});
+  engine_.launch(*loader_->take());
+  expect_error([&] { engine_.launch(batch); }, {"less than 2 steps in flight", "2"});
+  engine_.finish();
+  engine_.finish();
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, EngineAheadShim, ::testing::Values(0, 1, 2, 4));
+
 TEST(EngineFilesShim, WeightsGoToAFileAndBack) {
   const std::string file = ::testing::TempDir() + "gpu-weights.safetensors";
   for (const char* precision : {"fp32", "bf16"}) {
@@ -148,8 +268,7 @@ TEST(EngineTraceShim, EveryStepHasItsTimes) {
   const auto loader = testing::batches_for(run, dataset, config);
   const Clock::time_point origin = Clock::now();
   double last_end = 0;
-  for (int step = 0; step < kSteps; ++step) {
-    run.engine.train_batch(*loader->next());
+  const auto check = [&](std::int64_t step) {
     const auto events = run.engine.loop().trace(origin, step);
     int forwards = 0;
     double end = 0;
@@ -162,7 +281,14 @@ TEST(EngineTraceShim, EveryStepHasItsTimes) {
     EXPECT_EQ(forwards, 2 * config.micro_batches);
     EXPECT_GT(end, last_end);
     last_end = end;
+  };
+  for (int step = 1; step <= kSteps; ++step) {
+    run.engine.train_batch(*loader->next());
+    check(step);
   }
+  loader->release();
+  testing::run_ahead(
+      run.engine, *loader, kSteps, [](const Batch&) {}, check);
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ TEST(LoaderShim, MakesTheBatchesOfTheCpu) {
   for (int i = 0; i < 3; ++i) {
     const Batch* expected = cpu->next();
     const Batch* got = gpu->next();
+    context.stream().wait(*got->ready);
     ASSERT_EQ(got->count, expected->count);
     const OwnedTensor images = to_host(context.stream(), got->images.tensor);
     const OwnedTensor labels = to_host(context.stream(), got->labels.tensor);
@@ -60,7 +61,9 @@ TEST(LoaderShim, RoundsToBf16) {
   Context context(Target(1, testing::kGpu));
   std::vector<float> expected = front(cpu->next()->images.tensor, 5);
   for (float& value : expected) value = static_cast<float>(BFloat16(value));
-  EXPECT_EQ(front(to_host(context.stream(), gpu->next()->images.tensor).tensor, 5), expected);
+  const Batch* got = gpu->next();
+  context.stream().wait(*got->ready);
+  EXPECT_EQ(front(to_host(context.stream(), got->images.tensor).tensor, 5), expected);
 }
 
 TEST(LoaderShim, MakesBatchesInBlocks) {

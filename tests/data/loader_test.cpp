@@ -114,6 +114,28 @@ TEST_F(LoaderTest, ABatchStaysUntilTheNextCall) {
   EXPECT_EQ(loader.next(), first);
 }
 
+TEST_F(LoaderTest, TakenBatchesStayUntilTheyAreReleased) {
+  const std::vector<Indices> batches{{3, 1, 4, 15}, {0, 0, 19, 2}, {6, 5, 3, 5}, {7}};
+  Loader loader(dataset_, 4, listed(batches), options());
+  const Batch* first = loader.take();
+  const Batch* second = loader.take();
+  EXPECT_NE(first, second);
+  EXPECT_THROW(loader.take(), Error);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // nothing is being prepared
+  expect_batch(first, dataset_, batches[0]);
+  expect_batch(second, dataset_, batches[1]);
+  loader.release();
+  const Batch* third = loader.take();
+  EXPECT_EQ(third, first);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  expect_batch(second, dataset_, batches[1]);
+  expect_batch(third, dataset_, batches[2]);
+  expect_batch(loader.next(), dataset_, batches[3]);  // releases both
+  EXPECT_EQ(loader.take(), nullptr);
+  loader.release();
+  EXPECT_THROW(loader.release(), Error);
+}
+
 TEST_F(LoaderTest, StartsAtTheFirstBatchAskedFor) {
   const std::vector<Indices> batches{{3, 1, 4, 15}, {0, 0, 19, 2}, {6, 5, 3, 5}};
   Loader loader(dataset_, 4, listed(batches), options(), 1);

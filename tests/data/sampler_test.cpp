@@ -49,24 +49,25 @@ TEST(Sampler, EveryOrderIsAsLikely) {
 
 TEST(Sampler, AnEpochTakesNoSampleTwiceAndDropsTheRest) {
   // 23 samples in batches of 5: 4 steps an epoch.
-  for (const std::int64_t epoch : {0, 1, 5}) {
+  ShuffledBatches batches(23, 5, 9);
+  for (const std::int64_t epoch : {5, 0, 1}) {
     const Indices order = shuffled_indices(23, 9, epoch);
     Indices seen;
     for (std::int64_t step = 4 * epoch; step < 4 * epoch + 4; ++step) {
-      const Indices batch = batch_indices(23, 5, 9, step);
+      const Indices batch = batches.of_step(step);
       EXPECT_EQ(batch.size(), 5u);
       seen.insert(seen.end(), batch.begin(), batch.end());
     }
     EXPECT_EQ(seen, Indices(order.begin(), order.begin() + 20));
     EXPECT_EQ(std::set<std::int64_t>(seen.begin(), seen.end()).size(), 20u);
   }
-  EXPECT_EQ(batch_indices(5, 5, 9, 2), shuffled_indices(5, 9, 2));
+  EXPECT_EQ(ShuffledBatches(5, 5, 9).of_step(2), shuffled_indices(5, 9, 2));
 }
 
 TEST(Sampler, RefusesWhatCannotBe) {
-  EXPECT_THROW(batch_indices(4, 5, 0, 0), Error);
-  EXPECT_THROW(batch_indices(4, 0, 0, 0), Error);
-  EXPECT_THROW(batch_indices(4, 2, 0, -1), Error);
+  EXPECT_THROW(ShuffledBatches(4, 5, 0), Error);
+  EXPECT_THROW(ShuffledBatches(4, 0, 0), Error);
+  EXPECT_THROW(ShuffledBatches(4, 2, 0).of_step(-1), Error);
   EXPECT_THROW(shuffled_indices(-1, 0, 0), Error);
   EXPECT_THROW(shuffled_indices(4, 0, -1), Error);
 }

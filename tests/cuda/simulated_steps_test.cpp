@@ -1,0 +1,124 @@
+// Steps that are launched before the one before is finished, where streams can be made slow.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "core/cuda/runtime.h"
+#include "tests/cuda/engine_run.h"
+#include "tests/trainer/program_run.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::gpu_config;
+
+// Work of the stream that lasts this long.
+void delay(Stream& stream, std::chrono::milliseconds time) {
+  cuda::use(stream.device());
+  simulated::enqueue(cuda::native_stream(stream), [time] { std::this_thread::sleep_for(time); });
+}
+
+class SimulatedSteps : public ::testing::Test {
+ protected:
+  const Dataset dataset_ = make_synthetic(1, Split::kTrain, 40);
+};
+
+TEST_F(SimulatedSteps, TwoGpusGiveTheBitsOfOne) {
+  const auto expected = testing::train_steps(gpu_config(0), 9);
+  for (const int stages : {2, 4}) {
+    for (const char* schedule : {"gpipe", "1f1b", "zb-h1"}) {
+      TrainConfig config = gpu_config(stages, "fp32", "cuda:0,1");
+      config.schedule = schedule;
+      EXPECT_EQ(testing::train_ahead(config, 9), expected) << stages << schedule;
+    }
+  }
+}
+
+// While a step is slow to begin, the host has launched the next one and wants another batch.
+TEST_F(SimulatedSteps, NoBatchIsOverwrittenWhileAStepReadsIt) {
+  for (const char* device : {"cuda:0", "cuda:0,1"}) {
+    const TrainConfig config = gpu_config(2, "fp32", device);
+    const auto expected = testing::train_steps(config, 8);
+    testing::EngineRun run(config);
+    const auto loader = testing::batches_for(run, dataset_, config);
+    const auto& stages = run.engine.loop().stages();
+    int launches = 0;
+    const auto losses = testing::run_ahead(run.engine, *loader, 8, [&](const Batch&) {
+      delay(stages[++launches % 2]->context().stream(), std::chrono::milliseconds(10));
+    });
+    EXPECT_EQ(losses, std::vector(expected.losses.begin(), expected.losses.begin() + 8)) << device;
+    EXPECT_EQ(testing::weights_on_host(run.engine), expected.weights) << device;
+  }
+}
+
+TEST_F(SimulatedSteps, AStepWaitsForItsBatch) {
+  const TrainConfig config = gpu_config(2);
+  testing::EngineRun expected(config), run(config);
+  const auto loader = testing::batches_for(expected, dataset_, config);
+  Context writer(expected.engine.devices().target);
+  std::vector<std::unique_ptr<Batch>> late;
+  for (int step = 0; step < 4; ++step) {
+    const Batch& batch = *loader->next();
+    Batch& copied = *late.emplace_back(std::make_unique<Batch>(
+        channels_last(config.batch(), 3, config.image_size, config.image_size), writer.device()));
+    copied.count = batch.count;
+    writer.stream().wait(*batch.ready);
+    delay(writer.stream(), std::chrono::milliseconds(20));
+    copy(writer.stream(), copied.images.tensor, batch.images.tensor);
+    copy(writer.stream(), copied.labels.tensor, batch.labels.tensor);
+    writer.stream().record(copied.ready.emplace());
+    const double loss = run.engine.train_batch(copied).loss;
+    EXPECT_EQ(loss, expected.engine.train_batch(batch).loss) << step;
+  }
+}
+
+TEST_F(SimulatedSteps, TheHostDoesNotWaitForALaunchedStep) {
+  const TrainConfig config = gpu_config(2);
+  testing::EngineRun run(config);
+  const auto loader = testing::batches_for(run, dataset_, config);
+  testing::run_ahead(run.engine, *loader, 4);
+  Stream& stream = run.engine.loop().stages()[0]->context().stream();
+  const auto pause = std::chrono::milliseconds(400);
+  const Clock::time_point start = Clock::now();
+  delay(stream, pause);
+  run.engine.launch(*loader->take());
+  run.engine.launch(*loader->take());
+  EXPECT_LT(Clock::now() - start, pause / 2);
+  run.engine.finish();
+  EXPECT_GE(Clock::now() - start, pause);
+  run.engine.finish();
+}
+
+// The lines of a metrics file, without the rate.
+std::vector<nlohmann::json> metrics_of(testing::Options options) {
+  const testing::ScratchFolder folder;
+  options["--device"] = "cuda:0";
+  options["--steps"] = "6";
+  options["--eval-every"] = "4";
+  options["--max-test-samples"] = "3";
+  options["--metrics"] = (folder.path() / "m.jsonl").string();
+  const testing::ProgramResult result = testing::run_train(options);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  std::istringstream lines(testing::content_of(folder.path() / "m.jsonl"));
+  std::vector<nlohmann::json> metrics;
+  for (std::string line; std::getline(lines, line);) {
+    metrics.push_back(nlohmann::json::parse(line));
+    metrics.back().erase("images_per_second");
+  }
+  return metrics;
+}
+
+TEST_F(SimulatedSteps, TheMetricsAreThoseOfEagerSteps) {
+  const auto ahead = metrics_of({});
+  ASSERT_EQ(ahead.size(), 6u);
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(ahead[i]["step"], i + 1);
+    EXPECT_EQ(ahead[i].contains("test_accuracy"), i == 3 || i == 5);
+  }
+  EXPECT_EQ(ahead, metrics_of({{"--eager", ""}}));
+}
+
+}  // namespace
+}  // namespace stagecoach
