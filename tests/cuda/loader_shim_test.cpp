@@ -75,8 +75,11 @@ TEST(LoaderShim, MakesBatchesInBlocks) {
   Context context(target);
   const OwnedTensor expected(layout.batch(5, DType::kBF16), target.device);
   for (int i = 0; i < 3; ++i) {
-    cuda::space_to_depth(context, expected.tensor, pixels->next()->images.tensor, {4, 2});
+    const Batch* from = pixels->next();
     const Batch* got = blocks->next();
+    context.stream().wait(*from->ready);
+    context.stream().wait(*got->ready);
+    cuda::space_to_depth(context, expected.tensor, from->images.tensor, {4, 2});
     ASSERT_EQ(got->images.tensor.spec, expected.tensor.spec);
     EXPECT_EQ(testing::values_of(to_host(context.stream(), got->images.tensor).tensor),
               testing::values_of(to_host(context.stream(), expected.tensor).tensor));
