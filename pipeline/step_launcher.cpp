@@ -92,11 +92,15 @@ StepResult StepLauncher::finish() {
 
 // All evaluations share a slot.
 StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
-  const void* images = input.micro.training ? input.images.data : nullptr;
-  const auto found = std::ranges::find(slots_, images, &Slot::images);
+  const bool training = input.micro.training;
+  const void* images = training ? input.images.data : nullptr;
+  const void* labels = training ? input.labels.data : nullptr;
+  const auto found = std::ranges::find_if(
+      slots_, [&](const Slot& slot) { return slot.images == images && slot.labels == labels; });
   if (found != slots_.end()) return *found;
   Slot& slot = slots_.emplace_back();
   slot.images = images;
+  slot.labels = labels;
   slot.losses = Buffer::pinned(last_.losses().bytes());
   slot.correct = Buffer::pinned(last_.correct().bytes());
   return slot;

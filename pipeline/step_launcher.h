@@ -37,9 +37,9 @@ class StepLauncher {
   // Before a capture everything must have run once: libraries load their kernels at first use, and
   // may not while a stream is captured.
   static constexpr int kEagerSteps = 2;
-  // What the steps need that read one buffer of batches: a graph holds its address.
+  // What the steps need that read one buffer of batches: a graph holds its addresses.
   struct Slot {
-    const void* images = nullptr;
+    const void *images = nullptr, *labels = nullptr;
     Buffer losses, correct;  // pinned
     std::vector<SpanRecorder> spans;
     std::unique_ptr<Graph> graph;  // last: it records the spans' events

@@ -74,7 +74,7 @@ struct Layout {
   }
 
   ConvProblem given, run;
-  int block = 0;
+  std::int64_t block = 0;
   bool packs = false;  // the weight and, where it is not given so, the input
   bool packs_input = false;
   std::int64_t input = 0;      // the packed input
