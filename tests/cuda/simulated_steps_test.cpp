@@ -1,13 +1,10 @@
 // Steps that are launched before the one before is finished, where streams can be made slow.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "core/cuda/runtime.h"
 #include "tests/cuda/engine_run.h"
-#include "tests/trainer/program_run.h"
 
 namespace stagecoach {
 namespace {
@@ -89,35 +86,6 @@ TEST_F(SimulatedSteps, TheHostDoesNotWaitForALaunchedStep) {
   run.engine.finish();
   EXPECT_GE(Clock::now() - start, pause);
   run.engine.finish();
-}
-
-// The lines of a metrics file, without the rate.
-std::vector<nlohmann::json> metrics_of(testing::Options options) {
-  const testing::ScratchFolder folder;
-  options["--device"] = "cuda:0";
-  options["--steps"] = "6";
-  options["--eval-every"] = "4";
-  options["--max-test-samples"] = "3";
-  options["--metrics"] = (folder.path() / "m.jsonl").string();
-  const testing::ProgramResult result = testing::run_train(options);
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  std::istringstream lines(testing::content_of(folder.path() / "m.jsonl"));
-  std::vector<nlohmann::json> metrics;
-  for (std::string line; std::getline(lines, line);) {
-    metrics.push_back(nlohmann::json::parse(line));
-    metrics.back().erase("images_per_second");
-  }
-  return metrics;
-}
-
-TEST_F(SimulatedSteps, TheMetricsAreThoseOfEagerSteps) {
-  const auto ahead = metrics_of({});
-  ASSERT_EQ(ahead.size(), 6u);
-  for (std::size_t i = 0; i < 6; ++i) {
-    EXPECT_EQ(ahead[i]["step"], i + 1);
-    EXPECT_EQ(ahead[i].contains("test_accuracy"), i == 3 || i == 5);
-  }
-  EXPECT_EQ(ahead, metrics_of({{"--eager", ""}}));
 }
 
 }  // namespace
