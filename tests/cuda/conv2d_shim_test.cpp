@@ -11,32 +11,15 @@
 #include "kernels/conv2d.h"
 #include "kernels/cuda/operations.h"
 #include "tests/cuda/both.h"
+#include "tests/cuda/conv2d_cases.h"
 #include "tests/kernels/checks.h"
 
 namespace stagecoach {
 namespace {
 
+using testing::Conv2dCase;
 using testing::on_cpu;
 using testing::on_gpu;
-
-struct Case {
-  std::int64_t images, channels, height, width, outputs, kernel_h, kernel_w;
-  Conv2dOptions options;
-};
-
-// Few output pixels: their sums of -1, 0 and 1 are numbers that BF16 holds, so all results are
-// exact, in whatever order they were added.
-const Case kCases[] = {
-    {2, 3, 35, 39, 4, 11, 11, {4, 4, 2, 2}},  // AlexNet's first: blocks of 4 x 4
-    {1, 3, 34, 30, 8, 7, 7, {2, 2, 3, 3}},    // blocks of 2 x 2, of 12 channels
-    {2, 1, 21, 17, 3, 9, 5, {8, 8, 1, 1}},    // blocks of 8 x 8, more than the kernel's width
-    {2, 3, 9, 8, 5, 3, 3, {1, 1, 1, 1}},      // no stride: channels of zeros
-    {1, 3, 16, 15, 5, 3, 5, {2, 1, 1, 2}},    // two strides: the same
-    {1, 3, 16, 15, 5, 3, 3, {2, 2, 0, 1}},    // two paddings: the same
-    {2, 20, 8, 7, 6, 3, 3, {2, 2, 1, 1}},     // blocks would be large: the same
-    {2, 16, 7, 9, 6, 3, 3, {1, 1, 1, 1}},     // nothing to pack
-    {2, 8, 9, 9, 6, 1, 1, {2, 2, 0, 0}},
-};
 
 // -1, 0 and 1.
 std::deque<OwnedTensor> random_signs(const std::vector<TensorSpec>& specs) {
@@ -80,7 +63,7 @@ void with_workspace(Context& context, const TensorSpec& input, const TensorSpec&
   context.set_workspace({});
 }
 
-class Conv2dShim : public ::testing::TestWithParam<std::tuple<Case, Precision>> {
+class Conv2dShim : public ::testing::TestWithParam<std::tuple<Conv2dCase, Precision>> {
  protected:
   Conv2dShim() : sizes(std::get<0>(GetParam())), target(1, testing::kGpu) {
     target.precision = std::get<1>(GetParam());
@@ -91,7 +74,7 @@ class Conv2dShim : public ::testing::TestWithParam<std::tuple<Case, Precision>> 
     bias = row_major({sizes.outputs}, dtype);
   }
 
-  Case sizes;
+  Conv2dCase sizes;
   Target target;
   DType dtype = DType::kF32;
   TensorSpec input, weight, output, bias;
@@ -179,7 +162,7 @@ TEST_P(Conv2dShim, AnInputInBlocksGivesTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Conv2dShim,
-                         ::testing::Combine(::testing::ValuesIn(kCases),
+                         ::testing::Combine(::testing::ValuesIn(testing::kConv2dCases),
                                             ::testing::Values(Precision::kFp32, Precision::kTf32,
                                                               Precision::kBf16)));
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <thread>
 
+#include "tests/cuda/conv2d_cases.h"
 #include "tests/cudnn/networks.h"
 
 namespace stagecoach::cuda {
@@ -99,6 +100,42 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) {
       return std::string(test.param.device) + "_" + std::string(name_of(test.param.precision));
     });
+
+// What a GPU's tests compute, small and odd, must not be found to have no plan when there is a GPU.
+TEST(CudnnPlansOfTests, ExistForEveryConvolution) {
+  SKIP_WITHOUT_CUDNN();
+  const CudnnDevice device = device_of("h100");
+  int problems = 0;
+  const auto check = [&](ConvProblem problem) {
+    for (const ConvKind kind : {ConvKind::kForward, ConvKind::kForwardRelu,
+                                ConvKind::kBackwardInput, ConvKind::kBackwardWeight}) {
+      problem.kind = kind;
+      const ConvProblem run = as_run(problem);
+      EXPECT_NO_THROW(list_plans(device, run, limits_for(run))) << run.key();
+      ++problems;
+    }
+  };
+  for (const Precision precision : {Precision::kBf16, Precision::kTf32, Precision::kFp32}) {
+    for (const stagecoach::testing::Conv2dCase& c : stagecoach::testing::kConv2dCases) {
+      check({.precision = precision,
+             .n = c.images,
+             .c = c.channels,
+             .h = c.height,
+             .w = c.width,
+             .o = c.outputs,
+             .kh = c.kernel_h,
+             .kw = c.kernel_w,
+             .stride_h = c.options.stride_h,
+             .stride_w = c.options.stride_w,
+             .padding_h = c.options.padding_h,
+             .padding_w = c.options.padding_w});
+    }
+    for (const Convolution& convolution : testing::alexnet()) {
+      check(convolution.problem(ConvKind::kForward, precision, 2));
+    }
+  }
+  std::cout << problems << " problems have a plan\n";
+}
 
 // The reference job: no excuse holds here. Prints what will run.
 TEST(CudnnAlexNet, OnAnH100UsesTensorCoresAndLittleWorkspace) {
