@@ -1,4 +1,5 @@
-// What the compiler must get right, as one of them does not: see STAGECOACH_MACHINE.
+// What the compiler must get right, as one of them does not: see STAGECOACH_MACHINE in
+// cmake/StagecoachTargets.cmake.
 #include <gtest/gtest.h>
 
 #include <cstdint>
