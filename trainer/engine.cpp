@@ -83,6 +83,7 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
     : network_(network),
       config_(config),
       devices_(choose_devices(config)),
+      layout_(input_layout(network, config, devices_)),
       optimizer_(optimizer_of(config)) {
   const std::vector<LayerPlan> plans =
       network.plan(input_spec(config.micro_batch_size), devices_.target);
@@ -119,7 +120,7 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
 }
 
 TensorSpec Engine::input_spec(std::int64_t images) const {
-  return input_layout(network_, config_, devices_).batch(images, devices_.dtype());
+  return layout_.batch(images, devices_.dtype());
 }
 
 std::int64_t Engine::least_bytes(const std::vector<LayerPlan>& plans) const {

@@ -87,6 +87,7 @@ class Engine {
   const Network& network_;
   const TrainConfig config_;
   const DeviceChoice devices_;
+  const ImageLayout layout_;  // of batches
   Partition partition_;
   std::string partition_text_;
   Optimizer optimizer_;
