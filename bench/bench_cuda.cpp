@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/bench_cuda_experiments.h"
+#include "bench/convolutions.h"
 #include "bench/cuda_timing.h"
 #include "core/cuda/backend.h"
 #include "kernels/adaptive_avg_pool2d.h"
@@ -35,27 +36,16 @@ double bytes_of(std::initializer_list<TensorSpec> specs) {
   return sum;
 }
 
-struct Conv2dCase {
-  const char* name;
-  std::int64_t channels, size, outputs, kernel;
-  Conv2dOptions options;
-};
-constexpr Conv2dCase kConv2d[] = {
-    {"conv1", 3, 224, 64, 11, {4, 4, 2, 2}},  {"conv2", 64, 27, 192, 5, {1, 1, 2, 2}},
-    {"conv3", 192, 13, 384, 3, {1, 1, 1, 1}}, {"conv4", 384, 13, 256, 3, {1, 1, 1, 1}},
-    {"conv5", 256, 13, 256, 3, {1, 1, 1, 1}},
-};
-
-void add_conv2d(const Conv2dCase& c, Precision precision) {
+void add_conv2d(const cuda::Convolution& c, Precision precision) {
   const DType dtype = dtype_of(precision);
   const Target target = gpu_target(precision);
+  Conv2dOptions options{c.stride, c.stride, c.padding, c.padding};
   const TensorSpec w = channels_last(c.outputs, c.channels, c.kernel, c.kernel, dtype);
   // The images of conv1 lie as the network wants them.
-  const TensorSpec x = conv2d_image_layout(channels_last(kBatch, c.channels, c.size, c.size, dtype),
-                                           w, c.options, target)
+  const TensorSpec x = conv2d_image_layout(channels_last(kBatch, c.channels, c.side, c.side, dtype),
+                                           w, options, target)
                            .batch(kBatch, dtype);
-  Conv2dOptions options = c.options;
-  options.input_block = conv2d_input_block(w, c.options, target);
+  options.input_block = conv2d_input_block(w, options, target);
   const TensorSpec y = conv2d_output(x, w, options);
   const TensorSpec w_grad = channels_last(c.outputs, c.channels, c.kernel, c.kernel);
   const TensorSpec bias = row_major({c.outputs}, dtype), bias_grad = row_major({c.outputs});
@@ -288,7 +278,7 @@ void add_all() {
     add_parameters(precision);
   }
   for (const Precision precision : {Precision::kBf16, Precision::kTf32, Precision::kFp32}) {
-    for (const Conv2dCase& c : kConv2d) add_conv2d(c, precision);
+    for (const cuda::Convolution& c : cuda::kAlexNetConvolutions) add_conv2d(c, precision);
     for (const LinearCase& c : kLinear) add_linear(c, precision);
   }
   add_experiments();

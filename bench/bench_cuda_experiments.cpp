@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/compiled_gradient.h"
+#include "bench/convolutions.h"
 #include "bench/cuda_timing.h"
 #include "core/copy.h"
 #include "core/error.h"
@@ -21,38 +22,14 @@ namespace stagecoach {
 namespace {
 
 using cuda::ConvKind;
+using cuda::Convolution;
 using cuda::ConvProblem;
 using cuda::GradientGraph;
 using cuda::GradientOperands;
+using cuda::kAlexNetConvolutions;
 
 constexpr std::int64_t kBatch = 128;
 const Clock::time_point kProgramBegin = Clock::now();
-
-struct Layer {
-  const char* name;
-  std::int64_t channels, size, outputs, kernel, stride, padding;
-
-  ConvProblem problem(ConvKind kind, Precision precision) const {
-    return {.kind = kind,
-            .precision = precision,
-            .n = kBatch,
-            .c = channels,
-            .h = size,
-            .w = size,
-            .o = outputs,
-            .kh = kernel,
-            .kw = kernel,
-            .stride_h = stride,
-            .stride_w = stride,
-            .padding_h = padding,
-            .padding_w = padding};
-  }
-};
-constexpr Layer kLayers[] = {
-    {"conv1", 3, 224, 64, 11, 4, 2},  {"conv2", 64, 27, 192, 5, 1, 2},
-    {"conv3", 192, 13, 384, 3, 1, 1}, {"conv4", 384, 13, 256, 3, 1, 1},
-    {"conv5", 256, 13, 256, 3, 1, 1},
-};
 
 TensorSpec input_of(const ConvProblem& p) {
   return channels_last(p.n, p.c, p.h, p.w, p.dtype());
@@ -62,9 +39,6 @@ TensorSpec weight_of(const ConvProblem& p) {
 }
 TensorSpec output_of(const ConvProblem& p) {
   return channels_last(p.n, p.o, p.out_h(), p.out_w(), p.dtype());
-}
-Conv2dOptions options_of(const ConvProblem& p) {
-  return {p.stride_h, p.stride_w, p.padding_h, p.padding_w};
 }
 void* make_bytes(GpuTensors& t, std::int64_t bytes) {
   return t.make(row_major({bytes}, DType::kU8)).data;
@@ -169,17 +143,17 @@ void add_gradient(const std::string& name, GradientGraph kind, const ConvProblem
 }
 
 // Of a convolution whose input is the output of a ReLU.
-void add_relu_gradient(const Layer& layer, Precision precision, bool with_bias) {
-  const ConvProblem p = layer.problem(ConvKind::kBackwardInput, precision);
+void add_relu_gradient(const Convolution& layer, Precision precision, bool with_bias) {
+  const ConvProblem p = layer.problem(ConvKind::kBackwardInput, precision, kBatch);
   const auto make = [=](GpuTensors& t) -> Gradient {
     t.add_workspace(
-        conv2d_workspace_bytes(input_of(p), weight_of(p), options_of(p), gpu_target(precision)));
+        conv2d_workspace_bytes(input_of(p), weight_of(p), p.options(), gpu_target(precision)));
     const Tensor dx = t.make(input_of(p)), output = t.make(input_of(p)), w = t.make(weight_of(p)),
                  dy = t.make(output_of(p)), sums = t.make(row_major({p.c})),
                  channel_sums = with_bias ? t.make(channel_sums_spec(input_of(p))) : Tensor{};
     void* sums_workspace = make_bytes(t, cuda::bias_grad_workspace_bytes(p.n * p.h * p.w, p.c));
     const auto today = [=, &context = t.context()] {
-      conv2d_backward_input(context, dx, dy, w, options_of(p));
+      conv2d_backward_input(context, dx, dy, w, p.options());
       relu_backward(context, dx, dx, output, channel_sums);
       if (!with_bias) return;
       cuda::bias_grad(context, sums, dx, channel_sums, GradientMode::kOverwrite, sums_workspace);
@@ -197,9 +171,9 @@ void add_relu_gradient(const Layer& layer, Precision precision, bool with_bias) 
 }
 
 // The gradient of a weight in F32 from operands in bf16.
-void add_wide_weight_gradient(const Layer& layer) {
+void add_wide_weight_gradient(const Convolution& layer) {
   const ConvProblem p =
-      cuda::packed_problem(layer.problem(ConvKind::kBackwardWeight, Precision::kBf16));
+      cuda::packed_problem(layer.problem(ConvKind::kBackwardWeight, Precision::kBf16, kBatch));
   TensorSpec wide = weight_of(p);
   wide.dtype = DType::kF32;
   const auto make = [=](GpuTensors& t) -> Gradient {
@@ -219,7 +193,8 @@ void add_wide_weight_gradient(const Layer& layer) {
 // The first convolution over an input that is already packed, and the packing. `way`: "blocks",
 // "channels".
 void add_first_convolution(const std::string& way, Precision precision) {
-  const ConvProblem images = kLayers[0].problem(ConvKind::kForwardRelu, precision);
+  const ConvProblem images =
+      kAlexNetConvolutions[0].problem(ConvKind::kForwardRelu, precision, kBatch);
   ConvProblem packed = images;
   cuda::SpaceToDepth packing;
   if (way == "blocks") {
@@ -254,8 +229,9 @@ std::function<void()> make_gradients(GpuTensors& t, Precision precision) {
   std::vector<std::function<void()>> operations;
   std::int64_t workspace_bytes = 0;
   for (const int i : {4, 3, 2, 1}) {
-    const ConvProblem p = kLayers[i].problem(ConvKind::kBackwardInput, precision);
-    const Conv2dOptions options = options_of(p);
+    const ConvProblem p =
+        kAlexNetConvolutions[i].problem(ConvKind::kBackwardInput, precision, kBatch);
+    const Conv2dOptions options = p.options();
     TensorSpec wide = weight_of(p);
     wide.dtype = DType::kF32;
     const Tensor x = t.make(input_of(p)), dx = t.make(input_of(p)), w = t.make(weight_of(p)),
@@ -350,11 +326,11 @@ void add_experiments() {
   }
   // Last: what cuDNN compiles at run time takes seconds, and is the likeliest to go wrong.
   for (const Precision precision : kPrecisions) {
-    for (const Layer* layer : {&kLayers[3], &kLayers[4]}) {
+    for (const Convolution* layer : {&kAlexNetConvolutions[3], &kAlexNetConvolutions[4]}) {
       for (const bool with_bias : {false, true}) add_relu_gradient(*layer, precision, with_bias);
     }
   }
-  for (const Layer& layer : kLayers) add_wide_weight_gradient(layer);
+  for (const Convolution& layer : kAlexNetConvolutions) add_wide_weight_gradient(layer);
 }
 
 }  // namespace stagecoach

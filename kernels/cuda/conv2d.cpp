@@ -167,7 +167,7 @@ ImageLayout conv2d_image_layout(const TensorSpec& images, const TensorSpec& weig
   return {.channels = packed.c,
           .height = packed.h,
           .width = packed.w,
-          .block = std::max(packing_block(problem), 1),
+          .block = std::max<std::int64_t>(packing_block(problem), 1),
           .padding = problem.padding_h - packed.padding_h};
 }
 

@@ -19,18 +19,19 @@ bool wants_blocks(const ConvProblem& problem) {
 
 }  // namespace
 
-int packing_block(const ConvProblem& problem) {
-  if (wants_blocks(problem)) return static_cast<int>(problem.stride_h);
+std::int64_t packing_block(const ConvProblem& problem) {
+  if (wants_blocks(problem)) return problem.stride_h;
   return problem.precision == Precision::kBf16 && problem.c % kGroup != 0 ? 1 : 0;
 }
 
 ConvProblem packed_problem(const ConvProblem& problem) {
   ConvProblem packed = problem;
-  const int block = packing_block(problem);
+  const std::int64_t block = packing_block(problem);
   if (block == 0) return packed;
-  const auto [weight, options] = over_blocks(
-      channels_last(problem.o, problem.c, problem.kh, problem.kw),
-      {problem.stride_h, problem.stride_w, problem.padding_h, problem.padding_w, block});
+  Conv2dOptions given = problem.options();
+  given.input_block = block;
+  const auto [weight, options] =
+      over_blocks(channels_last(problem.o, problem.c, problem.kh, problem.kw), given);
   packed.c = weight.shape[1];
   packed.kh = weight.shape[2];
   packed.kw = weight.shape[3];

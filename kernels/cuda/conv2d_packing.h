@@ -17,6 +17,6 @@ ConvProblem packed_problem(const ConvProblem& problem);
 
 // The side of the blocks, in pixels; 1 where channels are added, 0 where `problem` is left as it
 // is.
-int packing_block(const ConvProblem& problem);
+std::int64_t packing_block(const ConvProblem& problem);
 
 }  // namespace stagecoach::cuda

@@ -10,7 +10,6 @@
 namespace stagecoach::cuda {
 namespace {
 
-using testing::Convolution;
 using testing::device_of;
 
 // cuDNN lists what it compiles at run time where libcuda is loaded; the toolkit's stub will do, as

@@ -52,10 +52,7 @@ cpu::Conv2dShape shape_of(const ConvProblem& problem) {
           .kernel_w = problem.kw,
           .out_h = problem.out_h(),
           .out_w = problem.out_w(),
-          .options = {.stride_h = problem.stride_h,
-                      .stride_w = problem.stride_w,
-                      .padding_h = problem.padding_h,
-                      .padding_w = problem.padding_w}};
+          .options = problem.options()};
 }
 
 // The operands as tensors of the problem's dtype.
