@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "comm/channel.h"
-#include "pipeline/check.h"
-#include "pipeline/schedule.h"
-#include "pipeline/slot_use.h"
+#include "pipeline/picture/trace.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/slot_use.h"
 #include "pipeline/stage.h"
-#include "pipeline/trace.h"
 
 namespace stagecoach {
 

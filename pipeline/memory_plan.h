@@ -7,7 +7,7 @@
 
 #include "core/arena.h"
 #include "layers/layer.h"
-#include "pipeline/check.h"
+#include "pipeline/schedule/check.h"
 
 namespace stagecoach {
 

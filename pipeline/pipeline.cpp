@@ -8,8 +8,8 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "core/system_memory.h"
-#include "pipeline/dependencies.h"
-#include "pipeline/slot_use.h"
+#include "pipeline/schedule/dependencies.h"
+#include "pipeline/schedule/slot_use.h"
 
 namespace stagecoach {
 namespace {

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "layers/network.h"
-#include "pipeline/partition.h"
+#include "pipeline/schedule/partition.h"
 
 namespace stagecoach {
 

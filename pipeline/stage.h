@@ -11,7 +11,7 @@
 #include "kernels/optimizers.h"
 #include "layers/network.h"
 #include "pipeline/memory_plan.h"
-#include "pipeline/partition.h"
+#include "pipeline/schedule/partition.h"
 
 namespace stagecoach {
 

@@ -9,10 +9,10 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "pipeline/check.h"
-#include "pipeline/schedule_text.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/schedule_text.h"
+#include "trainer/cli/suggest.h"
 #include "trainer/devices.h"
-#include "trainer/suggest.h"
 
 namespace stagecoach {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/schedule.h"
-#include "trainer/simulate_command.h"
+#include "pipeline/schedule/schedule.h"
+#include "trainer/cli/simulate_command.h"
 
 namespace stagecoach {
 

@@ -8,10 +8,10 @@
 
 #include "core/copy.h"
 #include "core/error.h"
+#include "core/safetensors.h"
 #include "core/system_memory.h"
 #include "pipeline/memory_plan.h"
 #include "pipeline/profile.h"
-#include "trainer/safetensors.h"
 
 namespace stagecoach {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "pipeline/slot_use.h"
+#include "pipeline/schedule/slot_use.h"
 
 namespace stagecoach {
 namespace {

@@ -8,12 +8,12 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/safetensors.h"
 #include "core/system_memory.h"
 #include "data/find.h"
 #include "data/sampler.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
-#include "trainer/safetensors.h"
 #include "trainer/statistics.h"
 
 namespace stagecoach {

@@ -10,11 +10,11 @@
 
 #include "comm/local_channel.h"
 #include "layers/layers.h"
-#include "pipeline/check.h"
 #include "pipeline/executor.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/schedule/check.h"
 #include "tests/kernels/tensors.h"
-#include "tests/pipeline/table_text.h"
+#include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {
 namespace {

@@ -7,9 +7,9 @@
 #include <tuple>
 #include <type_traits>
 
-#include "pipeline/dependencies.h"
+#include "pipeline/schedule/dependencies.h"
+#include "tests/pipeline/schedule/table_text.h"
 #include "tests/pipeline/small_job.h"
-#include "tests/pipeline/table_text.h"
 
 namespace stagecoach {
 namespace {

@@ -4,9 +4,9 @@
 #include <set>
 
 #include "layers/network.h"
-#include "pipeline/check.h"
+#include "pipeline/schedule/check.h"
 #include "tests/pipeline/plan_replay.h"
-#include "tests/pipeline/table_text.h"
+#include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "layers/layers.h"
-#include "tests/pipeline/table_text.h"
+#include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {
 namespace {

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "kernels/softmax_cross_entropy.h"
+#include "tests/pipeline/schedule/table_text.h"
 #include "tests/pipeline/small_job.h"
-#include "tests/pipeline/table_text.h"
 
 namespace stagecoach {
 namespace {

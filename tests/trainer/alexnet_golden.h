@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "core/safetensors.h"
 #include "tests/kernels/tensors.h"
-#include "trainer/safetensors.h"
 
 namespace stagecoach::testing {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "trainer/suggest.h"
+#include "trainer/cli/suggest.h"
 
 namespace stagecoach {
 namespace {

@@ -11,8 +11,8 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/safetensors.h"
 #include "tests/trainer/engine_run.h"
-#include "trainer/safetensors.h"
 
 namespace stagecoach {
 namespace {

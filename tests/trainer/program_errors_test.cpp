@@ -7,9 +7,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "core/safetensors.h"
 #include "tests/trainer/engine_run.h"
 #include "tests/trainer/program_run.h"
-#include "trainer/safetensors.h"
 
 namespace stagecoach {
 namespace {

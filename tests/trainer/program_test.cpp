@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/safetensors.h"
 #include "tests/trainer/program_run.h"
-#include "trainer/safetensors.h"
 
 namespace stagecoach {
 namespace {

@@ -1,0 +1,151 @@
+#include "pipeline/schedule/buffer_counts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "pipeline/schedule/dependencies.h"
+#include "pipeline/schedule/slot_use.h"
+
+namespace stagecoach {
+namespace {
+
+using enum ActionKind;
+
+// The most that were in use at once.
+class Peak {
+ public:
+  void take() { most_ = std::max(most_, ++now_); }
+  void give() { --now_; }
+  int most() const { return std::max(1, most_); }
+
+ private:
+  int now_ = 0, most_ = 0;
+};
+
+struct OwnPeaks {
+  Peak slots, received, gradient_slots;
+};
+
+// When F and B start and W ends, when every one of them takes one unit of time and BW two. By index
+// of Dependencies.
+std::vector<float> unit_times(const Schedule& schedule, const Dependencies& dependencies) {
+  std::vector<float> end_of(dependencies.size());
+  std::vector<float> free_at(schedule.ranks.size(), 0.0f);
+  replay(schedule, dependencies,
+         [&](int rank, std::size_t, const Action& action, const DependencyList& needed) {
+           float time = free_at[rank];
+           for (const Action& dependency : needed) {
+             time = std::max(time, end_of[dependencies.index(dependency)]);
+           }
+           if (is_compute(action.kind)) time += action.kind == kBackward ? 2.0f : 1.0f;
+           for (const std::size_t index : dependencies.completed_by(action)) end_of[index] = time;
+           free_at[rank] = time;
+         });
+  return end_of;
+}
+
+// Of buffers with number m % count, how many are needed that `writers`, in their order, never write
+// over what is still in use. Micro-batch m begins to be written at begin(m), and is free when
+// released(m), which does not go down, has passed.
+template <typename Begin, typename Released>
+int window(const std::vector<int>& writers, const Begin& begin, const Released& released) {
+  int most = 1, first = 0;  // `first`: the lowest that is still in use
+  for (const int micro : writers) {
+    const float now = begin(micro);
+    while (first < micro && released(first) <= now) ++first;
+    most = std::max(most, micro - first + 1);
+  }
+  return most;
+}
+
+// By stage, the micro-batches of its F and of its B or BW in their order.
+struct Orders {
+  std::vector<std::vector<int>> forward, backward;
+};
+
+Orders orders_of(const Schedule& schedule) {
+  const auto stages = static_cast<std::size_t>(schedule.stages);
+  Orders orders{std::vector<std::vector<int>>(stages), std::vector<std::vector<int>>(stages)};
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      if (action.kind == kForward) orders.forward[action.stage].push_back(action.micro_batch);
+      if (action.kind == kBackwardInput || action.kind == kBackward) {
+        orders.backward[action.stage].push_back(action.micro_batch);
+      }
+    }
+  }
+  return orders;
+}
+
+// By stage, how long before its end a backward of it may have started: two units where any is a BW.
+std::vector<float> backward_units(const Schedule& schedule) {
+  std::vector<float> units(static_cast<std::size_t>(schedule.stages), 1.0f);
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      if (action.kind == kBackward) units[action.stage] = 2.0f;
+    }
+  }
+  return units;
+}
+
+}  // namespace
+
+void count_own_buffers(const Schedule& schedule, BufferCounts& buffers) {
+  const SlotUse use(schedule);
+  std::vector<OwnPeaks> peaks(static_cast<std::size_t>(schedule.stages));
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      OwnPeaks& stage = peaks[action.stage];
+      const bool forward = action.kind == kForward;
+      const bool last = action.kind == kBackwardWeight || action.kind == kBackward;
+      if (forward) stage.received.take();
+      if (SlotUse::takes(action)) stage.slots.take();
+      if (action.kind == kBackwardInput || action.kind == kBackward) stage.gradient_slots.take();
+      if (use.gives(action)) stage.slots.give();
+      if (last) stage.gradient_slots.give();
+      if (last || (forward && !use.trains())) stage.received.give();
+    }
+  }
+  for (const OwnPeaks& stage : peaks) {
+    buffers.slots.push_back(stage.slots.most());
+    buffers.received.push_back(stage.received.most());
+    buffers.gradient_slots.push_back(stage.gradient_slots.most());
+  }
+}
+
+BufferCounts buffer_counts_of(const Schedule& schedule) {
+  BufferCounts buffers;
+  count_own_buffers(schedule, buffers);
+  const bool trains = is_training(schedule);
+  const Dependencies dependencies(schedule);
+  const std::vector<float> end_of = unit_times(schedule, dependencies);
+  const Orders orders = orders_of(schedule);
+  const std::vector<float> units = backward_units(schedule);
+  const auto end = [&](ActionKind kind, int stage, int micro) {
+    return end_of[dependencies.index(kind, stage, micro)];
+  };
+  const ActionKind last = trains ? kBackwardWeight : kForward;
+  const int two = std::clamp(schedule.micro_batches, 1, 2);
+  for (int stage = 0; stage < schedule.stages; ++stage) {
+    const auto forward_begin = [&](int micro) { return end(kForward, stage, micro) - 1; };
+    const auto output_read = [&](int micro) {
+      return std::max(end(last, stage + 1, micro), end(last, stage, micro));
+    };
+    const auto backward_begin = [&](int micro) {
+      return end(kBackwardInput, stage, micro) - units[stage];
+    };
+    const auto gradient_read = [&](int micro) { return end(last, stage - 1, micro); };
+    const bool sends_output = stage + 1 < schedule.stages;
+    buffers.outputs.push_back(
+        sends_output ? window(orders.forward[stage], forward_begin, output_read) : 1);
+    // At least two, so that a stage need not wait until the one before has used the first.
+    const bool sends_gradient = stage > 0 && trains;
+    buffers.input_gradients.push_back(
+        sends_gradient
+            ? std::max(two, window(orders.backward[stage], backward_begin, gradient_read))
+            : 1);
+  }
+  return buffers;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,308 @@
+#include "pipeline/schedule/check.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "pipeline/schedule/buffer_counts.h"
+#include "pipeline/schedule/dependencies.h"
+
+namespace stagecoach {
+namespace {
+
+using enum ActionKind;
+
+constexpr std::uint16_t bit(ActionKind kind) {
+  return static_cast<std::uint16_t>(1u << static_cast<unsigned>(kind));
+}
+
+// What a stage has had of its actions for a micro-batch. BW counts as B and W.
+constexpr std::uint16_t bits_of(ActionKind kind) {
+  return kind == kBackward ? bit(kBackwardInput) | bit(kBackwardWeight) : bit(kind);
+}
+
+class TableCheck {
+ public:
+  TableCheck(const Schedule& schedule, WeightOrder order)
+      : schedule_(schedule),
+        order_(order),
+        rank_of_(ranks_of_stages(schedule)),
+        trains_(is_training(schedule)),
+        communicates_(has_communication(schedule)) {}
+
+  void run() {
+    for (int stage = 0; stage < schedule_.stages; ++stage) {
+      STAGECOACH_CHECK(rank_of_[stage] >= 0, "check", fmt::format("a rank for stage {}", stage),
+                       "none");
+    }
+    seen_.assign(stages() * micro_batches(), 0);
+    progress_.assign(stages(), {});
+    if (communicates_) channels_.resize(stages());
+    for (std::size_t rank = 0; rank < schedule_.ranks.size(); ++rank) {
+      STAGECOACH_CHECK(!schedule_.ranks[rank].empty(), "check",
+                       fmt::format("an action on rank {}", rank), "none");
+      for (std::size_t at = 0; at < schedule_.ranks[rank].size(); ++at) {
+        check_action(static_cast<int>(rank), at);
+      }
+    }
+    check_complete();
+    check_order_of_messages();
+  }
+
+ private:
+  struct Progress {
+    int next_weight = 0;  // the lowest micro-batch allowed for W
+    int weights = 0;      // W so far
+    bool recomputes = false, reduced = false, stepped = false;
+  };
+  // Micro-batches in the order of their messages between a stage and the one after it.
+  struct ChannelOrder {
+    std::vector<int> sent_activations, posted_activations, sent_gradients, posted_gradients;
+  };
+
+  std::size_t stages() const { return static_cast<std::size_t>(schedule_.stages); }
+  std::size_t micro_batches() const { return static_cast<std::size_t>(schedule_.micro_batches); }
+  std::uint16_t& seen(int stage, int micro_batch) {
+    return seen_[static_cast<std::size_t>(stage) * micro_batches() + micro_batch];
+  }
+  // Whether messages go between the stage and the one after it.
+  bool has_channel(int upper) const {
+    return communicates_ && upper >= 0 && upper + 1 < schedule_.stages &&
+           rank_of_[upper] != rank_of_[upper + 1];
+  }
+
+  // What the stage must have for every micro-batch.
+  std::uint16_t required(int stage) const {
+    std::uint16_t bits = bit(kForward);
+    if (trains_) bits |= bit(kBackwardInput) | bit(kBackwardWeight);
+    if (has_channel(stage)) bits |= bit(kSendActivation);
+    if (has_channel(stage - 1)) bits |= bit(kReceiveActivation);
+    if (trains_ && has_channel(stage - 1)) bits |= bit(kSendGradient);
+    if (trains_ && has_channel(stage)) bits |= bit(kReceiveGradient);
+    return bits;
+  }
+  // What it must have had before an action of this kind.
+  std::uint16_t needed_before(ActionKind kind, int stage) const {
+    switch (kind) {
+      case kForward:
+        return required(stage) & bit(kReceiveActivation);
+      case kRecompute:
+      case kSendActivation:
+        return bit(kForward);
+      case kBackwardInput:
+      case kBackward:
+        return bit(kForward) | (required(stage) & bit(kReceiveGradient));
+      case kBackwardWeight:
+      case kSendGradient:
+        return bit(kBackwardInput);
+      default:
+        return 0;
+    }
+  }
+
+  [[noreturn]] void fail(std::string expected, int rank, std::size_t at,
+                         const std::string& what = "") const {
+    const std::string line =
+        schedule_.lines.empty() ? "" : fmt::format("line {}, ", schedule_.lines.at(rank));
+    throw Error("check", std::move(expected),
+                fmt::format("{}rank {}, position {}: {}{}", line, rank, at,
+                            schedule_.ranks[rank][at].to_string(), what));
+  }
+
+  void check_action(int rank, std::size_t at) {
+    const Action& action = schedule_.ranks[rank][at];
+    if (static_cast<int>(action.kind) >= kActionKinds) fail("a known kind", rank, at);
+    if (action.stage < 0 || action.stage >= schedule_.stages) {
+      fail(fmt::format("a stage below {}", schedule_.stages), rank, at);
+    }
+    if (rank_of_[action.stage] != rank) {
+      fail(fmt::format("all of stage {} on rank {}", action.stage, rank_of_[action.stage]), rank,
+           at);
+    }
+    if (is_per_stage(action.kind)) return check_stage_action(rank, at);
+    if (action.micro_batch < 0 || action.micro_batch >= schedule_.micro_batches) {
+      fail(fmt::format("a micro-batch below {}", schedule_.micro_batches), rank, at);
+    }
+    check_belongs(rank, at);
+    check_order(rank, at);
+    if (communicates_) note_message(action);
+  }
+
+  void check_belongs(int rank, std::size_t at) {
+    const Action& action = schedule_.ranks[rank][at];
+    const std::uint16_t bits = bits_of(action.kind);
+    const bool optional = action.kind == kRecompute && trains_;
+    if (!optional && (required(action.stage) & bits) != bits) {
+      fail(fmt::format("no {} on stage {}", name_of(action.kind), action.stage), rank, at);
+    }
+    std::uint16_t& had = seen(action.stage, action.micro_batch);
+    if ((had & bits) != 0) fail("every action once", rank, at, " a second time");
+    had |= bits;
+  }
+
+  void check_order(int rank, std::size_t at) {
+    const Action& action = schedule_.ranks[rank][at];
+    const std::uint16_t had = seen(action.stage, action.micro_batch);
+    const std::uint16_t missing = needed_before(action.kind, action.stage) & ~had;
+    for (int kind = 0; missing != 0 && kind < kActionKinds; ++kind) {
+      if ((missing & bit(static_cast<ActionKind>(kind))) == 0) continue;
+      fail_missing({static_cast<ActionKind>(kind), action.stage, action.micro_batch}, rank, at);
+    }
+    if (action.kind == kRecompute && (had & bit(kBackwardInput)) != 0) {
+      fail(fmt::format("R before B of micro-batch {}", action.micro_batch), rank, at, " after it");
+    }
+    if (action.kind != kBackwardWeight && action.kind != kBackward) return;
+    ++progress_[action.stage].weights;
+    int& next = progress_[action.stage].next_weight;
+    if (order_ == WeightOrder::kMicroBatches && action.micro_batch < next) {
+      fail(fmt::format("W of stage {} in the order of micro-batches", action.stage), rank, at,
+           fmt::format(" after {}", Action{kBackwardWeight, action.stage, next - 1}.to_string()));
+    }
+    next = action.micro_batch + 1;
+  }
+
+  // An action that must come before the one at `at` does not.
+  [[noreturn]] void fail_missing(const Action& needed, int rank, std::size_t at) const {
+    const auto& actions = schedule_.ranks[rank];
+    const bool later = std::any_of(actions.begin() + static_cast<std::ptrdiff_t>(at), actions.end(),
+                                   [&](const Action& action) {
+                                     return action.stage == needed.stage &&
+                                            action.micro_batch == needed.micro_batch &&
+                                            (bits_of(action.kind) & bit(needed.kind)) != 0;
+                                   });
+    fail(fmt::format("{} before {}", needed.to_string(), actions[at].to_string()), rank, at,
+         later ? ", and that after it" : ", and a table without it");
+  }
+
+  void check_stage_action(int rank, std::size_t at) {
+    const Action& action = schedule_.ranks[rank][at];
+    if (!trains_) fail(fmt::format("no {} without B and W", name_of(action.kind)), rank, at);
+    if (action.micro_batch != -1) {
+      fail(fmt::format("no micro-batch of {}", name_of(action.kind)), rank, at);
+    }
+    Progress& stage = progress_[action.stage];
+    if (stage.weights < schedule_.micro_batches) {
+      const Action last{kBackwardWeight, action.stage, schedule_.micro_batches - 1};
+      fail(fmt::format("{} before {}", last.to_string(), action.to_string()), rank, at);
+    }
+    const bool reduce = action.kind == kReduceGradient;
+    if (reduce && stage.stepped) fail("REDUCE_GRAD before STEP", rank, at, " after it");
+    bool& done = reduce ? stage.reduced : stage.stepped;
+    if (done) fail("every action once", rank, at, " a second time");
+    done = true;
+  }
+
+  void note_message(const Action& action) {
+    const int stage = action.stage, micro = action.micro_batch;
+    if (action.kind == kSendActivation) channels_[stage].sent_activations.push_back(micro);
+    if (action.kind == kReceiveActivation) {
+      channels_[stage - 1].posted_activations.push_back(micro);
+    }
+    if (action.kind == kSendGradient) channels_[stage - 1].sent_gradients.push_back(micro);
+    if (action.kind == kReceiveGradient) channels_[stage].posted_gradients.push_back(micro);
+  }
+
+  void check_complete() {
+    const auto absent = [&](const Action& action) {
+      const int rank = rank_of_[action.stage];
+      throw Error("check", fmt::format("{} on rank {}", action.to_string(), rank),
+                  schedule_.lines.empty()
+                      ? "a table without it"
+                      : fmt::format("line {} without it", schedule_.lines.at(rank)));
+    };
+    for (int stage = 0; stage < schedule_.stages; ++stage) {
+      const std::uint16_t wanted = required(stage);
+      for (int micro = 0; micro < schedule_.micro_batches; ++micro) {
+        const std::uint16_t missing = wanted & ~seen(stage, micro);
+        for (int kind = 0; missing != 0 && kind < kActionKinds; ++kind) {
+          if ((missing & bit(static_cast<ActionKind>(kind))) != 0) {
+            absent({static_cast<ActionKind>(kind), stage, micro});
+          }
+        }
+      }
+    }
+    const bool steps = std::ranges::any_of(progress_, &Progress::stepped);
+    for (int stage = 0; steps && stage < schedule_.stages; ++stage) {
+      if (!progress_[stage].stepped) absent({kOptimizerStep, stage, -1});
+    }
+  }
+
+  void check_order_of_messages() const {
+    for (int stage = 0; stage + 1 < schedule_.stages && communicates_; ++stage) {
+      const ChannelOrder& channel = channels_[stage];
+      check_same_order(channel.sent_activations, channel.posted_activations, kReceiveActivation,
+                       stage + 1);
+      check_same_order(channel.sent_gradients, channel.posted_gradients, kReceiveGradient, stage);
+    }
+  }
+
+  void check_same_order(const std::vector<int>& sent, const std::vector<int>& posted,
+                        ActionKind kind, int receiver) const {
+    const auto [one, other] = std::ranges::mismatch(sent, posted);
+    if (one == sent.end()) return;
+    const std::vector<Action>& actions = schedule_.ranks[rank_of_[receiver]];
+    const auto at = std::ranges::find(actions, Action{kind, receiver, *other});
+    const int from = kind == kReceiveActivation ? receiver - 1 : receiver + 1;
+    fail(fmt::format("{} here, in the order of the sends of stage {}",
+                     Action{kind, receiver, *one}.to_string(), from),
+         rank_of_[receiver], static_cast<std::size_t>(at - actions.begin()));
+  }
+
+  const Schedule& schedule_;
+  const WeightOrder order_;
+  std::vector<int> rank_of_;
+  bool trains_, communicates_;
+  std::vector<std::uint16_t> seen_;  // by stage and micro-batch: bits of the kinds
+  std::vector<Progress> progress_;   // by stage
+  std::vector<ChannelOrder> channels_;
+};
+
+void check_counts(const char* what, const std::vector<int>& counts, int stages) {
+  STAGECOACH_CHECK(counts.size() == static_cast<std::size_t>(stages), "check",
+                   fmt::format("the {} of {} stages", what, stages),
+                   fmt::format("{} numbers", counts.size()));
+  for (int stage = 0; stage < stages; ++stage) {
+    STAGECOACH_CHECK(counts[stage] >= 1, "check",
+                     fmt::format("at least 1 of the {} on stage {}", what, stage),
+                     std::to_string(counts[stage]));
+  }
+}
+
+void check_enough(const char* what, const std::vector<int>& counts,
+                  const std::vector<int>& needed) {
+  for (std::size_t stage = 0; stage < counts.size(); ++stage) {
+    STAGECOACH_CHECK(counts[stage] >= needed[stage], "check",
+                     fmt::format("at least {} {} on stage {}", needed[stage], what, stage),
+                     std::to_string(counts[stage]));
+  }
+}
+
+}  // namespace
+
+void check_tables(const Schedule& schedule, WeightOrder order) {
+  STAGECOACH_CHECK(schedule.stages >= 0 && schedule.micro_batches >= 0, "check",
+                   "counts of stages and micro-batches",
+                   fmt::format("{} and {}", schedule.stages, schedule.micro_batches));
+  TableCheck(schedule, order).run();
+}
+
+BufferCounts check(const Schedule& schedule, WeightOrder order) {
+  check_tables(schedule, order);
+  return buffer_counts_of(schedule);
+}
+
+void check(const Schedule& schedule, const BufferCounts& buffers) {
+  check_tables(schedule);
+  check_counts("slots", buffers.slots, schedule.stages);
+  check_counts("received inputs", buffers.received, schedule.stages);
+  check_counts("gradient slots", buffers.gradient_slots, schedule.stages);
+  check_counts("outputs", buffers.outputs, schedule.stages);
+  check_counts("input gradients", buffers.input_gradients, schedule.stages);
+  BufferCounts needed;
+  count_own_buffers(schedule, needed);
+  check_enough("slots", buffers.slots, needed.slots);
+  check_enough("received inputs", buffers.received, needed.received);
+  check_enough("gradient slots", buffers.gradient_slots, needed.gradient_slots);
+  replay(schedule, Dependencies(schedule, buffers), [](auto&&...) {});
+}
+
+}  // namespace stagecoach

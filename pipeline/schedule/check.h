@@ -1,0 +1,52 @@
+// check: proves before anything runs that a schedule is complete, ordered and free of deadlock.
+#pragma once
+
+#include <vector>
+
+#include "pipeline/schedule/schedule.h"
+
+namespace stagecoach {
+
+// How many of each buffer a stage has. All numbers are per stage and at least 1.
+//
+// Those of the stage alone follow from the order of its rank's actions. Each holds one micro-batch,
+// and a micro-batch takes any that is free:
+//   slots           what F saves for B and W: from F to W; where the table has an R, during F and
+//                   from R to W
+//   received        inputs from another rank, where they are copied: from F to W
+//   gradient_slots  gradients inside the stage: from B to W
+// Those that a neighbour reads in place bound the order of different ranks. Micro-batch m has
+// number m % count:
+//   outputs          F(m) waits until W(m - outputs) is done on its stage and on the next
+//   input_gradients  B(m) waits until W(m - input_gradients) is done on the stage before
+// In forward-only tables everything ends with F, and `outputs` waits for F of the next stage.
+struct BufferCounts {
+  std::vector<int> slots, received, gradient_slots, outputs, input_gradients;
+};
+
+// Throws Error naming line (of a file), rank, position and action for the first of these that does
+// not hold: stages and micro-batches in range; a stage on every rank, and every stage on one; every
+// F, B and W exactly once (BW counts as both; or only every F: forward-only); F, R, B, W of a
+// micro-batch in this order, and W of a stage in micro-batch order; in tables with communication,
+// one send and one receive for every pair of neighbouring stages on two ranks, micro-batch and
+// direction, and no others, the send after what makes the message, the receive before what reads
+// it, receives in the order of their sends; REDUCE_GRAD, where there is any, and STEP after the
+// last W of their stage, a STEP for every stage or for none; no cycle: when ranks wait for each
+// other, the message lists the actions of the cycle.
+//
+// Returns the buffers with which nothing waits for a buffer when every action takes the same time:
+// what the memory plan is made for. 1F1B: min(K - s, M) slots; GPipe: M; naive: 1.
+//
+// A table whose W come in another order, such as PyTorch's LoopedBFS, adds gradients in another
+// order: what trains must not, what is only simulated may.
+enum class WeightOrder { kMicroBatches, kAny };
+BufferCounts check(const Schedule& schedule, WeightOrder order = WeightOrder::kMicroBatches);
+
+// The same with these buffers: also never more slots, received inputs and gradient slots in use
+// than there are, and no cycle over the buffers of neighbours.
+void check(const Schedule& schedule, const BufferCounts& buffers);
+
+// The first part of check(): everything but cycles. What passes can be replayed.
+void check_tables(const Schedule& schedule, WeightOrder order = WeightOrder::kMicroBatches);
+
+}  // namespace stagecoach

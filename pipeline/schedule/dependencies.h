@@ -1,0 +1,130 @@
+// Dependencies: the one place that says what an action waits for that is not before it on its rank
+// anyway: the data it reads, and the neighbours' buffers it overwrites (see BufferCounts).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/schedule.h"
+
+namespace stagecoach {
+
+// At most three; made for every action of large tables, so never on the heap.
+template <typename T>
+class ShortList {
+ public:
+  void add(const T& value) { values_[size_++] = value; }
+  const T* begin() const { return values_.data(); }
+  const T* end() const { return values_.data() + size_; }
+
+ private:
+  std::array<T, 3> values_;
+  std::size_t size_ = 0;
+};
+using DependencyList = ShortList<Action>;
+
+class Dependencies {
+ public:
+  // The schedule must have passed check_tables(). Without buffers: there are enough of them.
+  explicit Dependencies(const Schedule& schedule, std::optional<BufferCounts> buffers = {});
+
+  // F, B, W and sends only.
+  DependencyList of(const Action& action) const;
+  // Why `action` waits for `dependency`, in words; empty when it reads what that made.
+  std::string reason(const Action& action, const Action& dependency) const;
+  // Whether `dependency`, one of action's, is on another rank and makes what `action` reads.
+  bool is_message(const Action& action, const Action& dependency) const {
+    return action.micro_batch == dependency.micro_batch && action.stage != dependency.stage &&
+           rank_of_[action.stage] != rank_of_[dependency.stage];
+  }
+
+  int rank_of(int stage) const { return rank_of_[stage]; }
+  // A dense number of F, B, W or a send, below size(). Micro-batches of a stage and kind are
+  // neighbours.
+  std::size_t index(ActionKind kind, int stage, int micro_batch) const {
+    const std::size_t row = kind == ActionKind::kSendActivation ? 3
+                            : kind == ActionKind::kSendGradient ? 4
+                                                                : static_cast<std::size_t>(kind);
+    return (row * stages_ + stage) * micro_batches_ + micro_batch;
+  }
+  std::size_t index(const Action& action) const {
+    return index(action.kind, action.stage, action.micro_batch);
+  }
+  std::size_t size() const { return (communicates_ ? 5 : 3) * stages_ * micro_batches_; }
+  // The numbers of what is done with `action`: two for BW, none for what nobody waits for.
+  ShortList<std::size_t> completed_by(const Action& action) const;
+
+ private:
+  bool crosses_ranks(int upper_stage) const {
+    return communicates_ && rank_of_[upper_stage] != rank_of_[upper_stage + 1];
+  }
+
+  std::size_t stages_, micro_batches_;
+  bool communicates_, trains_;
+  std::vector<int> rank_of_;
+  std::optional<BufferCounts> buffers_;
+};
+
+// Throws Error: all ranks have ended or wait; `position` holds the place where each rank stands and
+// `waits_for` what those wait for that have not ended. Names the actions of one cycle.
+[[noreturn]] void throw_deadlock(const Schedule& schedule, const Dependencies& dependencies,
+                                 const std::vector<std::size_t>& position,
+                                 const std::vector<Action>& waits_for);
+
+// Runs every rank's actions in order, each as soon as all its dependencies have run, calling
+// visit(rank, position, action, its dependencies). Linear in the number of actions. Throws Error
+// when ranks wait for each other.
+template <typename Visit>
+void replay(const Schedule& schedule, const Dependencies& dependencies, Visit visit) {
+  constexpr std::int32_t kDone = -2, kNobody = -1;
+  const std::size_t ranks = schedule.ranks.size();
+  // Per action: done, or the first rank that waits for it; the next one is in next_waiter.
+  std::vector<std::int32_t> state(dependencies.size(), kNobody);
+  std::vector<std::int32_t> next_waiter(ranks, kNobody);
+  std::vector<std::size_t> position(ranks, 0);
+  std::vector<Action> waits_for(ranks);
+  std::vector<std::int32_t> ready;
+  for (std::size_t rank = ranks; rank-- > 0;) ready.push_back(static_cast<std::int32_t>(rank));
+
+  // False when `rank` has to wait; it is then among the waiters of what it waits for.
+  const auto can_run = [&](std::int32_t rank, const DependencyList& needed) {
+    for (const Action& dependency : needed) {
+      std::int32_t& other = state[dependencies.index(dependency)];
+      if (other == kDone) continue;
+      waits_for[rank] = dependency;
+      next_waiter[rank] = other;
+      other = rank;
+      return false;
+    }
+    return true;
+  };
+  while (!ready.empty()) {
+    const std::int32_t rank = ready.back();
+    ready.pop_back();
+    const std::vector<Action>& actions = schedule.ranks[rank];
+    for (std::size_t& at = position[rank]; at < actions.size(); ++at) {
+      const DependencyList needed = dependencies.of(actions[at]);
+      if (!can_run(rank, needed)) break;
+      visit(static_cast<int>(rank), at, actions[at], needed);
+      for (const std::size_t completed : dependencies.completed_by(actions[at])) {
+        std::int32_t& own = state[completed];
+        for (std::int32_t waiter = own; waiter != kNobody; waiter = next_waiter[waiter]) {
+          ready.push_back(waiter);
+        }
+        own = kDone;
+      }
+    }
+  }
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    if (position[rank] < schedule.ranks[rank].size()) {
+      throw_deadlock(schedule, dependencies, position, waits_for);
+    }
+  }
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,49 @@
+// Schedules as files: a text form for people, and the CSV of torch.distributed.pipelining.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pipeline/schedule/schedule.h"
+
+namespace stagecoach {
+
+// Reads either form: a file whose name ends in ".csv" is PyTorch's, any other one the text form.
+// The result has stages and micro-batches counted from its actions, the file's name (without
+// folders), and its lines. It is not checked yet (see check()), but never has more pairs of stage
+// and micro-batch than actions, each pair needing an F: whoever allocates by these numbers
+// allocates no more than the file's size warrants.
+//
+// Throws Error naming file, line, rank and the cell or word that is none, and for a file over 1
+// GiB. `notes`, where given, gets a line for people for everything that was left out or changed.
+Schedule read_schedule(const std::filesystem::path& file,
+                       std::vector<std::string>* notes = nullptr);
+
+// The text form: a line for each rank, its actions in order between blanks, each as by
+// Action::to_string(): "0F3 0SEND_F3 0B3 0W3 1BW2 0STEP". Before them "rank 0:" may stand; from '#'
+// on a line is a comment; empty lines are none. `name` stands in errors and in the result.
+Schedule schedule_from_text(std::string_view text, const std::string& name);
+
+// PyTorch's form (_dump_csv, _load_csv): a line for each rank, a cell for each action: "0F3", "0I3"
+// (our B), "0W3", "0B3" (our BW), "0SEND_F3", ..., "0REDUCE_GRAD". Every line is a rank.
+//
+// "(0F1;1B0)OVERLAP_F_B" becomes both one after the other, as its runtime runs them; a send that
+// follows it comes right after the part that makes the message. Left out: empty cells, waits, of
+// which a schedule has none of its own; UNSHARD and RESHARD of sharded weights; WAIT_SEND_F,
+// WAIT_SEND_B and WAIT_REDUCE_GRAD, since sends and sums end by themselves here. Of PyTorch's
+// schedules, LoopedBFS alone can be simulated but not trained with: its backwards come in
+// descending order.
+Schedule schedule_from_csv(std::string_view text, const std::string& name,
+                           std::vector<std::string>* notes = nullptr);
+
+// What PyTorch loads: of a table without communication by _load_csv(file, "compute_only"), with any
+// release; of one with communication by _load_csv(file, "compute_comms") of 2.15, which demands a
+// WAIT_SEND for every send (here: at the rank's end), and a REDUCE_GRAD of every stage, which
+// divides its gradients by the number of micro-batches. STEP is left out: PyTorch steps after its
+// schedule. Throws Error for a table with R, which that form does not have, or without B and W,
+// which PyTorch refuses.
+std::string to_csv(const Schedule& schedule);
+
+}  // namespace stagecoach

@@ -1,0 +1,201 @@
+#include "pipeline/schedule/simulate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <utility>
+
+#include "core/error.h"
+#include "pipeline/schedule/dependencies.h"
+#include "pipeline/schedule/slot_use.h"
+
+namespace stagecoach {
+namespace {
+
+double seconds_of(const Action& action, const StageCosts& costs) {
+  switch (action.kind) {
+    case ActionKind::kForward:
+      return costs.forward;
+    case ActionKind::kBackwardInput:
+      return costs.backward_input;
+    case ActionKind::kBackwardWeight:
+      return costs.backward_weight;
+    case ActionKind::kBackward:
+      return costs.backward_input + costs.recompute_in_backward + costs.backward_weight;
+    case ActionKind::kRecompute:
+      return costs.recompute < 0 ? costs.forward : costs.recompute;
+    default:
+      return 0;
+  }
+}
+
+void check_cost(double cost, const std::string& what) {
+  STAGECOACH_CHECK(std::isfinite(cost) && cost >= 0, "simulate",
+                   what + " that are finite and not negative", fmt::format("{}", cost));
+}
+
+void check_costs(const SimulationCosts& costs, int stages) {
+  STAGECOACH_CHECK(costs.stages.size() == static_cast<std::size_t>(stages), "simulate",
+                   fmt::format("the costs of {} stages", stages),
+                   fmt::format("{}", costs.stages.size()));
+  for (std::size_t i = 0; i < costs.stages.size(); ++i) {
+    const StageCosts& stage = costs.stages[i];
+    for (const double cost : {stage.forward, stage.backward_input, stage.backward_weight,
+                              stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes}) {
+      check_cost(cost, fmt::format("costs of stage {}", i));
+    }
+  }
+  check_cost(costs.latency, "latencies");
+  check_cost(costs.bandwidth, "bandwidths");
+}
+
+// When messages between ranks arrive. A message is named by its reader's stage: activations come to
+// a stage from the one before, gradients from the one after.
+class Links {
+ public:
+  Links(const Schedule& schedule, const SimulationCosts& costs)
+      : costs_(costs),
+        stages_(static_cast<std::size_t>(schedule.stages)),
+        micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
+        communicates_(has_communication(schedule)),
+        rank_of_(ranks_of_stages(schedule)) {
+    const auto has_bytes = [](const StageCosts& stage) { return stage.output_bytes > 0; };
+    queues_ = costs.bandwidth > 0 && std::ranges::any_of(costs.stages, has_bytes);
+    if (!queues_) return;
+    arrival_.resize(2 * stages_ * micro_batches_);
+    free_at_.resize(schedule.ranks.size());
+  }
+
+  // `action` has ended at `time`: what it sends leaves.
+  void send(const Action& action, double time) {
+    if (!queues_) return;
+    using enum ActionKind;
+    const bool activation = action.kind == (communicates_ ? kSendActivation : kForward);
+    const bool gradient = communicates_ ? action.kind == kSendGradient
+                                        : action.kind == kBackwardInput || action.kind == kBackward;
+    const int reader = activation ? action.stage + 1 : gradient ? action.stage - 1 : -1;
+    if (reader < 0 || reader >= static_cast<int>(stages_)) return;
+    const int from = rank_of_[action.stage], to = rank_of_[reader];
+    if (from == to) return;
+    double& free_at = free_at_[from][to];
+    const double bytes = costs_.stages[activation ? action.stage : reader].output_bytes;
+    free_at = std::max(free_at, time) + bytes / costs_.bandwidth;
+    arrival_[index(gradient, reader, action.micro_batch)] = free_at;
+  }
+
+  // Of the message that `reader` waits for, made by what ended at `time`.
+  double arrival(const Action& reader, double time) const {
+    if (!queues_) return time + costs_.latency;
+    const bool gradient = reader.kind != ActionKind::kForward;
+    return arrival_[index(gradient, reader.stage, reader.micro_batch)] + costs_.latency;
+  }
+
+ private:
+  std::size_t index(bool gradient, int reader, int micro_batch) const {
+    return ((gradient ? stages_ : 0) + reader) * micro_batches_ + micro_batch;
+  }
+
+  const SimulationCosts& costs_;
+  std::size_t stages_, micro_batches_;
+  bool communicates_;
+  bool queues_ = false;  // whether messages take time to leave
+  std::vector<int> rank_of_;
+  std::vector<double> arrival_;                 // without the latency
+  std::vector<std::map<int, double>> free_at_;  // by sender and receiver
+};
+
+// Slots in use on each rank. Its actions come in order of time, so no clock is needed.
+class SlotPeaks {
+ public:
+  SlotPeaks(const Schedule& schedule, const SimulationCosts& costs)
+      : costs_(costs),
+        use_(schedule),
+        slots_(schedule.ranks.size(), 0),
+        peak_slots_(schedule.ranks.size(), 0),
+        bytes_(schedule.ranks.size(), 0.0),
+        peak_bytes_(schedule.ranks.size(), 0.0) {}
+
+  const std::vector<int>& peak_slots() const { return peak_slots_; }
+  const std::vector<double>& peak_bytes() const { return peak_bytes_; }
+
+  void add(int rank, const Action& action) {
+    const double bytes = costs_.stages[action.stage].slot_bytes;
+    if (SlotUse::takes(action)) {
+      peak_slots_[rank] = std::max(peak_slots_[rank], ++slots_[rank]);
+      peak_bytes_[rank] = std::max(peak_bytes_[rank], bytes_[rank] += bytes);
+    }
+    if (use_.gives(action)) {
+      --slots_[rank];
+      bytes_[rank] -= bytes;
+    }
+  }
+
+ private:
+  const SimulationCosts& costs_;
+  const SlotUse use_;
+  std::vector<int> slots_, peak_slots_;  // by rank
+  std::vector<double> bytes_, peak_bytes_;
+};
+
+}  // namespace
+
+double Simulation::bubble() const {
+  const double available = static_cast<double>(busy.size()) * makespan;
+  if (available <= 0) return 0;
+  return 1 - std::accumulate(busy.begin(), busy.end(), 0.0) / available;
+}
+
+Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
+                    const std::optional<BufferCounts>& buffers, bool keep_actions) {
+  check_tables(schedule, WeightOrder::kAny);
+  check_costs(costs, schedule.stages);
+  const Dependencies dependencies(schedule, buffers);
+  const std::size_t ranks = schedule.ranks.size();
+  std::vector<std::size_t> first(ranks + 1, 0);  // of each rank's actions in the result
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    first[rank + 1] = first[rank] + schedule.ranks[rank].size();
+  }
+  Simulation result;
+  if (keep_actions) result.actions.resize(first[ranks]);
+  result.busy.assign(ranks, 0.0);
+  Links links(schedule, costs);
+  SlotPeaks slots(schedule, costs);
+  std::vector<double> free_at(ranks, 0.0), begun_at(ranks, -1.0);
+  std::vector<double> end_of(dependencies.size());
+  replay(schedule, dependencies,
+         [&](int rank, std::size_t position, const Action& action, const DependencyList& needed) {
+           double start = free_at[rank];
+           for (const Action& dependency : needed) {
+             double done = end_of[dependencies.index(dependency)];
+             if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
+             start = std::max(start, done);
+           }
+           const double seconds = seconds_of(action, costs.stages[action.stage]);
+           const double end = start + seconds;
+           if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
+           if (begun_at[rank] < 0) begun_at[rank] = start;
+           result.busy[rank] += seconds;
+           free_at[rank] = end;
+           for (const std::size_t done : dependencies.completed_by(action)) end_of[done] = end;
+           links.send(action, end);
+           slots.add(rank, action);
+         });
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    result.makespan = std::max(result.makespan, free_at[rank]);
+    result.longest_span = std::max(result.longest_span, free_at[rank] - begun_at[rank]);
+  }
+  result.peak_slots = slots.peak_slots();
+  result.peak_bytes = slots.peak_bytes();
+  return result;
+}
+
+double imbalance(const std::vector<double>& busy) {
+  if (busy.empty()) return 0;
+  const double most = *std::max_element(busy.begin(), busy.end());
+  if (most <= 0) return 0;
+  const double sum = std::accumulate(busy.begin(), busy.end(), 0.0);
+  return 1 - sum / (static_cast<double>(busy.size()) * most);
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,75 @@
+// simulate: replays a schedule with given costs: exact, discrete events, linear in actions.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/schedule.h"
+
+namespace stagecoach {
+
+// Of one micro-batch on one stage. Times in seconds (or any unit that all costs share).
+struct StageCosts {
+  double forward = 1, backward_input = 1, backward_weight = 1;  // BW costs both of the latter
+  double recompute = -1;                                        // R; below 0: like forward
+  double recompute_in_backward = 0;  // of BW besides B and W, where layers are recomputed in runs
+  double slot_bytes = 1;             // what is kept from F to W
+  double output_bytes = 0;  // of the message to the next stage, and of the gradient it sends back
+};
+
+struct SimulationCosts {
+  std::vector<StageCosts> stages;
+  // A message between two ranks arrives `latency` after its last byte has left; a rank sends its
+  // messages to another one after the other. Neither keeps a rank from computing.
+  double latency = 0;
+  double bandwidth = 0;  // bytes per second; 0: unlimited
+};
+
+struct SimulatedAction {
+  int rank = 0;
+  Action action;
+  double start = 0, end = 0;  // seconds from the start of the step
+};
+
+struct Simulation {
+  std::vector<SimulatedAction>
+      actions;  // by rank, then in the rank's order; empty if not asked for
+  double makespan = 0;
+  // From a rank's first start to its last end, of the rank where that is the longest: what the
+  // zero-bubble papers divide by.
+  double longest_span = 0;
+  // Per rank.
+  std::vector<double> busy;  // sum of F, B, W, BW and R
+  std::vector<int> peak_slots;
+  std::vector<double> peak_bytes;  // of slots
+  // 1 - sum(busy) / (ranks * makespan); 0 for an empty schedule.
+  double bubble() const;
+};
+
+// An action starts when its rank's previous one has ended and what it depends on (data, neighbours'
+// buffers) is done. `schedule` with or without communication actions: the same times. Without
+// `buffers` there are enough of them, as in the papers. Throws Error like check() where it cannot
+// go on. `keep_actions` false leaves `actions` empty, for large tables.
+Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
+                    const std::optional<BufferCounts>& buffers, bool keep_actions = true);
+
+// The bubble (idle time over makespan) by formula, for K ranks whose stages are all equal, without
+// communication; -1 where there is no formula that is exact:
+//   naive                        1 - 1 / K
+//   gpipe, 1f1b, forward-only    (K - 1) / (M + K - 1)
+//   interleaved, if M >= K       (K - 1) / (V M + K - 1), V stages on each rank (Narayanan et al.
+//                                2021; there for M a multiple of K)
+// and when F, B and W take the same time:
+//   zb-h1, if M >= K             (K - 1) / (3 M + K - 1) (Qi et al. 2023)
+//   zb-v, if M >= 2 K - 1        (K - 1) / (6 M + K - 1): all of it before a rank's first action
+//                                and after its last, so 0 as Qi et al. 2024 count
+//   dualpipe-v                   (K - 1) / (6 M + K - 1); its F and BW one after the other
+double textbook_bubble(const Schedule& schedule);
+// That formula in words: "(K-1)/(M+K-1)"; empty where there is none.
+const char* textbook_formula(const Schedule& schedule);
+
+// 1 - mean / max of the per-rank work: what no number of micro-batches can remove.
+double imbalance(const std::vector<double>& busy);
+
+}  // namespace stagecoach

@@ -1,0 +1,283 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "core/error.h"
+#include "pipeline/schedule/schedule.h"
+#include "trainer/cli/options.h"
+#include "trainer/cli/suggest.h"
+#include "trainer/config.h"
+
+namespace stagecoach {
+namespace {
+
+constexpr std::int64_t kDefaultSteps = 20;
+constexpr double kSgdLearningRate = 0.01;
+constexpr double kAdamLearningRate = 1e-4;  // AlexNet from scratch often diverges at Adam's 1e-3
+
+constexpr const char* kTrain = "stagecoach train";
+constexpr const char* kFooter = R"(Examples:
+  stagecoach train                                       CIFAR-10 at 224 x 224, two stages, 1F1B
+  stagecoach train --help                                every option, and what a run measures
+  stagecoach simulate --compare gpipe,1f1b,zb-h1,zb-v    schedules on paper, before any training
+  stagecoach simulate --ascii                            a schedule's table, drawn
+  stagecoach info                                        what this machine and this build can do)";
+
+constexpr const char* kTrainFooter = R"(Examples:
+  stagecoach train
+      20 steps of AlexNet on CIFAR-10, two stages, 8 micro-batches of 8 images: about a minute.
+  stagecoach train --stages 4 --schedule zb-v --svg timeline.svg
+      Eight stages on four ranks under ZB-V, and a picture of the measured timeline below the
+      predicted one.
+  stagecoach train --data synthetic --stages 0 --save plain.safetensors
+      No download, no pipeline. The weights have the same bits as those of any --stages.
+  stagecoach train --epochs 1 --eval-every 100 --metrics run.jsonl --report run.json
+      A whole epoch, the test accuracy every 100 steps, everything kept for programs to read.
+  stagecoach train --device cuda:0 --micro-batches 4 --micro-batch-size 128
+      Both stages on the first GPU, in bf16.
+
+What a run measures, and prints at its end:
+  F, B, W   the time of each stage in forward, in the gradient of its input, in that of its weights
+  wait      the time in which a stage had nothing to do
+  bubble    the idle part of all stages' time: as measured; as predicted by replaying the schedule
+            with the measured F, B and W; and by the schedule's formula for equal stages
+  memory    what was planned for each stage before the first step, and its measured peak
+Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
+--threads or --eager, to the last bit; they do on the device, its kind, and the precision.)";
+
+// The options whose being given matters, not only their value.
+struct GivenOptions {
+  CLI::Option* stages = nullptr;
+  CLI::Option* micro_batches = nullptr;
+  CLI::Option* chunks = nullptr;
+  CLI::Option* recompute = nullptr;
+  CLI::Option* steps = nullptr;
+  CLI::Option* epochs = nullptr;
+  CLI::Option* learning_rate = nullptr;
+  CLI::Option* momentum = nullptr;
+};
+
+void add_data_options(CLI::App& app, TrainConfig& c) {
+  const Group group(app, "Network and data");
+  group.add("--model", c.model, "NAME", "network: alexnet");
+  group.add("--data", c.data, "NAME",
+            "auto (CIFAR-10, else synthetic), cifar10 or\nsynthetic; the report says which");
+  group.add("--data-dir", c.data_dir, "DIR",
+            "folder of CIFAR-10's binary files (default: $CIFAR10_DIR,\n"
+            "else the cache folder, else a download)");
+  group.add("--image-size", c.image_size, "N", "images are resized to N x N, at least 63");
+  group.add("--max-train-samples", c.max_train_samples, "N",
+            "the first N training images only; 0 for all");
+  group.add("--max-test-samples", c.max_test_samples, "N",
+            "the first N test images only; 0 for all");
+  group.add_flag("--random-crop", c.random_crop, "augment: crop anywhere, not in the centre");
+  group.add_flag("--random-flip", c.random_flip, "augment: mirror every second image, by chance");
+}
+
+void add_pipeline_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
+  const Group group(app, "Pipeline");
+  given.stages = group.add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
+                           "K, stages that work at the same time; 0 is the plain\n"
+                           "loop without a pipeline");
+  group.add("--schedule", c.schedule, "NAME",
+            enumerate(schedule_names()) +
+                ",\nor a file with a table of your own: text, or PyTorch's .csv;\n"
+                "it says K, M and V itself");
+  given.micro_batches =
+      group.add("--micro-batches", c.micro_batches, "M", "M, micro-batches in a step");
+  given.chunks = group.add("--chunks", c.chunks, "V",
+                           "V, stages that each of the K holds, for interleaved\n"
+                           "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]");
+  given.chunks->default_str("");
+  group.add("--micro-batch-size", c.micro_batch_size, "B",
+            "images in a micro-batch; a step trains M x B images");
+  group.add("--partition", c.partition, "HOW",
+            "how layers are shared out: by measured time, uniform,\n"
+            "by parameters, or the first layers of the later stages: 3,10");
+  given.recompute = group.add("--recompute", c.recompute, "WHEN",
+                              "never, except_last or always: F of a micro-batch runs again\n"
+                              "before its B, instead of keeping what it saves; the same bits\n"
+                              "in less memory");
+  group.add("--recompute-interval,--activation-checkpoint-interval", c.recompute_interval, "N",
+            "N layers again at a time, and only the inputs of these runs are\n"
+            "kept: --recompute always; 0: all layers of a stage at once");
+}
+
+void add_device_options(CLI::App& app, TrainConfig& c) {
+  const Group group(app, "Device");
+  group.add("--device", c.device, "NAME",
+            "auto (the GPUs where there are any, else the CPU), cpu, cuda, or\n"
+            "GPUs by number: cuda:0,1; stages that find no GPU of their\nown share one");
+  group.add("--precision", c.precision, "NAME",
+            "fp32, tf32 or bf16 (with fp32 weights, sums and optimizer);\n"
+            "auto: bf16 on a GPU, fp32 on the CPU");
+  group.add("--threads", c.threads, "T", "CPU: compute threads of each stage; 0: cores / stages");
+  group.add_flag("--eager", c.eager,
+                 "GPU: launch every kernel anew in every step, instead of\nthe captured graph");
+  group.add_flag("--tune", c.tune,
+                 "GPU: time the convolution algorithms once and keep the choice\n"
+                 "in the cache folder; later runs find it there");
+  group.add_flag("--fast-nondeterministic", c.fast_nondeterministic,
+                 "GPU: also algorithms that give other bits from run to run");
+}
+
+void add_training_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
+  const Group group(app, "Training");
+  given.steps = group.add("-s,--steps", c.steps, "N",
+                          fmt::format("training steps [{}, unless --epochs]", kDefaultSteps));
+  given.steps->default_str("");
+  given.epochs = group.add("--epochs", c.epochs, "N", "passes over the training images, instead");
+  given.epochs->default_str("");
+  group.add("--eval-every", c.eval_every, "N", "test accuracy every N steps; 0: never");
+  group.add("--optimizer", c.optimizer, "NAME", "sgd or adam");
+  given.learning_rate = group.add(
+      "--lr,--learning-rate", c.learning_rate, "X",
+      fmt::format("learning rate [sgd: {}, adam: {}]", kSgdLearningRate, kAdamLearningRate));
+  given.learning_rate->default_str("");
+  given.momentum = group.add("--momentum", c.momentum, "X", "of sgd, below 1");
+  group.add("--weight-decay", c.weight_decay, "X", "added to the gradients: X * weight");
+  group.add("--dropout", c.dropout, "P", "chance that a value is dropped, below 1");
+  group.add("--seed", c.seed, "S", "of weights, order, augmentation, dropout");
+}
+
+void add_file_options(CLI::App& app, TrainConfig& c) {
+  const Group group(app, "Files and output");
+  const char* type = "FILE";
+  group.add("--init", c.init, type, "weights to begin with (safetensors, torchvision's names)");
+  group.add("--save", c.save, type, "weights at the end (safetensors, torchvision's names)");
+  group.add("--metrics", c.metrics, type, "a line of JSON for every step");
+  group.add("--report", c.report, type, "the report as JSON");
+  group.add("--trace", c.trace, type,
+            "what each stage did when, for ui.perfetto.dev;\nthe last 100 steps");
+  group.add("--svg", c.svg, type, "picture of the measured and the predicted timeline");
+  group.add_flag("--quiet", c.quiet, "no progress and no notes; warnings remain");
+}
+
+void check_given(const CommandLine& line, const GivenOptions& given) {
+  const auto at_least_one = [](const char* option, std::int64_t value) {
+    if (value >= 1) return;
+    throw UsageError(kTrain, fmt::format("{} of at least 1", option), fmt::format("{}", value));
+  };
+  if (given.steps->count() > 0) at_least_one("--steps", line.train.steps);
+  if (given.epochs->count() > 0) at_least_one("--epochs", line.train.epochs);
+  if (given.momentum->count() > 0 && line.train.optimizer == "adam") {
+    throw UsageError(kTrain, "--momentum with --optimizer sgd only", "--momentum with adam",
+                     "Adam has averages of its own, with fixed rates of 0.9 and 0.999");
+  }
+}
+
+// Defaults that depend on other options.
+void resolve(TrainConfig& config, const GivenOptions& given) {
+  const std::vector<std::string> names = schedule_names();
+  if (names_a_file(config.schedule)) {
+    read_table(config, {.stages = given.stages->count() > 0,
+                        .micro_batches = given.micro_batches->count() > 0,
+                        .chunks = given.chunks->count() > 0});
+  } else if (given.chunks->count() == 0) {
+    const bool known = std::find(names.begin(), names.end(), config.schedule) != names.end();
+    config.chunks = config.stages == 0 || !known ? 1 : default_chunks(config.schedule);
+  }
+  if (given.recompute->count() == 0 && config.recompute_interval > 0) config.recompute = "always";
+  if (given.steps->count() == 0 && given.epochs->count() == 0) config.steps = kDefaultSteps;
+  if (given.learning_rate->count() == 0) {
+    config.learning_rate = config.optimizer == "adam" ? kAdamLearningRate : kSgdLearningRate;
+  }
+}
+
+// What CLI11 did not understand, in this program's words.
+[[noreturn]] void rethrow(const CLI::ParseError& error, const CLI::App& app,
+                          const CLI::App& command) {
+  const bool in_command = command.parsed();
+  const std::string operation = in_command ? "stagecoach " + command.get_name() : "stagecoach";
+  const std::vector<std::string> unknown = app.remaining(true);
+  if (unknown.empty()) {
+    const std::string text = error.what();
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ArgumentMismatch)) {
+      const std::string option = text.substr(0, text.find(':'));  // "--lr: 1 required X missing"
+      const bool missing = text.find("missing") != std::string::npos;
+      throw UsageError(operation, fmt::format("{} with one value", option),
+                       missing ? "none" : "several");
+    }
+    throw UsageError(operation, "one good value for each option", text);
+  }
+  const std::string& word = unknown.front();
+  if (!in_command && word.rfind('-', 0) != 0) {
+    throw UsageError(operation, "a command: train, simulate or info", fmt::format("'{}'", word),
+                     did_you_mean(word, {"train", "simulate", "info"}));
+  }
+  std::vector<std::string> names;
+  for (const CLI::Option* option : (in_command ? command : app).get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  const std::string hint = did_you_mean(word.substr(0, word.find('=')), names);
+  const char* see = "see --help; options of train stand behind the word train";
+  throw UsageError(operation, "a known option", fmt::format("'{}'", word),
+                   !hint.empty() ? hint
+                   : in_command  ? fmt::format("see {} --help", operation)
+                                 : see);
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) {
+  CommandLine line;
+  GivenOptions given;
+  CLI::App app(
+      "Trains a network whose layers are split over pipeline stages, and shows what the "
+      "pipeline did.",
+      "stagecoach");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.option_defaults()->always_capture_default();
+  app.set_help_flag("-h,--help", "this help; after a command, that command's");
+  app.set_version_flag("--version", "stagecoach " STAGECOACH_VERSION, "the version");
+  app.footer(kFooter);
+
+  CLI::App& train = *app.add_subcommand("train", "train a network as a pipeline of stages");
+  train.set_help_flag("-h,--help", "this help");
+  train.footer(kTrainFooter);
+  add_data_options(train, line.train);
+  add_pipeline_options(train, line.train, given);
+  add_device_options(train, line.train);
+  add_training_options(train, line.train, given);
+  add_file_options(train, line.train);
+  CLI::App& simulate =
+      *app.add_subcommand("simulate", "replay schedules with given costs; draw and compare them");
+  const SimulateOptions simulate_options = add_simulate_options(simulate, line.simulate);
+  CLI::App& info = *app.add_subcommand("info", "devices, library versions, what this build can do");
+  info.set_help_flag("-h,--help", "this help");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    line.exit_code = app.exit(help_or_version);
+    return line;
+  } catch (const CLI::ParseError& error) {
+    rethrow(error, app, info.parsed() ? info : simulate.parsed() ? simulate : train);
+  }
+  const std::vector<CLI::App*> commands = app.get_subcommands();
+  if (commands.size() > 1) {
+    throw UsageError("stagecoach", "one command",
+                     commands[0]->get_name() + " and " + commands[1]->get_name());
+  }
+  if (info.parsed()) line.command = Command::kInfo;
+  if (train.parsed()) {
+    line.command = Command::kTrain;
+    check_given(line, given);
+    resolve(line.train, given);
+    validate(line.train);
+  }
+  if (simulate.parsed()) {
+    line.command = Command::kSimulate;
+    simulate_options.check(line.simulate);
+  }
+  if (line.command == Command::kNone) {
+    throw UsageError("stagecoach", "a command: train, simulate or info", "none",
+                     "`stagecoach train` trains with the defaults; --help lists the options");
+  }
+  return line;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,80 @@
+#include <fmt/format.h>
+
+#include <fstream>
+#include <thread>
+
+#include "core/cuda/backend.h"
+#include "core/system_memory.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cuda/versions.h"
+#include "pipeline/schedule/schedule.h"
+#include "trainer/cli/suggest.h"
+#include "trainer/train.h"
+
+namespace stagecoach {
+namespace {
+
+std::string cpu_name() {
+  std::ifstream stream("/proc/cpuinfo");
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+std::string instructions() {
+#if defined(__AVX512F__)
+  return "AVX-512";
+#elif defined(__AVX2__)
+  return "AVX2";
+#else
+  return "baseline";
+#endif
+}
+
+std::string line(const std::string& name, const std::string& value) {
+  return fmt::format("{:<14}{}\n", name, value);
+}
+
+double gib(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 30);
+}
+
+// Every GPU, and the libraries; or why there are none.
+std::string cuda_lines() {
+  const std::string versions = cuda::runtime_versions();
+  if (versions.empty()) return line("cuda", "not in this build (cmake --preset cuda makes one)");
+  std::string why, text;
+  const int count = cuda::device_count(&why);
+  if (count == 0) text += line("cuda", "built with CUDA, no GPU found: " + why);
+  for (int i = 0; i < count; ++i) {
+    const cuda::DeviceInfo gpu = cuda::device_info({DeviceType::kCuda, i});
+    text += line(i == 0 ? "cuda" : "",
+                 fmt::format("cuda:{}: {}, compute capability {}.{}, {} multiprocessors, {:.1f} of "
+                             "{:.1f} GiB of memory free",
+                             i, gpu.name, gpu.major, gpu.minor, gpu.multiprocessors,
+                             gib(gpu.free_memory_bytes), gib(gpu.memory_bytes)));
+  }
+  text += line("", versions);
+  for (const auto& [name, version] : cuda::library_versions()) {
+    text += line("", name + " " + version);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string info_text() {
+  return line("stagecoach", STAGECOACH_VERSION) +
+         line("device",
+              fmt::format("cpu: {}, {} cores, {:.1f} GiB of memory free", cpu_name(),
+                          std::thread::hardware_concurrency(), gib(available_memory_bytes()))) +
+         cuda_lines() +
+         line("compiled",
+              fmt::format("by GCC-compatible {}, for {}", __VERSION__, instructions())) +
+         line("matrices", cpu::gemm_library()) + line("networks", "alexnet") +
+         line("schedules", enumerate(schedule_names())) + line("optimizers", "sgd, adam") +
+         line("data", "CIFAR-10 (binary files), synthetic");
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,279 @@
+#include "trainer/cli/simulate_command.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "pipeline/picture/trace.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/schedule_text.h"
+#include "trainer/cli/suggest.h"
+#include "trainer/config.h"
+
+namespace stagecoach {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSimulate = "stagecoach simulate";
+constexpr int kDefaultRanks = 4, kDefaultMicroBatches = 8;
+// K x M x V. Four actions of each make 64 million of 12 bytes.
+constexpr double kMostCells = 1 << 24;
+constexpr std::size_t kMostBoxes = 20'000, kMostEvents = 1'000'000;
+constexpr double kWidestPicture = 16'000;
+constexpr std::size_t kMostCharacters = 240, kMostDrawnRanks = 64;
+
+std::vector<std::string> known_names() {
+  std::vector<std::string> names = schedule_names();
+  names.emplace_back("forward-only");
+  return names;
+}
+
+bool is_name(const std::string& schedule) {
+  const std::vector<std::string> names = known_names();
+  return std::ranges::find(names, schedule) != names.end();
+}
+
+void check_name(const char* option, const std::string& schedule) {
+  if (is_name(schedule) || names_a_file(schedule)) return;
+  const std::vector<std::string> names = known_names();
+  throw UsageError(kSimulate, fmt::format("{} {}, or a file", option, enumerate(names)),
+                   fmt::format("'{}'", schedule), did_you_mean(schedule, names));
+}
+
+void check_size(double ranks, double micro_batches, double chunks) {
+  const double cells = ranks * micro_batches * chunks;
+  if (cells <= kMostCells) return;
+  throw UsageError(kSimulate,
+                   fmt::format("at most {:.0f} for K x M{}", kMostCells, chunks > 1 ? " x V" : ""),
+                   chunks > 1 ? fmt::format("{} x {} x {}", ranks, micro_batches, chunks)
+                              : fmt::format("{} x {}", ranks, micro_batches),
+                   "--stages is K, --micro-batches M");
+}
+
+std::vector<std::vector<int>> stages_of_ranks(const Schedule& schedule) {
+  std::vector<std::vector<int>> stages(schedule.ranks.size());
+  const std::vector<int> ranks = ranks_of_stages(schedule);
+  for (std::size_t stage = 0; stage < ranks.size(); ++stage) {
+    if (ranks[stage] >= 0) stages[ranks[stage]].push_back(static_cast<int>(stage));
+  }
+  return stages;
+}
+
+int most_stages(const std::vector<std::vector<int>>& stages_of) {
+  std::size_t most = 1;
+  for (const std::vector<int>& stages : stages_of) most = std::max(most, stages.size());
+  return static_cast<int>(most);
+}
+
+// Sizes that were given must be those of the file.
+void check_sizes_of_file(const SimulateConfig& config, const Schedule& table) {
+  const auto check = [&](const char* option, int given, int of_file) {
+    if (given == 0 || given == of_file) return;
+    throw UsageError(kSimulate, fmt::format("{} {}, as in {}", option, of_file, table.name),
+                     fmt::format("{}", given), "leave it out: the table says it");
+  };
+  check("--stages", config.stages, static_cast<int>(table.ranks.size()));
+  check("--micro-batches", config.micro_batches, table.micro_batches);
+  check("--chunks", config.chunks, most_stages(stages_of_ranks(table)));
+}
+
+Schedule table_from_file(const std::string& file, const SimulateConfig& config,
+                         std::vector<std::string>& notes) {
+  Schedule table = read_schedule(file, &notes);
+  check_sizes_of_file(config, table);
+  check_size(1, table.micro_batches, table.stages);
+  try {
+    check_tables(table);
+  } catch (const Error& error) {
+    check_tables(table, WeightOrder::kAny);  // throws where it is not the order
+    notes.push_back("train refuses this table, as it adds gradients in another order: " +
+                    error.message());
+  }
+  return table;
+}
+
+// `config` has its K and M.
+Schedule table_of(const std::string& schedule, const SimulateConfig& config,
+                  std::vector<std::string>& notes) {
+  const auto again = [&](const Schedule& table) {
+    return config.recompute == "never" ? table
+                                       : with_recompute(table, recompute_of(config.recompute));
+  };
+  if (!is_name(schedule)) return again(table_from_file(schedule, config, notes));
+  const int chunks = config.chunks > 0 ? config.chunks : default_chunks(schedule);
+  check_size(config.stages, config.micro_batches, chunks);
+  return again(make_schedule(schedule, config.stages, config.micro_batches, chunks));
+}
+
+// What was not given, from the costs.
+SimulateConfig with_sizes(SimulateConfig config, const GivenCosts& costs, int chunks) {
+  if (config.stages == 0) {
+    config.stages = costs.stages.empty()
+                        ? kDefaultRanks
+                        : std::max(1, static_cast<int>(costs.stages.size()) / chunks);
+  }
+  if (config.micro_batches == 0) {
+    config.micro_batches = costs.micro_batches > 0 ? costs.micro_batches : kDefaultMicroBatches;
+  }
+  return config;
+}
+
+SimulatedSchedule replayed(Schedule schedule, SimulationCosts costs, bool keep_actions) {
+  SimulatedSchedule run;
+  run.schedule = std::move(schedule);
+  run.costs = std::move(costs);
+  run.stages_of = stages_of_ranks(run.schedule);
+  run.chunks = most_stages(run.stages_of);
+  run.formula = textbook_bubble(run.schedule);
+  run.formula_text = textbook_formula(run.schedule);
+  run.simulation = simulate(run.schedule, run.costs, std::nullopt, keep_actions);
+  return run;
+}
+
+// Boxes of the table that fit in a picture or a trace of `most`.
+void check_fits(const char* option, const char* what, const Schedule& schedule,
+                std::size_t for_each_action, std::size_t most) {
+  std::size_t actions = 0;
+  for (const auto& rank : schedule.ranks) {
+    actions += for_each_action * static_cast<std::size_t>(std::ranges::count_if(
+                                     rank, [](const Action& a) { return is_compute(a.kind); }));
+  }
+  if (actions <= most) return;
+  const std::size_t fitting = static_cast<std::size_t>(schedule.micro_batches) * most / actions;
+  throw UsageError(kSimulate, fmt::format("at most {} {} in --{}", most, what, option),
+                   fmt::format("{}", actions),
+                   fitting > 0 ? fmt::format("--micro-batches {} would fit", fitting)
+                               : "fewer --stages would fit");
+}
+
+std::string title_of(const SimulatedSchedule& run, const GivenCosts& costs) {
+  const std::string chunks = run.chunks > 1 ? fmt::format(", V = {}", run.chunks) : "";
+  return fmt::format("{}, K = {}, M = {}{}, costs {}", run.schedule.name, run.stages_of.size(),
+                     run.schedule.micro_batches, chunks, costs.text);
+}
+
+void write_picture(const fs::path& file, const SimulatedSchedule& run, const GivenCosts& costs) {
+  const Timeline timeline = timeline_of(
+      run.simulation,
+      fmt::format("{}: bubble {:.1f} %", run.schedule.name, 100 * run.simulation.bubble()));
+  const PictureOptions options{picture_width(timeline, kWidestPicture),
+                               costs.milliseconds ? "time (ms)" : "time", 1};
+  const std::string svg = draw_svg({timeline}, title_of(run, costs), options);
+  write_file(file, [&](std::ostream& out) { out << svg; });
+}
+
+// A unit of the costs is a millisecond of the trace.
+void write_trace(const fs::path& file, const SimulatedSchedule& run, const GivenCosts& costs) {
+  std::vector<TraceEvent> events = timeline_of(run.simulation, "").events;
+  std::vector<TraceCounter> counters = slot_counters(run.schedule, run.simulation, run.costs);
+  for (TraceEvent& event : events) {
+    event.start *= 1e-3;
+    event.end *= 1e-3;
+  }
+  for (TraceCounter& counter : counters) counter.time *= 1e-3;
+  write_chrome_trace(file, events, title_of(run, costs), counters);
+}
+
+void write_json(const fs::path& file, const nlohmann::json& json) {
+  write_file(file, [&](std::ostream& out) { out << json.dump(2) << '\n'; });
+}
+
+std::string drawing(const SimulatedSchedule& run, const GivenCosts& costs) {
+  const AsciiPicture picture = draw_ascii(run.simulation, kMostCharacters, kMostDrawnRanks);
+  std::string text = "\n" + picture.text;
+  text += fmt::format("a {} is {:.4g}{} of time", picture.scaled ? "character" : "column",
+                      picture.column, costs.milliseconds ? " ms" : "");
+  if (picture.cut_columns) text += "; only the beginning is shown: --svg has all";
+  if (picture.cut_ranks) text += fmt::format("; the first {} ranks", kMostDrawnRanks);
+  return text + "\n";
+}
+
+std::string simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
+  check_name("--schedule", given.schedule);
+  const bool named = is_name(given.schedule);
+  const int chunks = given.chunks > 0 ? given.chunks : named ? default_chunks(given.schedule) : 1;
+  const SimulateConfig config = named ? with_sizes(given, costs, chunks) : given;
+  std::vector<std::string> notes;
+  Schedule schedule = table_of(config.schedule, config, notes);
+  if (!config.svg.empty()) check_fits("svg", "boxes", schedule, 1, kMostBoxes);
+  // Its box, and changes of the slots and their bytes.
+  if (!config.trace.empty()) check_fits("trace", "events", schedule, 3, kMostEvents);
+  const int stages = schedule.stages;
+  const bool keep_actions = config.ascii || !config.svg.empty() || !config.trace.empty();
+  const SimulatedSchedule run =
+      replayed(std::move(schedule), costs.of_stages(stages), keep_actions);
+  std::string text = to_text(run, costs);
+  for (const std::string& note : notes) text += "note: " + note + "\n";
+  if (config.ascii) text += drawing(run, costs);
+  if (!config.svg.empty()) write_picture(config.svg, run, costs);
+  if (!config.trace.empty()) write_trace(config.trace, run, costs);
+  if (!config.text.empty()) {
+    write_file(config.text, [&](std::ostream& out) { out << run.schedule.to_text(); });
+  }
+  if (!config.csv.empty()) {
+    write_file(config.csv, [&](std::ostream& out) { out << to_csv(run.schedule); });
+  }
+  if (!config.json.empty()) write_json(config.json, to_json(run, costs));
+  return text;
+}
+
+// A schedule that cannot have these sizes or costs says why.
+SimulatedSchedule compared(const std::string& name, SimulateConfig config,
+                           const GivenCosts& costs) {
+  if (name != "interleaved") config.chunks = 0;  // the others have a number of their own
+  try {
+    std::vector<std::string> notes;
+    Schedule schedule = table_of(name, config, notes);
+    const int stages = schedule.stages;
+    const double share = stages / static_cast<double>(schedule.ranks.size());
+    return replayed(std::move(schedule), costs.of_stages(stages, share), false);
+  } catch (const UsageError& error) {
+    SimulatedSchedule none;
+    none.schedule.name = name;
+    none.error = error.message();
+    return none;
+  }
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text + ",");
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+std::string simulate_several(const SimulateConfig& given, const GivenCosts& costs) {
+  const std::vector<std::string> names = split(given.compare);
+  for (const std::string& name : names) check_name("--compare", name);
+  const SimulateConfig config = with_sizes(given, costs, 1);
+  check_size(config.stages, config.micro_batches, 1);
+  std::vector<SimulatedSchedule> runs;
+  for (const std::string& name : names) {
+    runs.push_back(compared(name, config, costs));
+    runs.back().schedule.ranks.clear();  // the numbers are kept, not their tables
+  }
+  if (!config.json.empty()) write_json(config.json, to_json(runs, config, costs));
+  return to_text(runs, config, costs);
+}
+
+}  // namespace
+
+std::string simulate_command(const SimulateConfig& config) {
+  for (const fs::path& file : {config.svg, config.trace, config.csv, config.text, config.json}) {
+    if (!file.empty()) check_writable(kSimulate, file);
+  }
+  const std::vector<std::string> words = recompute_words();
+  if (std::ranges::find(words, config.recompute) == words.end()) {
+    throw UsageError(kSimulate, fmt::format("--recompute {}", enumerate(words)),
+                     fmt::format("'{}'", config.recompute), did_you_mean(config.recompute, words));
+  }
+  const GivenCosts costs = read_costs(config.costs);
+  return config.compare.empty() ? simulate_one(config, costs) : simulate_several(config, costs);
+}
+
+}  // namespace stagecoach
