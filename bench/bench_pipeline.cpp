@@ -19,6 +19,8 @@
 #include "kernels/uniform.h"
 #include "layers/layers.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/plain_loop.h"
+#include "pipeline/schedule/generators.h"
 
 namespace stagecoach {
 namespace {

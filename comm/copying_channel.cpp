@@ -1,3 +1,5 @@
+#include "comm/copying_channel.h"
+
 #include "comm/local_channel.h"
 #include "core/copy.h"
 

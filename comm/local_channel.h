@@ -1,4 +1,4 @@
-// Channels between two ranks of one process.
+// A channel between two ranks of one process on one device.
 #pragma once
 
 #include <memory>
@@ -8,14 +8,9 @@
 
 namespace stagecoach {
 
-// `ranks`: who waits on this channel and on all others of the same pipeline.
-//
-// On one device: hands memory over, copies nothing.
+// Hands memory over, copies nothing. `ranks`: who waits on this channel and on all others of the
+// same pipeline.
 std::unique_ptr<Channel> make_local_channel(
-    std::shared_ptr<Rendezvous> ranks = std::make_shared<Rendezvous>());
-// On two devices: receive() copies the message into the consumer's buffer, on the consumer's
-// stream.
-std::unique_ptr<Channel> make_copying_channel(
     std::shared_ptr<Rendezvous> ranks = std::make_shared<Rendezvous>());
 
 }  // namespace stagecoach

@@ -1,6 +1,5 @@
 #include "pipeline/executor.h"
 
-#include <chrono>
 #include <utility>
 
 #include "core/error.h"
@@ -12,11 +11,6 @@ Stream& stream_of(int rank, const std::map<int, LinkedStage>& stages) {
   STAGECOACH_CHECK(!stages.empty(), "Executor", "a rank with stages",
                    fmt::format("none on rank {}", rank));
   return stages.begin()->second.stage->context().stream();
-}
-
-std::string place_of(int stage, std::string_view kind, int micro_batch) {
-  std::string text = fmt::format("stage {}, {}", stage, kind);
-  return micro_batch < 0 ? text : text + fmt::format(" of micro-batch {}", micro_batch);
 }
 
 // The error with the place where it struck. A NumericError says that itself.
@@ -51,48 +45,6 @@ void check_computed(bool computed, const Action& action) {
 }
 
 }  // namespace
-
-MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows) {
-  MicroBatch micro = input.micro;
-  micro.index = index;
-  micro.first_sample = index * rows;
-  return micro;
-}
-
-void SpanRecorder::begin(Stream& stream) {
-  spans_.clear();
-  start_ = Event();
-  stream.record(start_, EventUse::kTime);
-}
-
-void SpanRecorder::end_span(Stream& stream, TraceKind kind, int stage, int micro_batch) {
-  spans_.push_back({kind, stage, micro_batch, Event()});
-  stream.record(spans_.back().end, EventUse::kTime);
-}
-
-SpanRecorder::Failure SpanRecorder::first_failure() const {
-  for (const Span& span : spans_) {
-    try {
-      span.end.synchronize();
-    } catch (...) {
-      return {place_of(span.stage, name_of(span.kind), span.micro_batch), span.end.time()};
-    }
-  }
-  return {"between two steps", Clock::now()};
-}
-
-std::vector<TraceEvent> SpanRecorder::events(Clock::time_point origin, std::int64_t step) const {
-  using Seconds = std::chrono::duration<double>;
-  std::vector<TraceEvent> events;
-  if (spans_.empty()) return events;
-  double start = Seconds(start_.time() - origin).count();
-  for (const Span& span : spans_) {
-    const double end = Seconds(span.end.time() - origin).count();
-    events.push_back({span.kind, rank_, span.stage, span.micro_batch, step, start, end});
-    start = end;
-  }
-  return events;
-}
 
 struct Executor::Step {
   const Schedule& schedule;

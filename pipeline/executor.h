@@ -2,72 +2,20 @@
 // nothing: the order is the schedule's.
 #pragma once
 
-#include <cstdint>
 #include <exception>
 #include <map>
 #include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "comm/channel.h"
-#include "pipeline/picture/trace.h"
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/schedule.h"
 #include "pipeline/schedule/slot_use.h"
+#include "pipeline/span_recorder.h"
 #include "pipeline/stage.h"
+#include "pipeline/step_input.h"
 
 namespace stagecoach {
-
-// What all stages compute in one step.
-struct StepInput {
-  Tensor images;  // [M * B, ...]: the first stage takes the micro-batches from it
-  Tensor labels;  // I32 [M * B]: the last stage's
-  // On a GPU, when images and labels are there; unset: they are.
-  std::optional<Event> ready;
-  MicroBatch micro;  // seed, step and training; the rest is set for each micro-batch
-  // Of a training step; null: none, gradients stay where they are.
-  const Optimizer* optimizer = nullptr;
-};
-
-// What a step gives of its samples, in the CPU's memory.
-struct StepResult {
-  Tensor losses;   // F32 [M * B]
-  Tensor correct;  // I32 [M * B]: 1 for a right answer
-};
-
-// Micro-batch `index` of a step with `rows` samples in each.
-MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows);
-
-// Times the work of a stream: each span lasts from the mark before it to its own, so nothing that
-// happens on the stream is left out.
-class SpanRecorder {
- public:
-  explicit SpanRecorder(int rank) : rank_(rank) {}
-  // Forgets all spans and marks the start of the step.
-  void begin(Stream& stream);
-  // What was enqueued since the last mark was `kind`.
-  void end_span(Stream& stream, TraceKind kind, int stage, int micro_batch);
-  struct Failure {
-    std::string place;  // "stage 1, F of micro-batch 3"
-    Clock::time_point time;
-  };
-  // The first span at whose end the stream had failed; now, when there is none.
-  Failure first_failure() const;
-  // In seconds since `origin`. Blocks until the stream has reached the last mark.
-  std::vector<TraceEvent> events(Clock::time_point origin, std::int64_t step) const;
-
- private:
-  struct Span {
-    TraceKind kind;
-    int stage, micro_batch;
-    Event end;
-  };
-  int rank_;
-  Event start_;
-  std::vector<Span> spans_;
-};
 
 // A stage and its channels to neighbours on other ranks; null where there is none.
 struct LinkedStage {

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "comm/copying_channel.h"
 #include "comm/local_channel.h"
 #include "core/copy.h"
 #include "core/error.h"
@@ -96,25 +97,6 @@ std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
     bytes.push_back(plan_memory(layers_of(stage, plans), stage.memory).arena.bytes());
   }
   return bytes;
-}
-
-int TrainingLoop::max_in_flight() {
-  return launcher() != nullptr ? launcher()->max_in_flight() : 1;
-}
-
-void TrainingLoop::launch(const StepInput& input) {
-  if (StepLauncher* gpus = launcher()) {
-    return gpus->launch(input, [&] { enqueue(input); });
-  }
-  STAGECOACH_CHECK(!launched_, "TrainingLoop::launch", "no step in flight", "one");
-  launched_ = input;
-}
-
-StepResult TrainingLoop::finish() {
-  if (StepLauncher* gpus = launcher()) return gpus->finish();
-  STAGECOACH_CHECK(launched_.has_value(), "TrainingLoop::finish", "a step in flight", "none");
-  run_on_cpu(*std::exchange(launched_, std::nullopt));
-  return {stages().back()->losses(), stages().back()->correct()};
 }
 
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,

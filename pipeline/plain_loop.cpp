@@ -1,5 +1,6 @@
+#include "pipeline/plain_loop.h"
+
 #include "core/system_memory.h"
-#include "pipeline/pipeline.h"
 
 namespace stagecoach {
 namespace {

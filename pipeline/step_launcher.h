@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "core/graph.h"
-#include "pipeline/executor.h"
+#include "pipeline/span_recorder.h"
+#include "pipeline/step_input.h"
 
 namespace stagecoach {
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes PyTorch's own pipeline schedules, for tests/pipeline/schedule_text_test.cpp.
+"""Writes PyTorch's own pipeline schedules, for tests/pipeline/schedule/schedule_file_test.cpp.
 
 usage: make_schedule_fixtures.py FOLDER     (needs torch; made with 2.15.0, without a GPU)
 

@@ -10,7 +10,8 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "pipeline/schedule/check.h"
-#include "pipeline/schedule/schedule_text.h"
+#include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/schedule_file.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/devices.h"
 
@@ -120,9 +121,9 @@ void check_files(const TrainConfig& config) {
 
 }  // namespace
 
-int TrainConfig::pieces() const {
+std::int64_t TrainConfig::pieces() const {
   const int each = chunks > 0 ? chunks : stages == 0 ? 1 : default_chunks(schedule);
-  return ranks() * each;
+  return std::int64_t{ranks()} * each;
 }
 
 bool names_a_file(const std::string& schedule) {

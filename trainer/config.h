@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "pipeline/schedule/schedule.h"
-#include "trainer/cli/simulate_command.h"
+#include "trainer/cli/simulate_options.h"
 
 namespace stagecoach {
 
@@ -48,7 +48,7 @@ struct TrainConfig {
   bool quiet = false;
 
   int ranks() const { return stages == 0 ? 1 : stages; }
-  int pieces() const;  // stages of all ranks
+  std::int64_t pieces() const;  // stages of all ranks
   std::int64_t batch() const { return micro_batch_size * micro_batches; }
   // The number of compute threads of each stage.
   int threads_per_stage() const;

@@ -11,6 +11,7 @@
 #include "core/safetensors.h"
 #include "core/system_memory.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/plain_loop.h"
 #include "pipeline/profile.h"
 
 namespace stagecoach {
@@ -155,7 +156,7 @@ void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
 
 Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
                                    const std::function<void(const std::string&)>& note) {
-  const int stages = config_.pieces();
+  const std::int64_t stages = config_.pieces();
   const LayerCosts ones(plans.size(), 1.0);
   Partition partition = partition_by_cost(ones, stages);  // throws for too many stages
   LayerCosts costs = ones;

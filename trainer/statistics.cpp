@@ -5,6 +5,9 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/formula.h"
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/slot_use.h"
 
 namespace stagecoach {
@@ -157,7 +160,8 @@ std::optional<double> zb_h1_makespan(const Schedule& schedule, const SimulationC
   const auto ranks = static_cast<int>(schedule.ranks.size());
   const bool again =
       std::ranges::any_of(costs.stages, [](const StageCosts& c) { return c.recompute >= 0; });
-  if (schedule.stages != ranks || schedule.name == "zb-h1" || again) return std::nullopt;
+  if (schedule.stages != ranks || schedule.generator == Generator::kZbH1 || again)
+    return std::nullopt;
   const Schedule other = zb_h1_schedule(ranks, schedule.micro_batches);
   const double shorter = simulate(other, costs, check(other), false).makespan;
   return shorter < 0.99 * makespan ? std::optional(shorter) : std::nullopt;

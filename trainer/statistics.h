@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pipeline/pipeline.h"
+#include "pipeline/schedule/simulate.h"
 #include "trainer/report.h"
 
 namespace stagecoach {

@@ -12,6 +12,7 @@
 #include "core/system_memory.h"
 #include "data/find.h"
 #include "data/sampler.h"
+#include "pipeline/picture/svg.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
 #include "trainer/statistics.h"

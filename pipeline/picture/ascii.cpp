@@ -1,9 +1,9 @@
+#include "pipeline/picture/ascii.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "pipeline/picture/trace.h"
 
 namespace stagecoach {
 namespace {

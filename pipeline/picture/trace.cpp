@@ -1,17 +1,14 @@
 #include "pipeline/picture/trace.h"
 
-#include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <ostream>
 #include <set>
 
 #include "core/error.h"
 #include "core/file.h"
-#include "pipeline/schedule/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -63,48 +60,13 @@ void append_counter(fmt::memory_buffer& buffer, const TraceCounter& counter) {
                  counter.name, counter.rank, counter.time * 1e6, counter.value);
 }
 
-// Of an action that takes time; none for the others.
-std::optional<TraceKind> kind_of(ActionKind action) {
-  switch (action) {
-    case ActionKind::kForward:
-      return TraceKind::kForward;
-    case ActionKind::kBackwardInput:
-      return TraceKind::kBackwardInput;
-    case ActionKind::kBackwardWeight:
-      return TraceKind::kBackwardWeight;
-    case ActionKind::kBackward:
-      return TraceKind::kBackward;
-    case ActionKind::kRecompute:
-      return TraceKind::kRecompute;
-    default:
-      return std::nullopt;
-  }
-}
-
 }  // namespace
 
 std::string_view name_of(TraceKind kind) {
-  switch (kind) {
-    case TraceKind::kForward:
-      return "F";
-    case TraceKind::kBackwardInput:
-      return "B";
-    case TraceKind::kBackwardWeight:
-      return "W";
-    case TraceKind::kBackward:
-      return "BW";
-    case TraceKind::kRecompute:
-      return "R";
-    case TraceKind::kSend:
-      return "send";
-    case TraceKind::kReceive:
-      return "receive";
-    case TraceKind::kWait:
-      return "wait";
-    case TraceKind::kOptimizer:
-      return "optimizer";
-  }
-  return "?";
+  // By kind.
+  constexpr std::string_view kNames[] = {"F",    "B",       "W",    "BW",       "R",
+                                         "send", "receive", "wait", "optimizer"};
+  return kNames[static_cast<std::size_t>(kind)];
 }
 
 void write_chrome_trace(const std::filesystem::path& file, const std::vector<TraceEvent>& events,
@@ -130,60 +92,6 @@ void write_chrome_trace(const std::filesystem::path& file, const std::vector<Tra
     flush(0);
     out << "\n]}\n";
   });
-}
-
-Timeline timeline_of(const Simulation& simulation, const std::string& title) {
-  Timeline timeline{title, {}, static_cast<int>(simulation.busy.size())};
-  for (const SimulatedAction& one : simulation.actions) {
-    const std::optional<TraceKind> kind = kind_of(one.action.kind);
-    if (!kind) continue;
-    timeline.events.push_back(
-        {*kind, one.rank, one.action.stage, one.action.micro_batch, 0, one.start, one.end});
-  }
-  return timeline;
-}
-
-Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
-                     const std::string& title) {
-  const Timeline joint = timeline_of(simulation, title);
-  Timeline timeline{title, {}, joint.ranks};
-  for (TraceEvent event : joint.events) {
-    if (event.kind == TraceKind::kBackward) {
-      const StageCosts& stage = costs.stages[event.stage];
-      const auto part = [&](TraceKind kind, double seconds) {
-        TraceEvent one = event;
-        one.kind = kind;
-        event.start = one.end = event.start + seconds;
-        if (seconds > 0) timeline.events.push_back(one);
-      };
-      part(TraceKind::kBackwardInput, stage.backward_input);
-      part(TraceKind::kRecompute, stage.recompute_in_backward);
-      event.kind = TraceKind::kBackwardWeight;
-    }
-    timeline.events.push_back(event);
-  }
-  return timeline;
-}
-
-std::vector<TraceCounter> slot_counters(const Schedule& schedule, const Simulation& simulation,
-                                        const SimulationCosts& costs) {
-  const auto has_bytes = [](const StageCosts& stage) { return stage.slot_bytes != 1; };
-  const bool bytes = std::ranges::any_of(costs.stages, has_bytes);
-  const SlotUse use(schedule);
-  std::vector<TraceCounter> counters;
-  std::vector<int> slots(simulation.busy.size());
-  std::vector<double> in_use(simulation.busy.size());
-  const auto add = [&](const SimulatedAction& one, double time, int change) {
-    slots[one.rank] += change;
-    in_use[one.rank] += change * costs.stages[one.action.stage].slot_bytes;
-    counters.push_back({"slots", one.rank, time, static_cast<double>(slots[one.rank])});
-    if (bytes) counters.push_back({"slot bytes", one.rank, time, in_use[one.rank]});
-  };
-  for (const SimulatedAction& one : simulation.actions) {
-    if (SlotUse::takes(one.action)) add(one, one.start, 1);
-    if (use.gives(one.action)) add(one, one.end, -1);
-  }
-  return counters;
 }
 
 }  // namespace stagecoach

@@ -110,7 +110,7 @@ class TableCheck {
 
   void check_action(int rank, std::size_t at) {
     const Action& action = schedule_.ranks[rank][at];
-    if (static_cast<int>(action.kind) >= kActionKinds) fail("a known kind", rank, at);
+    if (!is_known(action.kind)) fail("a known kind", rank, at);
     if (action.stage < 0 || action.stage >= schedule_.stages) {
       fail(fmt::format("a stage below {}", schedule_.stages), rank, at);
     }
@@ -143,9 +143,9 @@ class TableCheck {
     const Action& action = schedule_.ranks[rank][at];
     const std::uint16_t had = seen(action.stage, action.micro_batch);
     const std::uint16_t missing = needed_before(action.kind, action.stage) & ~had;
-    for (int kind = 0; missing != 0 && kind < kActionKinds; ++kind) {
-      if ((missing & bit(static_cast<ActionKind>(kind))) == 0) continue;
-      fail_missing({static_cast<ActionKind>(kind), action.stage, action.micro_batch}, rank, at);
+    for (const ActionTraits& one : kActions) {
+      if ((missing & bit(one.kind)) == 0) continue;
+      fail_missing({one.kind, action.stage, action.micro_batch}, rank, at);
     }
     if (action.kind == kRecompute && (had & bit(kBackwardInput)) != 0) {
       fail(fmt::format("R before B of micro-batch {}", action.micro_batch), rank, at, " after it");
@@ -213,10 +213,9 @@ class TableCheck {
       const std::uint16_t wanted = required(stage);
       for (int micro = 0; micro < schedule_.micro_batches; ++micro) {
         const std::uint16_t missing = wanted & ~seen(stage, micro);
-        for (int kind = 0; missing != 0 && kind < kActionKinds; ++kind) {
-          if ((missing & bit(static_cast<ActionKind>(kind))) != 0) {
-            absent({static_cast<ActionKind>(kind), stage, micro});
-          }
+        if (missing == 0) continue;
+        for (const ActionTraits& one : kActions) {
+          if ((missing & bit(one.kind)) != 0) absent({one.kind, stage, micro});
         }
       }
     }

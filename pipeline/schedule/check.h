@@ -1,28 +1,10 @@
 // check: proves before anything runs that a schedule is complete, ordered and free of deadlock.
 #pragma once
 
-#include <vector>
-
+#include "pipeline/schedule/buffer_counts.h"
 #include "pipeline/schedule/schedule.h"
 
 namespace stagecoach {
-
-// How many of each buffer a stage has. All numbers are per stage and at least 1.
-//
-// Those of the stage alone follow from the order of its rank's actions. Each holds one micro-batch,
-// and a micro-batch takes any that is free:
-//   slots           what F saves for B and W: from F to W; where the table has an R, during F and
-//                   from R to W
-//   received        inputs from another rank, where they are copied: from F to W
-//   gradient_slots  gradients inside the stage: from B to W
-// Those that a neighbour reads in place bound the order of different ranks. Micro-batch m has
-// number m % count:
-//   outputs          F(m) waits until W(m - outputs) is done on its stage and on the next
-//   input_gradients  B(m) waits until W(m - input_gradients) is done on the stage before
-// In forward-only tables everything ends with F, and `outputs` waits for F of the next stage.
-struct BufferCounts {
-  std::vector<int> slots, received, gradient_slots, outputs, input_gradients;
-};
 
 // Throws Error naming line (of a file), rank, position and action for the first of these that does
 // not hold: stages and micro-batches in range; a stage on every rank, and every stage on one; every

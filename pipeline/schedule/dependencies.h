@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/buffer_counts.h"
 #include "pipeline/schedule/schedule.h"
 
 namespace stagecoach {

@@ -1,15 +1,13 @@
-// The bubbles that papers give as formulas.
+#include "pipeline/schedule/formula.h"
+
 #include <algorithm>
 #include <iterator>
-#include <string_view>
-
-#include "pipeline/schedule/simulate.h"
 
 namespace stagecoach {
 namespace {
 
 struct Formula {
-  const char* schedule;
+  Generator generator;
   const char* text;
   double (*bubble)(double ranks, double chunks, double micro_batches);
   // With fewer micro-batches it does not hold.
@@ -24,22 +22,20 @@ constexpr auto kOneForEachRank = [](double k) { return k; };
 constexpr auto kRoundTrip = [](double k) { return 2 * k - 1; };
 
 constexpr Formula kFormulas[] = {
-    {"naive", "1 - 1/K", [](double k, double, double) { return 1 - 1 / k; }, kAnyNumber},
-    {"gpipe", "(K-1)/(M+K-1)", kFlush, kAnyNumber},
-    {"1f1b", "(K-1)/(M+K-1)", kFlush, kAnyNumber},
-    {"forward-only", "(K-1)/(M+K-1)", kFlush, kAnyNumber},
-    {"interleaved", "(K-1)/(VM+K-1)",
+    {Generator::kNaive, "1 - 1/K", [](double k, double, double) { return 1 - 1 / k; }, kAnyNumber},
+    {Generator::kGPipe, "(K-1)/(M+K-1)", kFlush, kAnyNumber},
+    {Generator::kOneFOneB, "(K-1)/(M+K-1)", kFlush, kAnyNumber},
+    {Generator::kForwardOnly, "(K-1)/(M+K-1)", kFlush, kAnyNumber},
+    {Generator::kInterleaved, "(K-1)/(VM+K-1)",
      [](double k, double v, double m) { return (k - 1) / (v * m + k - 1); }, kOneForEachRank},
-    {"zb-h1", "(K-1)/(3M+K-1)",
+    {Generator::kZbH1, "(K-1)/(3M+K-1)",
      [](double k, double, double m) { return (k - 1) / (3 * m + k - 1); }, kOneForEachRank},
-    {"zb-v", "(K-1)/(6M+K-1)", kVShape, kRoundTrip},
-    {"dualpipe-v", "(K-1)/(6M+K-1)", kVShape, kRoundTrip},
+    {Generator::kZbV, "(K-1)/(6M+K-1)", kVShape, kRoundTrip},
+    {Generator::kDualPipeV, "(K-1)/(6M+K-1)", kVShape, kRoundTrip},
 };
 
 const Formula* formula_of(const Schedule& schedule) {
-  const auto found =
-      std::ranges::find(kFormulas, std::string_view(schedule.name),
-                        [](const Formula& f) { return std::string_view(f.schedule); });
+  const auto* found = std::ranges::find(kFormulas, schedule.generator, &Formula::generator);
   if (found == std::end(kFormulas)) return nullptr;
   const auto ranks = static_cast<double>(schedule.ranks.size());
   return schedule.micro_batches < found->fewest(ranks) ? nullptr : &*found;

@@ -15,8 +15,9 @@ namespace {
 
 constexpr double kImpossible = std::numeric_limits<double>::infinity();
 
-void check_stages(const char* operation, int stages, int layers) {
-  if (stages >= 1 && stages <= layers) return;
+// As an int; throws UsageError unless 1 to `layers`.
+int checked_stages(const char* operation, std::int64_t stages, int layers) {
+  if (stages >= 1 && stages <= layers) return static_cast<int>(stages);
   throw UsageError(operation, fmt::format("1 to {} stages for {} layers", layers, layers),
                    std::to_string(stages), "every stage needs a layer");
 }
@@ -72,9 +73,9 @@ std::vector<int> numbers_of(std::string_view text, const std::string& expected) 
 
 }  // namespace
 
-Partition partition_by_cost(const LayerCosts& costs, int stages) {
+Partition partition_by_cost(const LayerCosts& costs, std::int64_t wanted) {
   const int layers = static_cast<int>(costs.size());
-  check_stages("partition_by_cost", stages, layers);
+  const int stages = checked_stages("partition_by_cost", wanted, layers);
   for (int layer = 0; layer < layers; ++layer) {
     STAGECOACH_CHECK(std::isfinite(costs[layer]) && costs[layer] >= 0, "partition_by_cost",
                      "costs that are finite and not negative",
@@ -121,8 +122,8 @@ Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedul
   return best;
 }
 
-Partition partition_from_text(std::string_view text, int layers, int stages) {
-  check_stages("partition", stages, layers);
+Partition partition_from_text(std::string_view text, int layers, std::int64_t wanted) {
+  const int stages = checked_stages("partition", wanted, layers);
   const std::string expected =
       stages == 1 ? "no cut for 1 stage"
       : stages == 2

@@ -1,6 +1,7 @@
 // Partition: which layers each stage gets.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,7 @@ using LayerCosts = std::vector<double>;
 // The cut whose most expensive stage is the cheapest (exact, by dynamic programming); among equals
 // the one whose cuts come first. Every stage gets at least one layer. UsageError when stages < 1 or
 // more than there are layers.
-Partition partition_by_cost(const LayerCosts& costs, int stages);
+Partition partition_by_cost(const LayerCosts& costs, std::int64_t stages);
 
 // For a schedule with several stages on a rank: the cut under which the simulated step is the
 // shortest, as far as moving one cut at a time leads from partition_by_cost(); F, B and W are taken
@@ -33,7 +34,7 @@ Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedul
 
 // "3,10": the index of each later stage's first layer. UsageError for anything that is not
 // stages - 1 ascending numbers in [1, layers).
-Partition partition_from_text(std::string_view text, int layers, int stages);
+Partition partition_from_text(std::string_view text, int layers, std::int64_t stages);
 
 // A table for people: per stage its layers, cost and share; then the imbalance (1 - mean / max)
 // and, for costs in "ms", the best possible speed-up sum / max.

@@ -94,18 +94,6 @@ class Communication {
 
 }  // namespace
 
-std::string_view name_of(ActionKind kind) {
-  constexpr std::array<std::string_view, kActionKinds> kNames = {
-      "F", "B", "W", "BW", "R", "SEND_F", "RECV_F", "SEND_B", "RECV_B", "REDUCE_GRAD", "STEP"};
-  const auto index = static_cast<std::size_t>(kind);
-  return index < kNames.size() ? kNames[index] : "?";
-}
-
-std::string Action::to_string() const {
-  if (is_per_stage(kind)) return fmt::format("{}{}", stage, name_of(kind));
-  return fmt::format("{}{}{}", stage, name_of(kind), micro_batch);
-}
-
 std::string Schedule::to_text() const {
   std::string text;
   for (const auto& actions : ranks) {
@@ -135,9 +123,7 @@ bool is_training(const Schedule& schedule) {
 }
 
 bool has_communication(const Schedule& schedule) {
-  return any_action(schedule, [](const Action& action) {
-    return !is_compute(action.kind) && !is_per_stage(action.kind);
-  });
+  return any_action(schedule, [](const Action& action) { return is_communication(action.kind); });
 }
 
 std::vector<int> ranks_of_stages(const Schedule& schedule) {
@@ -154,6 +140,7 @@ std::vector<int> ranks_of_stages(const Schedule& schedule) {
 Schedule forwards_of(const Schedule& schedule) {
   Schedule result = schedule;
   result.name = "forward-only";
+  result.generator = Generator::kNone;
   for (std::vector<Action>& actions : result.ranks) {
     std::erase_if(actions, [](const Action& a) { return a.kind != kForward; });
   }
@@ -170,6 +157,7 @@ Schedule with_communication(const Schedule& compute) {
 
 Schedule with_joint_backward(const Schedule& schedule) {
   Schedule result = schedule;
+  result.generator = Generator::kNone;
   for (std::vector<Action>& actions : result.ranks) {
     std::erase_if(actions, [](const Action& action) { return action.kind == kBackwardWeight; });
     for (Action& action : actions) {

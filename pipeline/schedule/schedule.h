@@ -4,44 +4,24 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "pipeline/schedule/action.h"
 
 namespace stagecoach {
 
-enum class ActionKind : std::uint8_t {
-  kForward,            // F
-  kBackwardInput,      // B: gradient with respect to the input
-  kBackwardWeight,     // W: gradient with respect to the weights
-  kBackward,           // BW: B and W at once
-  kRecompute,          // R: F once more, whose saved tensors F itself did not keep
-  kSendActivation,     // to stage + 1
-  kReceiveActivation,  // from stage - 1; posted here, waited for where F reads it
-  kSendGradient,       // to stage - 1
-  kReceiveGradient,    // from stage + 1; posted here, waited for where B reads it
-  kReduceGradient,     // of a stage's weights, over its replicas: it has none yet, so nothing to do
-  kOptimizerStep,      // of a stage's weights
-};
-inline constexpr int kActionKinds = 11;
-
-// "F", "B", "W", "BW", "R", "SEND_F", "RECV_F", "SEND_B", "RECV_B", "REDUCE_GRAD", "STEP".
-std::string_view name_of(ActionKind kind);
-
-// F, B, W, BW and R take time on a rank; the others are between ranks or after the last W.
-constexpr bool is_compute(ActionKind kind) {
-  return kind <= ActionKind::kRecompute;
-}
-// Of which a stage has one in a step, not one for each micro-batch.
-constexpr bool is_per_stage(ActionKind kind) {
-  return kind >= ActionKind::kReduceGradient;
-}
-
-struct Action {
-  ActionKind kind = ActionKind::kForward;
-  int stage = 0;
-  int micro_batch = 0;  // -1 where is_per_stage()
-  bool operator==(const Action&) const = default;
-  std::string to_string() const;  // "0F3": stage 0, forward, micro-batch 3; "1RECV_F3"; "1STEP"
+// Which function made a table: what formulas and hints go by. kNone for what was read from a file
+// or edited.
+enum class Generator : std::uint8_t {
+  kNone,
+  kNaive,
+  kGPipe,
+  kOneFOneB,
+  kInterleaved,
+  kZbH1,
+  kZbV,
+  kDualPipeV,
+  kForwardOnly,
 };
 
 struct Schedule {
@@ -50,38 +30,13 @@ struct Schedule {
   int micro_batches = 0;  // M
   std::vector<std::vector<Action>> ranks;
   std::vector<int> lines;  // of the file, by rank; empty unless read from one
+  Generator generator = Generator::kNone;
 
   // One line per rank, actions separated by blanks.
   std::string to_text() const;
   // The rank that runs `stage`; throws Error when none does.
   int rank_of(int stage) const;
 };
-
-// Compute-only tables. `ranks`, `micro_batches` >= 1 (Error otherwise). Micro-batches have their W
-// in ascending order, so gradients are summed in one order.
-//
-// One stage on each rank, BW throughout:
-Schedule naive_schedule(int ranks, int micro_batches);
-Schedule gpipe_schedule(int ranks, int micro_batches);
-Schedule one_f_one_b_schedule(int ranks, int micro_batches);
-// One stage on each rank, B and W apart:
-Schedule zb_h1_schedule(int ranks, int micro_batches);
-// `chunks` stages on each rank, looping (stage s on rank s % ranks), BW throughout:
-Schedule interleaved_schedule(int ranks, int micro_batches, int chunks);
-// Two stages on each rank, in a V (rank r has the stages r and 2 ranks - 1 - r):
-Schedule zb_v_schedule(int ranks, int micro_batches);
-Schedule dualpipe_v_schedule(int ranks, int micro_batches);
-// F only, one stage on each rank: evaluation.
-Schedule forward_only_schedule(int ranks, int micro_batches);
-
-// By the names of the command line. `chunks`: stages on each rank; 0 takes the schedule's own
-// number. Throws UsageError for a name that is none, listing them, and for a number of chunks or
-// micro-batches that the schedule cannot have, saying which would do.
-Schedule make_schedule(std::string_view name, int ranks, int micro_batches, int chunks = 0);
-// Stages on each rank of the schedule of this name, unless asked for others: 1 or 2.
-int default_chunks(std::string_view name);
-// naive, gpipe, 1f1b, interleaved, zb-h1, zb-v, dualpipe-v: those that train.
-std::vector<std::string> schedule_names();
 
 // Whether the table has any B, W or BW; otherwise it is forward-only.
 bool is_training(const Schedule& schedule);

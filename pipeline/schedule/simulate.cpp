@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/schedule/check.h"
 #include "pipeline/schedule/dependencies.h"
 #include "pipeline/schedule/slot_use.h"
 

@@ -1,4 +1,5 @@
 #include "comm/local_channel.h"
+#include "comm/copying_channel.h"
 
 #include <gtest/gtest.h>
 

@@ -11,8 +11,9 @@
 #include "comm/local_channel.h"
 #include "layers/layers.h"
 #include "pipeline/executor.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/plain_loop.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 #include "tests/kernels/tensors.h"
 #include "tests/pipeline/schedule/table_text.h"
 

@@ -5,6 +5,7 @@
 
 #include "layers/network.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 #include "tests/pipeline/plan_replay.h"
 #include "tests/pipeline/schedule/table_text.h"
 

@@ -15,6 +15,10 @@
 #include "kernels/uniform.h"
 #include "layers/layers.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/plain_loop.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/simulate.h"
 #include "tests/kernels/tensors.h"
 
 namespace stagecoach::testing {

@@ -31,6 +31,27 @@ for floor in $floors; do
   done < <(grep -rn "${sources[@]}" '^ *# *include "' "$floor")
 done
 
+# Rooms of a floor are held apart too: what a room may include, or the rest of its floor may not.
+while read -r room allowed; do
+  if grep -rnE "${sources[@]}" '^ *# *include "' "$room" | grep -vE "include \"($allowed)/"; then
+    echo "$room includes only $allowed"
+    wrong=$((wrong + 1))
+  fi
+done <<'ROOMS'
+pipeline/schedule core|pipeline/schedule
+pipeline/picture core|pipeline/schedule|pipeline/picture
+ROOMS
+
+# Every source has a header of its name. A folder of sources that are one function each, such as
+# generators of schedules and layers, may share one; backends implement the header of what they are.
+shared='^(pipeline/schedule/generators|layers|data|trainer/cli)/|^(core|kernels)/cuda/|/main\.cpp$'
+for file in $(find "${!below[@]}" -name '*.cpp' | grep -vE "$shared"); do
+  if [[ ! -f ${file%.cpp}.h ]]; then
+    echo "$file has no header of its name"
+    wrong=$((wrong + 1))
+  fi
+done
+
 # Devices and transports stay behind their doors.
 doors='^(core/cuda|kernels/cuda|comm/nccl|comm/mpi)/'
 if grep -rnE "${sources[@]}" '# *include <(cuda|cudnn|cublas|nccl|mpi)' \

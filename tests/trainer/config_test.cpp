@@ -63,6 +63,8 @@ TEST(CommandLine, ChunksAreTheSchedulesOwnUnlessGiven) {
   EXPECT_EQ(train({"--schedule", "zb-h1"}).chunks, 1);
   EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "3"}).pieces(), 6);
   EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "0"}).pieces(), 1);
+  EXPECT_EQ(train({"--schedule", "interleaved", "--stages", "65536", "--chunks", "65536"}).pieces(),
+            std::int64_t{1} << 32);
   expect_has(train_error({"--chunks", "0"}), "--chunks of at least 1");
   expect_has(train_error({"--schedule", "zb-v", "--partition", "3,10"}),
              "one cut fewer than --stages 2 times 2 chunks, got --partition 3,10, which makes 3");

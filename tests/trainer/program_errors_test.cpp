@@ -73,6 +73,10 @@ TEST_F(ProgramErrors, WrongUsageIsExplained) {
   const std::vector<Wrong> cases = {
       {{{"--stagse", "3"}}, {"'--stagse'", "did you mean '--stages'?"}},
       {{{"--stages", "23"}}, {"--stages of at most 22, the layers of alexnet", "got 23"}},
+      {{{"--schedule", "interleaved"}, {"--stages", "65536"}, {"--chunks", "32768"}},
+       {"--stages times 32768 of at most 22, the layers of alexnet", "got 65536"}},
+      {{{"--schedule", "interleaved"}, {"--stages", "65536"}, {"--chunks", "65536"}},
+       {"--stages times 65536 of at most 22, the layers of alexnet", "got 65536"}},
       {{{"--stages", "-1"}}, {"--stages of at least 0", "got -1"}},
       {{{"--stages", "two"}}, {"a whole number after --stages", "'two'"}},
       {{{"--stages", "2.5"}}, {"a whole number after --stages", "'2.5'"}},

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "pipeline/schedule/generators.h"
 #include "tests/trainer/engine_run.h"
 
 namespace stagecoach {

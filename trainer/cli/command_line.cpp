@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/generators.h"
 #include "trainer/cli/options.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/config.h"

@@ -7,7 +7,7 @@
 #include "core/system_memory.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cuda/versions.h"
-#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/generators.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/train.h"
 

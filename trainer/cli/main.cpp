@@ -8,6 +8,7 @@
 #include <new>
 
 #include "core/error.h"
+#include "trainer/cli/simulate_command.h"
 #include "trainer/train.h"
 
 namespace {

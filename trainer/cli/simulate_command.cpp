@@ -8,9 +8,15 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "pipeline/picture/trace.h"
+#include "pipeline/picture/ascii.h"
+#include "pipeline/picture/svg.h"
 #include "pipeline/schedule/check.h"
-#include "pipeline/schedule/schedule_text.h"
+#include "pipeline/schedule/csv.h"
+#include "pipeline/schedule/formula.h"
+#include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/schedule_file.h"
+#include "trainer/cli/simulate_costs.h"
+#include "trainer/cli/simulate_report.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/config.h"
 

@@ -1,13 +1,16 @@
+#include "trainer/cli/simulate_costs.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
-#include "trainer/cli/simulate_command.h"
 #include "trainer/cli/suggest.h"
 
 namespace stagecoach {

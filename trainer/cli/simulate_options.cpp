@@ -1,9 +1,11 @@
+#include "trainer/cli/simulate_options.h"
+
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "pipeline/schedule/generators.h"
 #include "trainer/cli/options.h"
-#include "trainer/cli/simulate_command.h"
 #include "trainer/cli/suggest.h"
 
 namespace stagecoach {

@@ -1,3 +1,5 @@
+#include "trainer/cli/simulate_report.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -5,7 +7,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "trainer/cli/simulate_command.h"
 #include "trainer/percent.h"
 
 namespace stagecoach {

@@ -1,7 +1,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/generators.h"
 
 namespace stagecoach {
 namespace {

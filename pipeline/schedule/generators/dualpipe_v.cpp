@@ -1,6 +1,7 @@
 #include <queue>
 
 #include "core/error.h"
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -15,7 +16,7 @@ namespace stagecoach {
 //   rank 0  F0 F1 F2 f0 b0 w0 f1 F3 bw1-- f2 BW0-- bw2-- f3 .  BW1-- bw3-- B2 W2 B3 W3
 //   rank 1  .  F0 f0 F1 f1 F2 bw0-- f2 BW0-- F3 bw1-- f3 BW1-- bw2-- BW2-- b3 B3 w3 W3
 Schedule dualpipe_v_schedule(int ranks, int micro_batches) {
-  Schedule schedule = empty_table("dualpipe-v", ranks, micro_batches, 2);
+  Schedule schedule = empty_table(Generator::kDualPipeV, "dualpipe-v", ranks, micro_batches, 2);
   if (micro_batches / 2 < ranks) {
     throw UsageError("dualpipe-v schedule",
                      fmt::format("at least {} micro-batches on {} ranks", 2 * ranks, ranks),

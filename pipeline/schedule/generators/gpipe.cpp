@@ -1,3 +1,4 @@
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -9,7 +10,7 @@ namespace stagecoach {
 //   rank 1  .  F0 F1 F2 .  .  .  BW0-- BW1-- BW2-- .  .
 //   rank 2  .  .  F0 F1 F2 BW0-- BW1-- BW2-- .  .  .  .
 Schedule gpipe_schedule(int ranks, int micro_batches) {
-  Schedule schedule = empty_table("gpipe", ranks, micro_batches);
+  Schedule schedule = empty_table(Generator::kGPipe, "gpipe", ranks, micro_batches);
   for (int rank = 0; rank < ranks; ++rank) {
     std::vector<Action>& actions = schedule.ranks[rank];
     for (int m = 0; m < micro_batches; ++m) actions.push_back({ActionKind::kForward, rank, m});

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -28,7 +29,8 @@ std::vector<int> group_sizes(int ranks, int micro_batches) {
 //   rank 0  F0 F1 f0 f1 F2 .  bw0-- F3 bw1-- f2 BW0-- f3 BW1-- .  bw2-- .  bw3-- BW2-- BW3--
 //   rank 1  .  F0 F1 f0 bw0-- f1 bw1-- F2 BW0-- F3 BW1-- f2 bw2-- f3 bw3-- BW2-- BW3-- .  .
 Schedule interleaved_schedule(int ranks, int micro_batches, int chunks) {
-  Schedule schedule = empty_table("interleaved", ranks, micro_batches, chunks);
+  Schedule schedule =
+      empty_table(Generator::kInterleaved, "interleaved", ranks, micro_batches, chunks);
   const std::vector<int> groups = group_sizes(ranks, micro_batches);
   std::vector<int> order;  // the chunks of a rank's forwards, one after the other
   for (const int size : groups) {

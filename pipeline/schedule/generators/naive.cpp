@@ -1,3 +1,4 @@
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -8,7 +9,7 @@ namespace stagecoach {
 //   rank 1  .  F0 .  .  .  BW0-- .  .  .  F1 .  .  .  BW1-- .  .
 //   rank 2  .  .  F0 BW0-- .  .  .  .  .  .  F1 BW1-- .  .  .  .
 Schedule naive_schedule(int ranks, int micro_batches) {
-  Schedule schedule = empty_table("naive", ranks, micro_batches);
+  Schedule schedule = empty_table(Generator::kNaive, "naive", ranks, micro_batches);
   for (int rank = 0; rank < ranks; ++rank) {
     for (int m = 0; m < micro_batches; ++m) {
       schedule.ranks[rank].push_back({ActionKind::kForward, rank, m});

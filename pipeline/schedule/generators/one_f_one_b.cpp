@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -13,7 +14,7 @@ namespace stagecoach {
 //   rank 1  .  F0 F1 .  .  BW0-- F2 BW1-- F3 BW2-- .  BW3-- .  .
 //   rank 2  .  .  F0 BW0-- F1 BW1-- F2 BW2-- F3 BW3-- .  .  .  .
 Schedule one_f_one_b_schedule(int ranks, int micro_batches) {
-  Schedule schedule = empty_table("1f1b", ranks, micro_batches);
+  Schedule schedule = empty_table(Generator::kOneFOneB, "1f1b", ranks, micro_batches);
   for (int rank = 0; rank < ranks; ++rank) {
     std::vector<Action>& actions = schedule.ranks[rank];
     const int ahead = std::min(ranks - rank, micro_batches);

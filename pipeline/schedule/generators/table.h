@@ -9,8 +9,9 @@
 namespace stagecoach {
 
 // A schedule of `ranks` empty ranks with `chunks` stages on each. Throws Error unless all three are
-// at least 1.
-Schedule empty_table(std::string name, int ranks, int micro_batches, int chunks = 1);
+// at least 1, and UsageError for more micro-batches of stages than an int counts.
+Schedule empty_table(Generator generator, std::string name, int ranks, int micro_batches,
+                     int chunks = 1);
 
 // Appends to one rank's actions. Every stage has its F, its B and its W in the order of
 // micro-batches, so they need only be counted; BW counts as both. Those of micro-batches from

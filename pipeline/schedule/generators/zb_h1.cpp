@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -12,7 +13,7 @@ namespace stagecoach {
 //   rank 1  .  F0 F1 .  B0 F2 B1 W0 F3 B2 W1 B3 W2 W3
 //   rank 2  .  .  F0 B0 F1 B1 F2 B2 W0 F3 B3 W1 W2 W3
 Schedule zb_h1_schedule(int ranks, int micro_batches) {
-  Schedule schedule = empty_table("zb-h1", ranks, micro_batches);
+  Schedule schedule = empty_table(Generator::kZbH1, "zb-h1", ranks, micro_batches);
   for (int rank = 0; rank < ranks; ++rank) {
     RankWriter row(schedule.ranks[rank], micro_batches);
     const int ahead = std::min(ranks - rank, micro_batches);

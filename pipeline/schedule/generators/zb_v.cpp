@@ -1,3 +1,4 @@
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/generators/table.h"
 
 namespace stagecoach {
@@ -13,7 +14,7 @@ namespace stagecoach {
 //
 // Written as for at least K micro-batches; with fewer, the others are left out.
 Schedule zb_v_schedule(int ranks, int micro_batches) {
-  Schedule schedule = empty_table("zb-v", ranks, micro_batches, 2);
+  Schedule schedule = empty_table(Generator::kZbV, "zb-v", ranks, micro_batches, 2);
   for (int rank = 0; rank < ranks; ++rank) {
     RankWriter row(schedule.ranks[rank], micro_batches);
     const int down = rank, up = 2 * ranks - 1 - rank, to_last = ranks - rank;

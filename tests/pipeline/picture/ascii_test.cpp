@@ -3,8 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/picture/trace.h"
+#include "pipeline/picture/ascii.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 
 namespace stagecoach {
 namespace {

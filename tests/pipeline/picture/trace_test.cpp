@@ -10,7 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "pipeline/picture/timeline.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 #include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/schedule/generators.h"
 #include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {

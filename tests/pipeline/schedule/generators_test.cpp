@@ -6,7 +6,8 @@
 
 #include "core/error.h"
 #include "pipeline/schedule/check.h"
-#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/formula.h"
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/simulate.h"
 #include "tests/pipeline/schedule/table_text.h"
 

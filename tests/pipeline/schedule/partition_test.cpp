@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/simulate.h"
 #include "tests/pipeline/schedule/table_text.h"
 

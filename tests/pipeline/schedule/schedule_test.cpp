@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 #include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {
@@ -207,6 +208,14 @@ TEST(Schedule, ByNameRefuses) {
   EXPECT_THROW(make_schedule("interleaved", 2, 4, -1), UsageError);
   EXPECT_EQ(error_of([] { make_schedule("interleaved", 2, 4, -1); }),
             "interleaved schedule: expected at least 1 stage on each rank, got -1");
+}
+
+TEST(Schedule, RefusesMoreThanCanBeCounted) {
+  EXPECT_EQ(error_of([] { make_schedule("interleaved", 65536, 8, 65536); }),
+            "interleaved schedule: expected at most 2147483647 stages times micro-batches, got "
+            "65536 ranks x 65536 x 8");
+  EXPECT_THROW(make_schedule("interleaved", 65536, 1, 32768), UsageError);
+  EXPECT_THROW(make_schedule("zb-v", 1 << 30, 1), UsageError);
 }
 
 TEST(Schedule, RefusesNoRanksAndNoMicroBatches) {

@@ -8,6 +8,10 @@
 #include <random>
 
 #include "core/error.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/formula.h"
+#include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/text.h"
 #include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {
@@ -161,6 +165,15 @@ TEST(Simulate, TextbookBubbleWithEqualStages) {
       EXPECT_NEAR(textbook_bubble(forward), expected, 1e-12);
     }
   }
+}
+
+TEST(Simulate, TextbookBubbleGoesByTheGeneratorNotTheName) {
+  Schedule schedule = gpipe_schedule(3, 6);
+  schedule.name = "zb-h1";
+  EXPECT_STREQ(textbook_formula(with_communication(schedule)), "(K-1)/(M+K-1)");
+  const Schedule file = schedule_from_text(schedule.to_text(), "zb-h1");
+  EXPECT_EQ(textbook_bubble(file), -1);
+  EXPECT_STREQ(textbook_formula(file), "");
 }
 
 TEST(Simulate, GpipeFormulaWithUnequalStages) {

@@ -1,4 +1,4 @@
-#include "pipeline/schedule/schedule_text.h"
+#include "pipeline/schedule/schedule_file.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -12,7 +12,10 @@
 
 #include "core/error.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/csv.h"
+#include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/simulate.h"
+#include "pipeline/schedule/text.h"
 #include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {

@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "core/error.h"
-#include "pipeline/picture/trace.h"
+#include "pipeline/picture/svg.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
 
 namespace stagecoach {
 namespace {

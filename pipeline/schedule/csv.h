@@ -1,7 +1,6 @@
-// Schedules as files: a text form for people, and the CSV of torch.distributed.pipelining.
+// Schedules as the CSV of torch.distributed.pipelining.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,22 +8,6 @@
 #include "pipeline/schedule/schedule.h"
 
 namespace stagecoach {
-
-// Reads either form: a file whose name ends in ".csv" is PyTorch's, any other one the text form.
-// The result has stages and micro-batches counted from its actions, the file's name (without
-// folders), and its lines. It is not checked yet (see check()), but never has more pairs of stage
-// and micro-batch than actions, each pair needing an F: whoever allocates by these numbers
-// allocates no more than the file's size warrants.
-//
-// Throws Error naming file, line, rank and the cell or word that is none, and for a file over 1
-// GiB. `notes`, where given, gets a line for people for everything that was left out or changed.
-Schedule read_schedule(const std::filesystem::path& file,
-                       std::vector<std::string>* notes = nullptr);
-
-// The text form: a line for each rank, its actions in order between blanks, each as by
-// Action::to_string(): "0F3 0SEND_F3 0B3 0W3 1BW2 0STEP". Before them "rank 0:" may stand; from '#'
-// on a line is a comment; empty lines are none. `name` stands in errors and in the result.
-Schedule schedule_from_text(std::string_view text, const std::string& name);
 
 // PyTorch's form (_dump_csv, _load_csv): a line for each rank, a cell for each action: "0F3", "0I3"
 // (our B), "0W3", "0B3" (our BW), "0SEND_F3", ..., "0REDUCE_GRAD". Every line is a rank.

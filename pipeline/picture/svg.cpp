@@ -1,3 +1,5 @@
+#include "pipeline/picture/svg.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -6,10 +8,11 @@
 #include <set>
 
 #include "core/error.h"
-#include "pipeline/picture/trace.h"
 
 namespace stagecoach {
 namespace {
+
+using enum TraceKind;
 
 // Pixels.
 constexpr double kMargin = 14, kLabelWidth = 62, kLeft = kMargin + kLabelWidth;
@@ -23,41 +26,26 @@ constexpr double kLegendBox = 14;
 
 // Okabe and Ito's colours, which colour-blind readers tell apart.
 struct Style {
+  TraceKind kind, other;
   const char* name;  // the class of the boxes
   const char* legend;
   const char* fill;
   const char* ink;
 };
 constexpr std::array<Style, 7> kStyles = {{
-    {"F", "F: forward", "#0072b2", "#ffffff"},
-    {"B", "B: backward, input", "#3fbf97", "#10241d"},
-    {"W", "W: backward, weights", "#f0a830", "#2b1d00"},
-    {"BW", "BW: backward", "#009e73", "#ffffff"},
-    {"R", "R: forward again", "#56b4e9", "#08222f"},
-    {"C", "send, receive", "#cc79a7", "#2b0a1c"},
-    {"O", "optimizer", "#8c8c8c", "#111111"},
+    {kForward, kForward, "F", "F: forward", "#0072b2", "#ffffff"},
+    {kBackwardInput, kBackwardInput, "B", "B: backward, input", "#3fbf97", "#10241d"},
+    {kBackwardWeight, kBackwardWeight, "W", "W: backward, weights", "#f0a830", "#2b1d00"},
+    {kBackward, kBackward, "BW", "BW: backward", "#009e73", "#ffffff"},
+    {kRecompute, kRecompute, "R", "R: forward again", "#56b4e9", "#08222f"},
+    {kSend, kReceive, "C", "send, receive", "#cc79a7", "#2b0a1c"},
+    {kOptimizer, kOptimizer, "O", "optimizer", "#8c8c8c", "#111111"},
 }};
 
 // -1: not drawn.
 int style_of(TraceKind kind) {
-  switch (kind) {
-    case TraceKind::kForward:
-      return 0;
-    case TraceKind::kBackwardInput:
-      return 1;
-    case TraceKind::kBackwardWeight:
-      return 2;
-    case TraceKind::kBackward:
-      return 3;
-    case TraceKind::kRecompute:
-      return 4;
-    case TraceKind::kSend:
-    case TraceKind::kReceive:
-      return 5;
-    case TraceKind::kOptimizer:
-      return 6;
-    case TraceKind::kWait:
-      return -1;
+  for (std::size_t i = 0; i < kStyles.size(); ++i) {
+    if (kStyles[i].kind == kind || kStyles[i].other == kind) return static_cast<int>(i);
   }
   return -1;
 }

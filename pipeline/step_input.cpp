@@ -1,0 +1,12 @@
+#include "pipeline/step_input.h"
+
+namespace stagecoach {
+
+MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows) {
+  MicroBatch micro = input.micro;
+  micro.index = index;
+  micro.first_sample = index * rows;
+  return micro;
+}
+
+}  // namespace stagecoach

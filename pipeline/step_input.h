@@ -1,0 +1,31 @@
+// What a step is given, and what it gives.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "pipeline/stage.h"
+
+namespace stagecoach {
+
+// What all stages compute in one step.
+struct StepInput {
+  Tensor images;  // [M * B, ...]: the first stage takes the micro-batches from it
+  Tensor labels;  // I32 [M * B]: the last stage's
+  // On a GPU, when images and labels are there; unset: they are.
+  std::optional<Event> ready;
+  MicroBatch micro;  // seed, step and training; the rest is set for each micro-batch
+  // Of a training step; null: none, gradients stay where they are.
+  const Optimizer* optimizer = nullptr;
+};
+
+// What a step gives of its samples, in the CPU's memory.
+struct StepResult {
+  Tensor losses;   // F32 [M * B]
+  Tensor correct;  // I32 [M * B]: 1 for a right answer
+};
+
+// Micro-batch `index` of a step with `rows` samples in each.
+MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows);
+
+}  // namespace stagecoach

@@ -1,0 +1,59 @@
+// TrainingLoop: a network that trains, as a pipeline or not.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pipeline/schedule/partition.h"
+#include "pipeline/schedule/schedule.h"
+#include "pipeline/step_launcher.h"
+
+namespace stagecoach {
+
+// Runs training steps and evaluations over a network that is split into stages, or is not.
+class TrainingLoop {
+ public:
+  virtual ~TrainingLoop() = default;
+  // Steps that may be launched and not finished: two of them, once they are captured graphs.
+  int max_in_flight();
+  // Begins a step, on the batch that `input` names: which stays as it is until the step is
+  // finished, and is no other step's in flight. On the CPU the step runs in finish().
+  void launch(const StepInput& input);
+  // Waits for the step that was launched first; what it gave stays until the next launch.
+  // Throws the first error of any stage. When it was a NumericError, weights are as before that
+  // step, and steps launched behind it are dropped; for any other the loop must not be used again.
+  StepResult finish();
+  StepResult run(const StepInput& input) {
+    launch(input);
+    return finish();
+  }
+  // What the step that was finished last did, in seconds since `origin`; until the next launch.
+  virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
+  virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
+
+ protected:
+  virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
+  virtual void enqueue(const StepInput& input) = 0;
+  // On the CPU; blocks, and the result is in the last stage's tensors.
+  virtual void run_on_cpu(const StepInput& input) = 0;
+
+ private:
+  std::optional<StepInput> launched_;  // on the CPU
+};
+
+struct PipelineOptions {
+  Partition partition;
+  Schedule schedule;  // of training, with or without communication; stages as in the partition
+  // With an R in the schedule: the layers whose F runs a second time at once; 0: all of a stage.
+  int recompute_interval = 0;
+  Target target;  // of each rank
+  // Of each rank, where they are not all the target's device.
+  std::vector<Device> devices;
+  bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
+  Optimizer optimizer;
+  std::int64_t loss_rows = 0;    // samples in a step
+  std::int64_t other_bytes = 0;  // that the process will need beside the stages
+};
+
+}  // namespace stagecoach
