@@ -79,7 +79,7 @@ void measure_machinery(State& state) {
   Job job({"empty", layers}, row_major({1, 16}), partition,
           one_f_one_b_schedule(stages, kMicroBatches));
   std::size_t all = 0, most = 0;
-  for (const auto& actions : job.loop->schedule().ranks) {
+  for (const auto& actions : job.loop->program().schedule().ranks) {
     all += actions.size();
     most = std::max(most, actions.size());
   }

@@ -47,14 +47,13 @@ void check_computed(bool computed, const Action& action) {
 }  // namespace
 
 struct Executor::Step {
-  const Schedule& schedule;
-  const BufferCounts& buffers;
+  const Program& program;
   const StepInput& input;
 
   MicroBatch micro(const Action& action) const {
     return micro_batch_of(input, action.micro_batch, rows());
   }
-  std::int64_t rows() const { return input.labels.elements() / schedule.micro_batches; }
+  std::int64_t rows() const { return input.labels.elements() / program.micro_batches(); }
   Tensor slice(const Tensor& tensor, const Action& action) const {
     return rows_of(tensor, action.micro_batch * rows(), rows());
   }
@@ -63,9 +62,10 @@ struct Executor::Step {
 Executor::Executor(int rank, std::map<int, LinkedStage> stages)
     : rank_(rank), stages_(std::move(stages)), stream_(stream_of(rank, stages_)), spans_(rank) {}
 
-void Executor::run(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input) {
+void Executor::run(const Program& program, const StepInput& input) {
   try {
-    walk({schedule, buffers, input});
+    begin();
+    for (const Action& action : program.actions(rank_)) act(program, input, action);
   } catch (...) {
     failed_at_ = Clock::now();
     const auto error = located_here(std::current_exception());
@@ -97,23 +97,14 @@ std::exception_ptr Executor::located_here(const std::exception_ptr& error) const
                  place_of(current_.stage, name_of(current_.kind), current_.micro_batch));
 }
 
-void Executor::walk(const Step& step) {
-  begin(step.schedule);
-  for (const Action& action : step.schedule.ranks[static_cast<std::size_t>(rank_)]) {
-    act(step.schedule, step.buffers, step.input, action);
-  }
-}
-
-void Executor::begin(const Schedule& schedule) {
-  slot_use_.emplace(schedule);
+void Executor::begin() {
   for (const auto& [number, linked] : stages_) linked.stage->begin_step();
   spans_.begin(stream_);
 }
 
-void Executor::act(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input,
-                   const Action& action) {
+void Executor::act(const Program& program, const StepInput& input, const Action& action) {
   current_ = action;
-  run_action({schedule, buffers, input}, action);
+  run_action({program, input}, action);
 }
 
 void Executor::run_action(const Step& step, const Action& action) {
@@ -121,7 +112,7 @@ void Executor::run_action(const Step& step, const Action& action) {
   STAGECOACH_CHECK(found != stages_.end(), "Executor", fmt::format("a stage of rank {}", rank_),
                    action.to_string());
   const int least = is_per_stage(action.kind) ? -1 : 0;
-  const int end = is_per_stage(action.kind) ? 0 : step.schedule.micro_batches;
+  const int end = is_per_stage(action.kind) ? 0 : step.program.micro_batches();
   STAGECOACH_CHECK(action.micro_batch >= least && action.micro_batch < end, "Executor",
                    fmt::format("a micro-batch in [{}, {})", least, end), action.to_string());
   const LinkedStage& linked = found->second;
@@ -159,7 +150,8 @@ void Executor::run_action(const Step& step, const Action& action) {
 void Executor::forward(const Step& step, const Action& action, const LinkedStage& linked) {
   Stage& stage = *linked.stage;
   const int micro = action.micro_batch;
-  wait_released(linked.activations_out, action, micro - step.buffers.outputs[action.stage]);
+  wait_released(linked.activations_out, action,
+                micro - step.program.buffers().outputs[action.stage]);
   Tensor input;
   if (stage.is_first()) {
     input = step.slice(step.input.images, action);
@@ -173,7 +165,7 @@ void Executor::forward(const Step& step, const Action& action, const LinkedStage
     input = before.output(micro);
   }
   const Tensor labels = step.slice(step.input.labels, action);
-  const bool keep = !slot_use_->recomputes(action.stage, micro);
+  const bool keep = !step.program.slots().recomputes(action.stage, micro);
   stage.forward(input, labels, step.input.labels.elements(), step.micro(action), keep);
   end_span(TraceKind::kForward, action);
   if (!step.input.micro.training) release(linked.activations_in, action);
@@ -188,7 +180,8 @@ void Executor::recompute(const Step& step, const Action& action, const LinkedSta
 // The gradient of the stage's output, when it is there.
 Tensor Executor::output_grad(const Step& step, const Action& action, const LinkedStage& linked) {
   const int micro = action.micro_batch;
-  wait_released(linked.gradients_out, action, micro - step.buffers.input_gradients[action.stage]);
+  wait_released(linked.gradients_out, action,
+                micro - step.program.buffers().input_gradients[action.stage]);
   if (linked.stage->is_last()) return {};
   if (linked.gradients_in == nullptr) {
     const Stage& after = *stages_.at(action.stage + 1).stage;
@@ -241,7 +234,7 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
 
 // A stage has one replica, so its gradients are reduced as they are.
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {
-  STAGECOACH_CHECK(linked.stage->has_all_gradients(step.schedule.micro_batches), "Executor",
+  STAGECOACH_CHECK(linked.stage->has_all_gradients(step.program.micro_batches()), "Executor",
                    "W of every micro-batch before", action.to_string());
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
   linked.stage->optimizer_step(*step.input.optimizer, step.input.micro.step);

@@ -4,13 +4,10 @@
 
 #include <exception>
 #include <map>
-#include <optional>
 #include <vector>
 
 #include "comm/channel.h"
-#include "pipeline/schedule/check.h"
-#include "pipeline/schedule/schedule.h"
-#include "pipeline/schedule/slot_use.h"
+#include "pipeline/schedule/program.h"
 #include "pipeline/span_recorder.h"
 #include "pipeline/stage.h"
 #include "pipeline/step_input.h"
@@ -31,20 +28,19 @@ class Executor {
   // `stages`: those of this rank, by their number in the pipeline; all on one context.
   Executor(int rank, std::map<int, LinkedStage> stages);
 
-  // Runs this rank's part of one step and returns when it is done. `schedule`: with communication,
-  // checked against `buffers`. Throws the first error of the rank, with the action that it struck
-  // (a NumericError as it is); the channels are aborted with it when the walk itself failed. Errors
-  // of the stream reach the other ranks along events.
-  void run(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input);
+  // Runs this rank's part of one step and returns when it is done. `program`: with communication.
+  // Throws the first error of the rank, with the action that it struck (a NumericError as it is);
+  // the channels are aborted with it when the walk itself failed. Errors of the stream reach the
+  // other ranks along events.
+  void run(const Program& program, const StepInput& input);
 
   // When run() failed: of several ranks, the first one names the cause.
   Clock::time_point failed_at() const { return failed_at_; }
 
   // The parts of run() but for the waiting, for a caller that walks all ranks' actions on one
   // thread, each after what it depends on.
-  void begin(const Schedule& schedule);
-  void act(const Schedule& schedule, const BufferCounts& buffers, const StepInput& input,
-           const Action& action);
+  void begin();
+  void act(const Program& program, const StepInput& input, const Action& action);
   // An error of act(), with the action that it struck.
   std::exception_ptr located_here(const std::exception_ptr& error) const;
   SpanRecorder& spans() { return spans_; }
@@ -55,9 +51,8 @@ class Executor {
   }
 
  private:
-  struct Step;  // the arguments of run()
+  struct Step;  // the arguments of act()
   void abort_channels(const std::exception_ptr& error);
-  void walk(const Step& step);
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
   void recompute(const Step& step, const Action& action, const LinkedStage& linked);
@@ -81,7 +76,6 @@ class Executor {
   SpanRecorder spans_;
   Action current_;  // of the walk
   Clock::time_point failed_at_;
-  std::optional<SlotUse> slot_use_;  // of the schedule that runs
 };
 
 }  // namespace stagecoach

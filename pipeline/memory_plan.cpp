@@ -261,7 +261,7 @@ class Planner {
     if (stage_.receives_gradients) {
       const TensorSpec& spec = layers_[n_ - 1].output;
       plan_.received_gradients =
-          plan_.arena.add("received gradients", spec.bytes(), stage_.gradient_slots);
+          plan_.arena.add("received gradients", spec.bytes(), stage_.received_gradients);
       plan_.received_output_grad = Place{plan_.received_gradients, 0, spec};
     }
   }
@@ -287,6 +287,7 @@ class Planner {
 StageMemory memory_of_stage(const BufferCounts& buffers, int s) {
   return {.slots = buffers.slots[s],
           .received = buffers.received[s],
+          .received_gradients = buffers.received_gradients[s],
           .gradient_slots = buffers.gradient_slots[s],
           .outputs = buffers.outputs[s],
           .input_gradients = buffers.input_gradients[s],
@@ -295,8 +296,8 @@ StageMemory memory_of_stage(const BufferCounts& buffers, int s) {
 }
 
 MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
-  const int least = std::min(
-      {stage.slots, stage.received, stage.gradient_slots, stage.outputs, stage.input_gradients});
+  const int least = std::min({stage.slots, stage.received, stage.received_gradients,
+                              stage.gradient_slots, stage.outputs, stage.input_gradients});
   STAGECOACH_CHECK(
       !layers.empty() && least >= 1 && stage.optimizer_states >= 0 && stage.recompute_interval >= 0,
       "plan_memory", "layers, at least one buffer of each kind, and nothing negative",

@@ -7,14 +7,15 @@
 
 #include "core/arena.h"
 #include "layers/layer.h"
-#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/buffer_counts.h"
 
 namespace stagecoach {
 
 // What the memory of a stage depends on, beside its layers.
 struct StageMemory {
   // Of each buffer, how many: see BufferCounts.
-  int slots = 1, received = 1, gradient_slots = 1, outputs = 1, input_gradients = 1;
+  int slots = 1, received = 1, received_gradients = 1, gradient_slots = 1, outputs = 1,
+      input_gradients = 1;
   bool has_previous = false, has_next = false;
   // Whether what comes from the stage before, or after, is copied here
   // (Channel::needs_receive_buffer).

@@ -9,8 +9,7 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "core/system_memory.h"
-#include "pipeline/schedule/dependencies.h"
-#include "pipeline/schedule/slot_use.h"
+#include "pipeline/schedule/check.h"
 
 namespace stagecoach {
 namespace {
@@ -34,17 +33,15 @@ class FirstError {
   Clock::time_point time_;
 };
 
-std::vector<StageOptions> stage_options(const PipelineOptions& options,
-                                        const BufferCounts& buffers) {
-  const SlotUse use(options.schedule);
+std::vector<StageOptions> stage_options(const PipelineOptions& options, const Program& program) {
   std::vector<StageOptions> stages;
   const int count = options.partition.stages();
   for (int s = 0; s < count; ++s) {
     StageOptions stage;
     stage.first = options.partition.first[s];
     stage.end = options.partition.end(s);
-    stage.memory = memory_of_stage(buffers, s);
-    stage.memory.recomputes = use.recomputed(s) > 0;
+    stage.memory = memory_of_stage(program.buffers(), s);
+    stage.memory.recomputes = program.slots().recomputed(s) > 0;
     stage.memory.recompute_interval = options.recompute_interval;
     stage.memory.loss_rows = options.loss_rows;
     stage.memory.optimizer_states = options.optimizer.states();
@@ -101,16 +98,16 @@ std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
 
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
-    : training_(with_optimizer_steps(with_communication(options.schedule))),
-      evaluation_(with_communication(forwards_of(options.schedule))),
-      buffers_(check(training_)),
-      rank_of_(ranks_of_stages(training_)) {
+    : training_(check(with_optimizer_steps(with_communication(options.schedule)))),
+      evaluation_(check(with_communication(forwards_of(options.schedule)),
+                        {.buffers = training_.buffers()})) {
   check_partition(network, options);
   check_recompute(options);
-  check(evaluation_, buffers_);
-  for (std::size_t rank = 0; rank < training_.ranks.size(); ++rank) {
+  for (int rank = 0; rank < training_.ranks(); ++rank) {
     Target target = options.target;
-    if (!options.devices.empty()) target.device = options.devices.at(rank);
+    if (!options.devices.empty()) {
+      target.device = options.devices.at(static_cast<std::size_t>(rank));
+    }
     contexts_.push_back(std::make_unique<Context>(target));
   }
   make_stages(network, plans, options);
@@ -122,7 +119,7 @@ Pipeline::~Pipeline() = default;
 
 void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                            const PipelineOptions& options) {
-  std::vector<StageOptions> stages = stage_options(options, buffers_);
+  std::vector<StageOptions> stages = stage_options(options, training_);
   for (std::size_t s = 1; s < stages.size(); ++s) {
     stages[s].memory.receives_activations = copies_between(s);
     stages[s - 1].memory.receives_gradients = copies_between(s);
@@ -142,7 +139,7 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
 }
 
 Context& Pipeline::context_of(std::size_t stage) const {
-  return *contexts_[static_cast<std::size_t>(rank_of_[stage])];
+  return *contexts_[static_cast<std::size_t>(training_.rank_of(static_cast<int>(stage)))];
 }
 
 // Whether what stage and stage - 1 send each other is copied from device to device.
@@ -151,21 +148,21 @@ bool Pipeline::copies_between(std::size_t stage) const {
 }
 
 void Pipeline::make_executors() {
-  const std::size_t ranks = training_.ranks.size();
-  std::vector<std::map<int, LinkedStage>> linked(ranks);
-  const auto stage = [&](std::size_t s) -> LinkedStage& {
-    return linked[static_cast<std::size_t>(rank_of_[s])][static_cast<int>(s)];
+  std::vector<std::map<int, LinkedStage>> linked(contexts_.size());
+  const auto stage = [&](int s) -> LinkedStage& {
+    return linked[static_cast<std::size_t>(training_.rank_of(s))][s];
   };
-  for (std::size_t s = 0; s < stages_.size(); ++s) {
-    stage(s).stage = stages_[s].get();
-    if (s == 0 || rank_of_[s] == rank_of_[s - 1]) continue;
-    const auto make_channel = copies_between(s) ? make_copying_channel : make_local_channel;
+  for (int s = 0; s < training_.stages(); ++s) {
+    stage(s).stage = stages_[static_cast<std::size_t>(s)].get();
+    if (s == 0 || training_.rank_of(s) == training_.rank_of(s - 1)) continue;
+    const auto make_channel =
+        copies_between(static_cast<std::size_t>(s)) ? make_copying_channel : make_local_channel;
     channels_.push_back(make_channel(rendezvous_));
     stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
     channels_.push_back(make_channel(rendezvous_));
     stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
   }
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
+  for (std::size_t rank = 0; rank < linked.size(); ++rank) {
     executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank]));
   }
 }
@@ -183,7 +180,7 @@ void Pipeline::make_drivers(const PipelineOptions& options) {
   std::vector<SpanRecorder*> spans;
   for (const auto& context : contexts_) contexts.push_back(context.get());
   for (const auto& executor : executors_) spans.push_back(&executor->spans());
-  launcher_.emplace(contexts, spans, *stages_.back(), training_.micro_batches, options.eager);
+  launcher_.emplace(contexts, spans, *stages_.back(), training_.micro_batches(), options.eager);
   const Device last = stages_.back()->context().device();
   if (last != contexts_[0]->device()) {
     labels_.emplace(row_major({options.loss_rows}, DType::kI32), last);
@@ -198,13 +195,13 @@ void Pipeline::enqueue(const StepInput& step_input) {
     copy(stages_.back()->context().stream(), labels_->tensor, input.labels);
     input.labels = labels_->tensor;
   }
-  const Schedule& schedule = input.micro.training ? training_ : evaluation_;
-  for (const auto& executor : executors_) executor->begin(schedule);
-  replay(schedule, Dependencies(schedule, buffers_),
+  const Program& program = input.micro.training ? training_ : evaluation_;
+  for (const auto& executor : executors_) executor->begin();
+  replay(program.schedule(), program.dependencies(),
          [&](int rank, std::size_t, const Action& action, const DependencyList&) {
            Executor& executor = *executors_[static_cast<std::size_t>(rank)];
            try {
-             executor.act(schedule, buffers_, input, action);
+             executor.act(program, input, action);
            } catch (...) {
              std::rethrow_exception(executor.located_here(std::current_exception()));
            }
@@ -213,13 +210,13 @@ void Pipeline::enqueue(const StepInput& step_input) {
 
 void Pipeline::run_on_cpu(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
-  const Schedule& schedule = input.micro.training ? training_ : evaluation_;
+  const Program& program = input.micro.training ? training_ : evaluation_;
   FirstError first_error;
   rendezvous_->begin(static_cast<int>(threads_.size()));
   for (std::size_t rank = 0; rank < threads_.size(); ++rank) {
     threads_[rank]->enqueue([&, rank] {
       try {
-        executors_[rank]->run(schedule, buffers_, input);
+        executors_[rank]->run(program, input);
       } catch (...) {
         first_error.set(std::current_exception(), executors_[rank]->failed_at());
       }

@@ -28,8 +28,7 @@ class Pipeline : public TrainingLoop {
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
   // What runs: with communication and optimizer steps.
-  const Schedule& schedule() const { return training_; }
-  const BufferCounts& buffers() const { return buffers_; }
+  const Program& program() const { return training_; }
 
  protected:
   StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
@@ -44,9 +43,7 @@ class Pipeline : public TrainingLoop {
   Context& context_of(std::size_t stage) const;
   bool copies_between(std::size_t stage) const;
 
-  Schedule training_, evaluation_;
-  BufferCounts buffers_;
-  std::vector<int> rank_of_;                        // per stage
+  Program training_, evaluation_;
   std::vector<std::unique_ptr<Context>> contexts_;  // per rank
   std::vector<std::unique_ptr<Stage>> stages_;
   std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();

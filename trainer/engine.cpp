@@ -13,6 +13,7 @@
 #include "pipeline/memory_plan.h"
 #include "pipeline/plain_loop.h"
 #include "pipeline/profile.h"
+#include "pipeline/schedule/check.h"
 
 namespace stagecoach {
 namespace {
@@ -173,7 +174,7 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
   const bool explicit_cuts = has_cuts(config_);
   partition = explicit_cuts ? partition_from_text(config_.partition, network_.size(), stages)
               : config_.partition == "time"
-                  ? partition_by_makespan(costs, schedule_of(without_recompute(config_)))
+                  ? partition_by_makespan(costs, check(schedule_of(without_recompute(config_))))
                   : partition_by_cost(costs, stages);
   partition_text_ =
       fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition, cuts_of(partition));

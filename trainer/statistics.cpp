@@ -8,7 +8,6 @@
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/formula.h"
 #include "pipeline/schedule/generators.h"
-#include "pipeline/schedule/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -119,16 +118,15 @@ std::vector<StageReport> Statistics::stages() const {
 }
 
 SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
-  const Schedule& schedule = pipeline.schedule();
-  const SlotUse use(schedule);
+  const Program& program = pipeline.program();
   SimulationCosts costs;
   for (const StageReport& stage : stages()) {
-    const double n = schedule.micro_batches;
+    const double n = program.micro_batches();
     StageCosts& one = costs.stages.emplace_back();
     one.forward = stage.forward_seconds / n;
     one.backward_input = stage.backward_input_seconds / n;
     one.backward_weight = stage.backward_weight_seconds / n;
-    const int times = use.recomputed(static_cast<int>(costs.stages.size()) - 1);
+    const int times = program.slots().recomputed(static_cast<int>(costs.stages.size()) - 1);
     one.recompute_in_backward = stage.recompute_in_backward_seconds / n;
     if (times > 0) {
       one.recompute = (stage.recompute_seconds - stage.recompute_in_backward_seconds) / times;
@@ -138,58 +136,57 @@ SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
 }
 
 Simulation Statistics::predicted(const Pipeline& pipeline) const {
-  return simulate(pipeline.schedule(), costs(pipeline), pipeline.buffers());
+  return simulate(pipeline.program(), costs(pipeline), BufferLimit::kPlanned);
 }
 
 namespace {
 
 // The makespan if W followed its B at once; nothing where it does, or where that cannot be.
-std::optional<double> joint_makespan(const Schedule& schedule, const SimulationCosts& costs) {
-  const Schedule joint = with_joint_backward(schedule);
-  if (joint.ranks == schedule.ranks) return std::nullopt;
+std::optional<double> joint_makespan(const Program& program, const SimulationCosts& costs) {
+  const Schedule joint = with_joint_backward(program.schedule());
+  if (joint.ranks == program.schedule().ranks) return std::nullopt;
   try {
-    return simulate(joint, costs, check(joint), false).makespan;
+    return simulate(check(joint), costs, BufferLimit::kPlanned, false).makespan;
   } catch (const Error&) {  // a user's table, with B in another order than W
     return std::nullopt;
   }
 }
 
 // The makespan under ZB-H1, where that is shorter.
-std::optional<double> zb_h1_makespan(const Schedule& schedule, const SimulationCosts& costs,
+std::optional<double> zb_h1_makespan(const Program& program, const SimulationCosts& costs,
                                      double makespan) {
-  const auto ranks = static_cast<int>(schedule.ranks.size());
   const bool again =
       std::ranges::any_of(costs.stages, [](const StageCosts& c) { return c.recompute >= 0; });
-  if (schedule.stages != ranks || schedule.generator == Generator::kZbH1 || again)
+  if (program.stages() != program.ranks() || program.generator() == Generator::kZbH1 || again)
     return std::nullopt;
-  const Schedule other = zb_h1_schedule(ranks, schedule.micro_batches);
-  const double shorter = simulate(other, costs, check(other), false).makespan;
+  const Program other = check(zb_h1_schedule(program.ranks(), program.micro_batches()));
+  const double shorter = simulate(other, costs, BufferLimit::kPlanned, false).makespan;
   return shorter < 0.99 * makespan ? std::optional(shorter) : std::nullopt;
 }
 
 }  // namespace
 
 BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
-  const Schedule& schedule = pipeline.schedule();
+  const Program& program = pipeline.program();
   std::vector<double> measured, makespans;
   for (const Step& step : steps_) {
     if (step.makespan <= 0) continue;
-    measured.push_back(1 -
-                       step.busy() / (static_cast<double>(schedule.ranks.size()) * step.makespan));
+    measured.push_back(1 - step.busy() / (program.ranks() * step.makespan));
     makespans.push_back(step.makespan);
   }
   const SimulationCosts costs = this->costs(pipeline);
-  const Simulation simulation = simulate(schedule, costs, pipeline.buffers());
+  const Simulation simulation = simulate(program, costs, BufferLimit::kPlanned);
   BubbleReport report;
   report.measured = median(std::move(measured));
   report.predicted = simulation.bubble();
-  if (const double formula = textbook_bubble(schedule); formula >= 0) report.formula = formula;
-  report.formula_text = textbook_formula(schedule);
+  if (const double formula = textbook_bubble(program.schedule()); formula >= 0)
+    report.formula = formula;
+  report.formula_text = textbook_formula(program.schedule());
   report.imbalance = imbalance(simulation.busy);
   report.measured_makespan_seconds = median(std::move(makespans));
   report.predicted_makespan_seconds = simulation.makespan;
-  report.joint_makespan_seconds = joint_makespan(schedule, costs);
-  report.zb_h1_makespan_seconds = zb_h1_makespan(schedule, costs, simulation.makespan);
+  report.joint_makespan_seconds = joint_makespan(program, costs);
+  report.zb_h1_makespan_seconds = zb_h1_makespan(program, costs, simulation.makespan);
   return report;
 }
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "pipeline/schedule/slot_use.h"
-
 namespace stagecoach {
 Timeline timeline_of(const Simulation& simulation, const std::string& title) {
   Timeline timeline{title, {}, static_cast<int>(simulation.busy.size())};
@@ -38,11 +36,11 @@ Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
   return timeline;
 }
 
-std::vector<TraceCounter> slot_counters(const Schedule& schedule, const Simulation& simulation,
+std::vector<TraceCounter> slot_counters(const Program& program, const Simulation& simulation,
                                         const SimulationCosts& costs) {
   const auto has_bytes = [](const StageCosts& stage) { return stage.slot_bytes != 1; };
   const bool bytes = std::ranges::any_of(costs.stages, has_bytes);
-  const SlotUse use(schedule);
+  const SlotUse& use = program.slots();
   std::vector<TraceCounter> counters;
   std::vector<int> slots(simulation.busy.size());
   std::vector<double> in_use(simulation.busy.size());

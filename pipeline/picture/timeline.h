@@ -22,10 +22,10 @@ Timeline timeline_of(const Simulation& simulation, const SimulationCosts& costs,
 // BW in one piece, as the papers draw it.
 Timeline timeline_of(const Simulation& simulation, const std::string& title);
 
-// The slots in use on each rank over time, "slots", of a simulation of `schedule` with its actions;
+// The slots in use on each rank over time, "slots", of a simulation of `program` with its actions;
 // from the start of F or R to the end of W. Where slots have bytes, as costs that differ from 1
 // say, also "slot bytes".
-std::vector<TraceCounter> slot_counters(const Schedule& schedule, const Simulation& simulation,
+std::vector<TraceCounter> slot_counters(const Program& program, const Simulation& simulation,
                                         const SimulationCosts& costs);
 
 }  // namespace stagecoach

@@ -23,7 +23,8 @@ class Peak {
 };
 
 struct OwnPeaks {
-  Peak slots, received, gradient_slots;
+  Peak slots, received, received_gradients, gradient_slots;
+  bool posts_inputs = false, posts_gradients = false;
 };
 
 // When F and B start and W ends, when every one of them takes one unit of time and BW two. By index
@@ -34,7 +35,7 @@ std::vector<float> unit_times(const Schedule& schedule, const Dependencies& depe
   replay(schedule, dependencies,
          [&](int rank, std::size_t, const Action& action, const DependencyList& needed) {
            float time = free_at[rank];
-           for (const Action& dependency : needed) {
+           for (const Action dependency : needed) {
              time = std::max(time, end_of[dependencies.index(dependency)]);
            }
            if (is_compute(action.kind)) time += action.kind == kBackward ? 2.0f : 1.0f;
@@ -90,51 +91,71 @@ std::vector<float> backward_units(const Schedule& schedule) {
 
 }  // namespace
 
-void count_own_buffers(const Schedule& schedule, BufferCounts& buffers) {
-  const SlotUse use(schedule);
+BufferCounts own_buffers_of(const Schedule& schedule, const SlotUse& slots) {
   std::vector<OwnPeaks> peaks(static_cast<std::size_t>(schedule.stages));
+  for (const auto& actions : schedule.ranks) {
+    for (const Action& action : actions) {
+      if (action.kind == kReceiveActivation) peaks[action.stage].posts_inputs = true;
+      if (action.kind == kReceiveGradient) peaks[action.stage].posts_gradients = true;
+    }
+  }
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
       OwnPeaks& stage = peaks[action.stage];
       const bool forward = action.kind == kForward;
+      const bool backward = action.kind == kBackwardInput || action.kind == kBackward;
       const bool last = action.kind == kBackwardWeight || action.kind == kBackward;
-      if (forward) stage.received.take();
+      if (stage.posts_inputs ? action.kind == kReceiveActivation : forward) stage.received.take();
+      if (stage.posts_gradients ? action.kind == kReceiveGradient : backward) {
+        stage.received_gradients.take();
+      }
       if (SlotUse::takes(action)) stage.slots.take();
-      if (action.kind == kBackwardInput || action.kind == kBackward) stage.gradient_slots.take();
-      if (use.gives(action)) stage.slots.give();
+      if (backward) stage.gradient_slots.take();
+      if (slots.gives(action)) stage.slots.give();
       if (last) stage.gradient_slots.give();
-      if (last || (forward && !use.trains())) stage.received.give();
+      if (last) stage.received_gradients.give();
+      if (last || (forward && !slots.trains())) stage.received.give();
     }
   }
+  BufferCounts buffers;
   for (const OwnPeaks& stage : peaks) {
     buffers.slots.push_back(stage.slots.most());
     buffers.received.push_back(stage.received.most());
+    buffers.received_gradients.push_back(stage.received_gradients.most());
     buffers.gradient_slots.push_back(stage.gradient_slots.most());
   }
+  return buffers;
 }
 
-BufferCounts buffer_counts_of(const Schedule& schedule) {
-  BufferCounts buffers;
-  count_own_buffers(schedule, buffers);
-  const bool trains = is_training(schedule);
-  const Dependencies dependencies(schedule);
-  const std::vector<float> end_of = unit_times(schedule, dependencies);
+BufferCounts buffer_counts_of(const Schedule& schedule, const Dependencies& data,
+                              const SlotUse& slots) {
+  BufferCounts buffers = own_buffers_of(schedule, slots);
+  const bool trains = slots.trains();
+  const std::vector<float> end_of = unit_times(schedule, data);
   const Orders orders = orders_of(schedule);
   const std::vector<float> units = backward_units(schedule);
   const auto end = [&](ActionKind kind, int stage, int micro) {
-    return end_of[dependencies.index(kind, stage, micro)];
+    return end_of[data.index(kind, stage, micro)];
   };
   const ActionKind last = trains ? kBackwardWeight : kForward;
+  // When the stages [first, end_stage] have done with a micro-batch.
+  const auto read = [&](int first, int end_stage, int micro) {
+    float time = 0;
+    for (int stage = first; stage <= end_stage; ++stage) {
+      time = std::max(time, end(last, stage, micro));
+    }
+    return time;
+  };
   const int two = std::clamp(schedule.micro_batches, 1, 2);
   for (int stage = 0; stage < schedule.stages; ++stage) {
+    const int last_reader = data.reach().last_reader_of(stage);
+    const int first_reader = data.reach().first_reader_of(stage);
     const auto forward_begin = [&](int micro) { return end(kForward, stage, micro) - 1; };
-    const auto output_read = [&](int micro) {
-      return std::max(end(last, stage + 1, micro), end(last, stage, micro));
-    };
+    const auto output_read = [&](int micro) { return read(stage, last_reader, micro); };
     const auto backward_begin = [&](int micro) {
       return end(kBackwardInput, stage, micro) - units[stage];
     };
-    const auto gradient_read = [&](int micro) { return end(last, stage - 1, micro); };
+    const auto gradient_read = [&](int micro) { return read(first_reader, stage - 1, micro); };
     const bool sends_output = stage + 1 < schedule.stages;
     buffers.outputs.push_back(
         sends_output ? window(orders.forward[stage], forward_begin, output_read) : 1);

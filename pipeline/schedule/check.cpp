@@ -1,9 +1,9 @@
 #include "pipeline/schedule/check.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
-#include "pipeline/schedule/buffer_counts.h"
 #include "pipeline/schedule/dependencies.h"
 
 namespace stagecoach {
@@ -275,33 +275,48 @@ void check_enough(const char* what, const std::vector<int>& counts,
   }
 }
 
+void check_reach(const char* what, const std::vector<int>& reach, int stages, bool down) {
+  if (reach.empty()) return;
+  STAGECOACH_CHECK(reach.size() == static_cast<std::size_t>(stages), "check",
+                   fmt::format("the {} readers of {} stages", what, stages),
+                   fmt::format("{} numbers", reach.size()));
+  for (int stage = down ? 0 : 1; stage < (down ? stages - 1 : stages); ++stage) {
+    const int least = down ? stage + 1 : 0, most = down ? stages - 1 : stage - 1;
+    STAGECOACH_CHECK(reach[stage] >= least && reach[stage] <= most, "check",
+                     fmt::format("a {} reader from {} to {} of stage {}", what, least, most, stage),
+                     std::to_string(reach[stage]));
+  }
+}
+
+void check_buffers(const BufferCounts& buffers, int stages) {
+  check_counts("slots", buffers.slots, stages);
+  check_counts("received inputs", buffers.received, stages);
+  check_counts("received gradients", buffers.received_gradients, stages);
+  check_counts("gradient slots", buffers.gradient_slots, stages);
+  check_counts("outputs", buffers.outputs, stages);
+  check_counts("input gradients", buffers.input_gradients, stages);
+}
+
 }  // namespace
 
-void check_tables(const Schedule& schedule, WeightOrder order) {
+Program check(Schedule schedule, const CheckOptions& options) {
   STAGECOACH_CHECK(schedule.stages >= 0 && schedule.micro_batches >= 0, "check",
                    "counts of stages and micro-batches",
                    fmt::format("{} and {}", schedule.stages, schedule.micro_batches));
-  TableCheck(schedule, order).run();
-}
-
-BufferCounts check(const Schedule& schedule, WeightOrder order) {
-  check_tables(schedule, order);
-  return buffer_counts_of(schedule);
-}
-
-void check(const Schedule& schedule, const BufferCounts& buffers) {
-  check_tables(schedule);
-  check_counts("slots", buffers.slots, schedule.stages);
-  check_counts("received inputs", buffers.received, schedule.stages);
-  check_counts("gradient slots", buffers.gradient_slots, schedule.stages);
-  check_counts("outputs", buffers.outputs, schedule.stages);
-  check_counts("input gradients", buffers.input_gradients, schedule.stages);
-  BufferCounts needed;
-  count_own_buffers(schedule, needed);
+  TableCheck(schedule, options.order).run();
+  check_reach("last", options.reach.last_reader, schedule.stages, true);
+  check_reach("first", options.reach.first_reader, schedule.stages, false);
+  if (options.buffers) check_buffers(*options.buffers, schedule.stages);
+  const Program program(std::move(schedule), options.reach, options.buffers);
+  if (!options.buffers) return program;
+  const BufferCounts& buffers = program.buffers();
+  const BufferCounts needed = own_buffers_of(program.schedule(), program.slots());
   check_enough("slots", buffers.slots, needed.slots);
   check_enough("received inputs", buffers.received, needed.received);
+  check_enough("received gradients", buffers.received_gradients, needed.received_gradients);
   check_enough("gradient slots", buffers.gradient_slots, needed.gradient_slots);
-  replay(schedule, Dependencies(schedule, buffers), [](auto&&...) {});
+  replay(program.schedule(), program.dependencies(), [](auto&&...) {});
+  return program;
 }
 
 }  // namespace stagecoach

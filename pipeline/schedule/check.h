@@ -1,8 +1,9 @@
 // check: proves before anything runs that a schedule is complete, ordered and free of deadlock.
 #pragma once
 
-#include "pipeline/schedule/buffer_counts.h"
-#include "pipeline/schedule/schedule.h"
+#include <optional>
+
+#include "pipeline/schedule/program.h"
 
 namespace stagecoach {
 
@@ -16,19 +17,21 @@ namespace stagecoach {
 // last W of their stage, a STEP for every stage or for none; no cycle: when ranks wait for each
 // other, the message lists the actions of the cycle.
 //
-// Returns the buffers with which nothing waits for a buffer when every action takes the same time:
-// what the memory plan is made for. 1F1B: min(K - s, M) slots; GPipe: M; naive: 1.
+// The Program has the buffers with which nothing waits for a buffer when every action takes the
+// same time: what the memory plan is made for. 1F1B: min(K - s, M) slots; GPipe: M; naive: 1.
 //
 // A table whose W come in another order, such as PyTorch's LoopedBFS, adds gradients in another
 // order: what trains must not, what is only simulated may.
 enum class WeightOrder { kMicroBatches, kAny };
-BufferCounts check(const Schedule& schedule, WeightOrder order = WeightOrder::kMicroBatches);
 
-// The same with these buffers: also never more slots, received inputs and gradient slots in use
-// than there are, and no cycle over the buffers of neighbours.
-void check(const Schedule& schedule, const BufferCounts& buffers);
+struct CheckOptions {
+  WeightOrder order = WeightOrder::kMicroBatches;
+  // Instead of those that the table needs; then also: never more slots, received tensors and
+  // gradient slots in use than there are, and no cycle over the buffers of other stages.
+  std::optional<BufferCounts> buffers = {};
+  Reach reach = {};
+};
 
-// The first part of check(): everything but cycles. What passes can be replayed.
-void check_tables(const Schedule& schedule, WeightOrder order = WeightOrder::kMicroBatches);
+Program check(Schedule schedule, const CheckOptions& options = {});
 
 }  // namespace stagecoach

@@ -9,12 +9,14 @@ namespace stagecoach {
 
 using enum ActionKind;
 
-Dependencies::Dependencies(const Schedule& schedule, std::optional<BufferCounts> buffers)
+Dependencies::Dependencies(const Schedule& schedule, Reach reach,
+                           std::optional<BufferCounts> buffers)
     : stages_(static_cast<std::size_t>(schedule.stages)),
       micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
       communicates_(has_communication(schedule)),
       trains_(is_training(schedule)),
       rank_of_(ranks_of_stages(schedule)),
+      reach_(std::move(reach)),
       buffers_(std::move(buffers)) {}
 
 DependencyList Dependencies::of(const Action& action) const {
@@ -23,25 +25,28 @@ DependencyList Dependencies::of(const Action& action) const {
   DependencyList list;
   if (action.kind == kForward) {
     if (stage > 0) {
-      list.add({crosses_ranks(stage - 1) ? kSendActivation : kForward, stage - 1, micro});
+      list.set_data({crosses_ranks(stage - 1) ? kSendActivation : kForward, stage - 1, micro});
     }
     const int overwritten = buffers_ && has_next ? micro - buffers_->outputs[stage] : -1;
-    if (overwritten >= 0 && trains_) list.add({kBackwardWeight, stage, overwritten});
+    // B and W of the stage itself read its output too.
     if (overwritten >= 0) {
-      list.add({trains_ ? kBackwardWeight : kForward, stage + 1, overwritten});
+      list.set_readers(trains_ ? kBackwardWeight : kForward, trains_ ? stage : stage + 1,
+                       reach_.last_reader_of(stage), overwritten);
     }
   } else if (action.kind == kBackwardInput || action.kind == kBackward) {
     if (has_next) {
-      list.add({crosses_ranks(stage) ? kSendGradient : kBackwardInput, stage + 1, micro});
+      list.set_data({crosses_ranks(stage) ? kSendGradient : kBackwardInput, stage + 1, micro});
     }
     const int overwritten = buffers_ && stage > 0 ? micro - buffers_->input_gradients[stage] : -1;
-    if (overwritten >= 0) list.add({kBackwardWeight, stage - 1, overwritten});
+    if (overwritten >= 0) {
+      list.set_readers(kBackwardWeight, reach_.first_reader_of(stage), stage - 1, overwritten);
+    }
   }
   return list;
 }
 
-ShortList<std::size_t> Dependencies::completed_by(const Action& action) const {
-  ShortList<std::size_t> list;
+Completed Dependencies::completed_by(const Action& action) const {
+  Completed list;
   switch (action.kind) {
     case kBackward:
       list.add(index(kBackwardInput, action.stage, action.micro_batch));

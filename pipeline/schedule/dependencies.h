@@ -10,28 +10,68 @@
 #include <vector>
 
 #include "pipeline/schedule/buffer_counts.h"
+#include "pipeline/schedule/reach.h"
 #include "pipeline/schedule/schedule.h"
 
 namespace stagecoach {
 
-// At most three; made for every action of large tables, so never on the heap.
-template <typename T>
-class ShortList {
+// What an action waits for: what makes its data, then the readers of the buffer that it writes,
+// from one stage to another. Made for every action of large tables, so never on the heap.
+class DependencyList {
  public:
-  void add(const T& value) { values_[size_++] = value; }
-  const T* begin() const { return values_.data(); }
-  const T* end() const { return values_.data() + size_; }
+  class Iterator {
+   public:
+    Iterator(const DependencyList& list, int at) : list_(&list), at_(at) {}
+    Action operator*() const { return (*list_)[at_]; }
+    Iterator& operator++() {
+      ++at_;
+      return *this;
+    }
+    bool operator==(const Iterator& other) const { return at_ == other.at_; }
+
+   private:
+    const DependencyList* list_;
+    int at_;
+  };
+
+  void set_data(const Action& data) {
+    data_ = data;
+    has_data_ = 1;
+  }
+  // `kind` of the stages [first, last], of one micro-batch.
+  void set_readers(ActionKind kind, int first, int last, int micro_batch) {
+    first_reader_ = {kind, first, micro_batch};
+    readers_ = last - first + 1;
+  }
+  int size() const { return has_data_ + readers_; }
+  Action operator[](int i) const {
+    if (i < has_data_) return data_;
+    return {first_reader_.kind, first_reader_.stage + i - has_data_, first_reader_.micro_batch};
+  }
+  Iterator begin() const { return {*this, 0}; }
+  Iterator end() const { return {*this, size()}; }
 
  private:
-  std::array<T, 3> values_;
+  Action data_, first_reader_;
+  int has_data_ = 0, readers_ = 0;
+};
+
+// At most two.
+class Completed {
+ public:
+  void add(std::size_t index) { values_[size_++] = index; }
+  const std::size_t* begin() const { return values_.data(); }
+  const std::size_t* end() const { return values_.data() + size_; }
+
+ private:
+  std::array<std::size_t, 2> values_;
   std::size_t size_ = 0;
 };
-using DependencyList = ShortList<Action>;
 
 class Dependencies {
  public:
-  // The schedule must have passed check_tables(). Without buffers: there are enough of them.
-  explicit Dependencies(const Schedule& schedule, std::optional<BufferCounts> buffers = {});
+  // Without buffers: there are enough of them.
+  Dependencies(const Schedule& schedule, Reach reach, std::optional<BufferCounts> buffers = {});
 
   // F, B, W and sends only.
   DependencyList of(const Action& action) const;
@@ -43,6 +83,8 @@ class Dependencies {
            rank_of_[action.stage] != rank_of_[dependency.stage];
   }
 
+  bool communicates() const { return communicates_; }
+  const Reach& reach() const { return reach_; }
   int rank_of(int stage) const { return rank_of_[stage]; }
   // A dense number of F, B, W or a send, below size(). Micro-batches of a stage and kind are
   // neighbours.
@@ -57,7 +99,7 @@ class Dependencies {
   }
   std::size_t size() const { return (communicates_ ? 5 : 3) * stages_ * micro_batches_; }
   // The numbers of what is done with `action`: two for BW, none for what nobody waits for.
-  ShortList<std::size_t> completed_by(const Action& action) const;
+  Completed completed_by(const Action& action) const;
 
  private:
   bool crosses_ranks(int upper_stage) const {
@@ -67,6 +109,7 @@ class Dependencies {
   std::size_t stages_, micro_batches_;
   bool communicates_, trains_;
   std::vector<int> rank_of_;
+  Reach reach_;
   std::optional<BufferCounts> buffers_;
 };
 
@@ -93,7 +136,7 @@ void replay(const Schedule& schedule, const Dependencies& dependencies, Visit vi
 
   // False when `rank` has to wait; it is then among the waiters of what it waits for.
   const auto can_run = [&](std::int32_t rank, const DependencyList& needed) {
-    for (const Action& dependency : needed) {
+    for (const Action dependency : needed) {
       std::int32_t& other = state[dependencies.index(dependency)];
       if (other == kDone) continue;
       waits_for[rank] = dependency;

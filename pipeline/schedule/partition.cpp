@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "core/error.h"
-#include "pipeline/schedule/check.h"
 #include "pipeline/schedule/simulate.h"
 
 namespace stagecoach {
@@ -43,15 +42,14 @@ std::vector<std::vector<double>> best_suffixes(const LayerCosts& costs, int stag
 }
 
 // The length of a step whose stages are cut like that.
-double makespan_of(const Partition& partition, const LayerCosts& costs, const Schedule& schedule,
-                   const BufferCounts& buffers) {
+double makespan_of(const Partition& partition, const LayerCosts& costs, const Program& program) {
   SimulationCosts simulated;
   for (int stage = 0; stage < partition.stages(); ++stage) {
     double third = 0;
     for (int i = partition.first[stage]; i < partition.end(stage); ++i) third += costs[i] / 3;
     simulated.stages.push_back({third, third, third});
   }
-  return simulate(schedule, simulated, buffers, false).makespan;
+  return simulate(program, simulated, BufferLimit::kPlanned, false).makespan;
 }
 
 std::vector<int> numbers_of(std::string_view text, const std::string& expected) {
@@ -93,16 +91,15 @@ Partition partition_by_cost(const LayerCosts& costs, std::int64_t wanted) {
   return partition;
 }
 
-Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedule) {
+Partition partition_by_makespan(const LayerCosts& costs, const Program& program) {
   constexpr std::size_t kMostActions = 100'000'000;  // simulated in all: seconds
-  Partition best = partition_by_cost(costs, schedule.stages);
+  Partition best = partition_by_cost(costs, program.stages());
   std::size_t actions = 0;
-  for (const auto& rank : schedule.ranks) actions += rank.size();
-  const std::size_t tries = costs.size() * schedule.stages * 10;
-  const bool single = schedule.stages == static_cast<int>(schedule.ranks.size());
+  for (const auto& rank : program.schedule().ranks) actions += rank.size();
+  const std::size_t tries = costs.size() * static_cast<std::size_t>(program.stages()) * 10;
+  const bool single = program.stages() == program.ranks();
   if (single || actions * tries > kMostActions) return best;
-  const BufferCounts buffers = check(schedule);
-  double shortest = makespan_of(best, costs, schedule, buffers);
+  double shortest = makespan_of(best, costs, program);
   for (bool moved = true; moved;) {
     moved = false;
     for (int stage = 1; stage < best.stages(); ++stage) {
@@ -110,7 +107,7 @@ Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedul
       for (int cut = from; cut < end; ++cut) {
         Partition other = best;
         other.first[stage] = cut;
-        const double makespan = makespan_of(other, costs, schedule, buffers);
+        const double makespan = makespan_of(other, costs, program);
         // Not for rounding's sake: it must end.
         if (makespan >= shortest * (1 - 1e-9)) continue;
         shortest = makespan;

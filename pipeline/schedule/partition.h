@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/program.h"
 
 namespace stagecoach {
 
@@ -29,8 +29,8 @@ Partition partition_by_cost(const LayerCosts& costs, std::int64_t stages);
 // For a schedule with several stages on a rank: the cut under which the simulated step is the
 // shortest, as far as moving one cut at a time leads from partition_by_cost(); F, B and W are taken
 // to be a third of a layer's cost each. With one stage on each rank, or a very large schedule, it
-// is partition_by_cost(). The schedule must pass check().
-Partition partition_by_makespan(const LayerCosts& costs, const Schedule& schedule);
+// is partition_by_cost().
+Partition partition_by_makespan(const LayerCosts& costs, const Program& program);
 
 // "3,10": the index of each later stage's first layer. UsageError for anything that is not
 // stages - 1 ascending numbers in [1, layers).

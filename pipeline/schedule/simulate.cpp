@@ -7,9 +7,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "pipeline/schedule/check.h"
-#include "pipeline/schedule/dependencies.h"
-#include "pipeline/schedule/slot_use.h"
 
 namespace stagecoach {
 namespace {
@@ -55,29 +52,29 @@ void check_costs(const SimulationCosts& costs, int stages) {
 // a stage from the one before, gradients from the one after.
 class Links {
  public:
-  Links(const Schedule& schedule, const SimulationCosts& costs)
-      : costs_(costs),
-        stages_(static_cast<std::size_t>(schedule.stages)),
-        micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
-        communicates_(has_communication(schedule)),
-        rank_of_(ranks_of_stages(schedule)) {
+  Links(const Program& program, const SimulationCosts& costs)
+      : program_(program),
+        costs_(costs),
+        stages_(static_cast<std::size_t>(program.stages())),
+        micro_batches_(static_cast<std::size_t>(program.micro_batches())) {
     const auto has_bytes = [](const StageCosts& stage) { return stage.output_bytes > 0; };
     queues_ = costs.bandwidth > 0 && std::ranges::any_of(costs.stages, has_bytes);
     if (!queues_) return;
     arrival_.resize(2 * stages_ * micro_batches_);
-    free_at_.resize(schedule.ranks.size());
+    free_at_.resize(static_cast<std::size_t>(program.ranks()));
   }
 
   // `action` has ended at `time`: what it sends leaves.
   void send(const Action& action, double time) {
     if (!queues_) return;
     using enum ActionKind;
-    const bool activation = action.kind == (communicates_ ? kSendActivation : kForward);
-    const bool gradient = communicates_ ? action.kind == kSendGradient
-                                        : action.kind == kBackwardInput || action.kind == kBackward;
+    const bool communicates = program_.communicates();
+    const bool activation = action.kind == (communicates ? kSendActivation : kForward);
+    const bool gradient = communicates ? action.kind == kSendGradient
+                                       : action.kind == kBackwardInput || action.kind == kBackward;
     const int reader = activation ? action.stage + 1 : gradient ? action.stage - 1 : -1;
     if (reader < 0 || reader >= static_cast<int>(stages_)) return;
-    const int from = rank_of_[action.stage], to = rank_of_[reader];
+    const int from = program_.rank_of(action.stage), to = program_.rank_of(reader);
     if (from == to) return;
     double& free_at = free_at_[from][to];
     const double bytes = costs_.stages[activation ? action.stage : reader].output_bytes;
@@ -97,11 +94,10 @@ class Links {
     return ((gradient ? stages_ : 0) + reader) * micro_batches_ + micro_batch;
   }
 
+  const Program& program_;
   const SimulationCosts& costs_;
   std::size_t stages_, micro_batches_;
-  bool communicates_;
-  bool queues_ = false;  // whether messages take time to leave
-  std::vector<int> rank_of_;
+  bool queues_ = false;                         // whether messages take time to leave
   std::vector<double> arrival_;                 // without the latency
   std::vector<std::map<int, double>> free_at_;  // by sender and receiver
 };
@@ -109,13 +105,13 @@ class Links {
 // Slots in use on each rank. Its actions come in order of time, so no clock is needed.
 class SlotPeaks {
  public:
-  SlotPeaks(const Schedule& schedule, const SimulationCosts& costs)
+  SlotPeaks(const Program& program, const SimulationCosts& costs)
       : costs_(costs),
-        use_(schedule),
-        slots_(schedule.ranks.size(), 0),
-        peak_slots_(schedule.ranks.size(), 0),
-        bytes_(schedule.ranks.size(), 0.0),
-        peak_bytes_(schedule.ranks.size(), 0.0) {}
+        use_(program.slots()),
+        slots_(program.schedule().ranks.size(), 0),
+        peak_slots_(slots_.size(), 0),
+        bytes_(slots_.size(), 0.0),
+        peak_bytes_(slots_.size(), 0.0) {}
 
   const std::vector<int>& peak_slots() const { return peak_slots_; }
   const std::vector<double>& peak_bytes() const { return peak_bytes_; }
@@ -134,7 +130,7 @@ class SlotPeaks {
 
  private:
   const SimulationCosts& costs_;
-  const SlotUse use_;
+  const SlotUse& use_;
   std::vector<int> slots_, peak_slots_;  // by rank
   std::vector<double> bytes_, peak_bytes_;
 };
@@ -147,11 +143,12 @@ double Simulation::bubble() const {
   return 1 - std::accumulate(busy.begin(), busy.end(), 0.0) / available;
 }
 
-Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
-                    const std::optional<BufferCounts>& buffers, bool keep_actions) {
-  check_tables(schedule, WeightOrder::kAny);
+Simulation simulate(const Program& program, const SimulationCosts& costs, BufferLimit limit,
+                    bool keep_actions) {
+  const Schedule& schedule = program.schedule();
   check_costs(costs, schedule.stages);
-  const Dependencies dependencies(schedule, buffers);
+  const Dependencies& dependencies =
+      limit == BufferLimit::kPlanned ? program.dependencies() : program.data_dependencies();
   const std::size_t ranks = schedule.ranks.size();
   std::vector<std::size_t> first(ranks + 1, 0);  // of each rank's actions in the result
   for (std::size_t rank = 0; rank < ranks; ++rank) {
@@ -160,14 +157,14 @@ Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
   Simulation result;
   if (keep_actions) result.actions.resize(first[ranks]);
   result.busy.assign(ranks, 0.0);
-  Links links(schedule, costs);
-  SlotPeaks slots(schedule, costs);
+  Links links(program, costs);
+  SlotPeaks slots(program, costs);
   std::vector<double> free_at(ranks, 0.0), begun_at(ranks, -1.0);
   std::vector<double> end_of(dependencies.size());
   replay(schedule, dependencies,
          [&](int rank, std::size_t position, const Action& action, const DependencyList& needed) {
            double start = free_at[rank];
-           for (const Action& dependency : needed) {
+           for (const Action dependency : needed) {
              double done = end_of[dependencies.index(dependency)];
              if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
              start = std::max(start, done);

@@ -1,11 +1,9 @@
 // simulate: replays a schedule with given costs: exact, discrete events, linear in actions.
 #pragma once
 
-#include <optional>
 #include <vector>
 
-#include "pipeline/schedule/buffer_counts.h"
-#include "pipeline/schedule/schedule.h"
+#include "pipeline/schedule/program.h"
 
 namespace stagecoach {
 
@@ -47,12 +45,16 @@ struct Simulation {
   double bubble() const;
 };
 
-// An action starts when its rank's previous one has ended and what it depends on (data, neighbours'
-// buffers) is done. `schedule` with or without communication actions: the same times. Without
-// `buffers` there are enough of them, as in the papers. Throws Error like check() where it cannot
-// go on. `keep_actions` false leaves `actions` empty, for large tables.
-Simulation simulate(const Schedule& schedule, const SimulationCosts& costs,
-                    const std::optional<BufferCounts>& buffers, bool keep_actions = true);
+// Whether an action waits until the buffer that it writes is free; or there are always enough of
+// them, as in the papers.
+enum class BufferLimit { kPlanned, kNone };
+
+// An action starts when its rank's previous one has ended and what it depends on (data, buffers) is
+// done. With or without communication actions: the same times. `keep_actions` false leaves
+// `actions` empty, for large tables. Throws Error for costs of another number of stages, or such
+// that are not finite, or negative.
+Simulation simulate(const Program& program, const SimulationCosts& costs, BufferLimit limit,
+                    bool keep_actions = true);
 
 // 1 - mean / max of the per-rank work: what no number of micro-batches can remove.
 double imbalance(const std::vector<double>& busy);

@@ -10,8 +10,11 @@ SlotUse::SlotUse(const Schedule& schedule)
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
       if (action.kind != ActionKind::kRecompute) continue;
+      const bool in_range = action.stage >= 0 && action.stage < schedule.stages &&
+                            action.micro_batch >= 0 && action.micro_batch < schedule.micro_batches;
+      if (!in_range) continue;
       recomputed_.resize(static_cast<std::size_t>(schedule.stages) * micro_batches_);
-      recomputed_.at(index(action.stage, action.micro_batch)) = true;
+      recomputed_[index(action.stage, action.micro_batch)] = true;
     }
   }
 }

@@ -18,6 +18,13 @@
 #include "tests/pipeline/schedule/table_text.h"
 
 namespace stagecoach {
+
+struct UncheckedProgram {
+  static Program make(Schedule schedule, BufferCounts buffers) {
+    return {std::move(schedule), Reach(), std::move(buffers)};
+  }
+};
+
 namespace {
 
 using testing::bytes_of;
@@ -99,8 +106,8 @@ Bits right_bits(int micro_batches) {
 class Machine {
  public:
   Machine(const Schedule& schedule, const BufferCounts& buffers)
-      : schedule_(with_optimizer_steps(with_communication(schedule))),
-        buffers_(buffers),
+      : program_(
+            UncheckedProgram::make(with_optimizer_steps(with_communication(schedule)), buffers)),
         plans_(network_.plan(tiny_input(kRows), 1)) {
     const std::vector<int> rank_of = ranks_of_stages(schedule);
     for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
@@ -136,7 +143,7 @@ class Machine {
       for (std::size_t rank = 0; rank < executors_.size(); ++rank) {
         threads.emplace_back([&, rank] {
           try {
-            executors_[rank]->run(schedule_, buffers_, input);
+            executors_[rank]->run(program_, input);
           } catch (...) {
             errors[rank] = std::current_exception();
           }
@@ -155,19 +162,18 @@ class Machine {
  private:
   StageOptions options_of(int s) const {
     StageOptions options;
-    const int last = schedule_.stages - 1;
+    const int last = program_.stages() - 1;
     options.first = s;  // a layer each, the last stage has the rest
     options.end = s == last ? kLayers : s + 1;
-    options.memory = memory_of_stage(buffers_, s);
+    options.memory = memory_of_stage(program_.buffers(), s);
     options.memory.recomputes = true;
-    options.memory.loss_rows = static_cast<std::int64_t>(schedule_.micro_batches) * kRows;
+    options.memory.loss_rows = static_cast<std::int64_t>(program_.micro_batches()) * kRows;
     options.memory.optimizer_states = 1;
     return options;
   }
 
   const Network network_ = tiny_network();
-  const Schedule schedule_;
-  const BufferCounts buffers_;
+  const Program program_;
   std::vector<LayerPlan> plans_;
   std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();
   std::vector<std::unique_ptr<Context>> contexts_;
@@ -276,7 +282,7 @@ class Tables {
 // Enough of everything, for tables that check refuses.
 BufferCounts plenty(int stages) {
   const std::vector<int> counts(static_cast<std::size_t>(stages), 2 * kMostMicroBatches);
-  return {counts, counts, counts, counts, counts};
+  return {counts, counts, counts, counts, counts, counts};
 }
 
 // What the machine makes of the table: empty when the bits are right, else why not.
@@ -310,7 +316,7 @@ TEST(CheckExecutor, AcceptsExactlyWhatFinishesWithTheRightBits) {
     std::optional<BufferCounts> buffers;
     std::string refusal;
     try {
-      buffers = check(schedule);
+      buffers = check(schedule).buffers();
       ++accepted;
     } catch (const Error& error) {
       refusal = error.message();

@@ -7,7 +7,7 @@
 #include <tuple>
 #include <type_traits>
 
-#include "pipeline/schedule/dependencies.h"
+#include "pipeline/schedule/check.h"
 #include "tests/pipeline/schedule/table_text.h"
 #include "tests/pipeline/small_job.h"
 
@@ -104,17 +104,15 @@ void expect_actions(const std::vector<TraceEvent>& events, const std::vector<Act
   EXPECT_EQ(next, seen.size());
 }
 
-void expect_dependencies(const Schedule& schedule, const BufferCounts& buffers,
-                         const Spans& spans) {
-  const Dependencies dependencies(schedule, buffers);
+void expect_dependencies(const Program& program, const Spans& spans) {
   const auto span_of = [&](const Action& action) {
     const auto kind =
         action.kind == ActionKind::kBackward ? ActionKind::kBackwardInput : action.kind;
     return spans.at({kind, action.stage, action.micro_batch});
   };
-  for (const auto& actions : schedule.ranks) {
+  for (const auto& actions : program.schedule().ranks) {
     for (const Action& action : actions) {
-      for (const Action& needed : dependencies.of(action)) {
+      for (const Action needed : program.dependencies().of(action)) {
         // A message leaves within the span of its send, so it may arrive before that ends.
         const bool message =
             needed.kind == ActionKind::kSendActivation || needed.kind == ActionKind::kSendGradient;
@@ -145,14 +143,14 @@ TEST(Executor, TraceShowsEveryActionOnceAndInOrder) {
       EXPECT_GE(event.start, 0);
       EXPECT_LE(event.end, seconds);
     }
-    const Schedule& run = job.loop.schedule();
+    const Program& run = job.loop.program();
     Spans spans;
-    for (std::size_t rank = 0; rank < run.ranks.size(); ++rank) {
+    for (std::size_t rank = 0; rank < run.schedule().ranks.size(); ++rank) {
       const std::vector<TraceEvent> own = of_rank(events, rank);
       expect_gapless(own);
-      expect_actions(own, run.ranks[rank], spans);
+      expect_actions(own, run.schedule().ranks[rank], spans);
     }
-    expect_dependencies(run, job.loop.buffers(), spans);
+    expect_dependencies(run, spans);
     if (HasFailure()) return;
   }
 }
@@ -167,7 +165,7 @@ TEST(Executor, TraceOfEvaluationIsForwardOnly) {
     expect_gapless(of_rank(events, rank));
     expect_actions(of_rank(events, rank), schedule.ranks[rank], spans);
   }
-  expect_dependencies(schedule, job.loop.buffers(), spans);
+  expect_dependencies(check(schedule, {.buffers = job.loop.program().buffers()}), spans);
 }
 
 TEST(PlainLoop, TraceIsOneRankInOrder) {

@@ -329,7 +329,7 @@ TEST(MemoryPlan, SlotsAsTheScheduleNeeds) {
   const auto slots = [&](const std::string& name, int stage, int micro_batches) {
     const Schedule schedule = make_schedule(name, kStages, micro_batches);
     StageMemory memory = between(stage > 0, stage + 1 < kStages);
-    memory.slots = check(with_communication(schedule)).slots[stage];
+    memory.slots = check(with_communication(schedule)).buffers().slots[stage];
     const MemoryPlan plan = expect_sound(list, memory);
     return region(plan, plan.slots).count;
   };
@@ -368,7 +368,7 @@ TEST(MemoryPlan, BuffersForWhatIsCopiedFromOtherDevices) {
   const std::vector<LayerPlan> layers = {layer};
   StageMemory stage;
   stage.received = 3;
-  stage.gradient_slots = 2;
+  stage.received_gradients = 2;
   stage.has_previous = stage.has_next = true;
   EXPECT_EQ(plan_memory(layers, stage).received_activations, -1);
   EXPECT_EQ(plan_memory(layers, stage).received_gradients, -1);

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <thread>
 
-#include "pipeline/schedule/dependencies.h"
+#include "pipeline/schedule/check.h"
 #include "tests/pipeline/schedule/table_text.h"
 #include "tests/pipeline/small_job.h"
 
@@ -216,7 +216,7 @@ TEST(PlainLoop, GivesTheSameBitsWithMoreThreads) {
 TEST(Pipeline, WeightsLate) {
   const Schedule schedule =
       table(2, 3, {"0F0 0F1 0B0 0B1 0W0 0W1 0F2 0B2 0W2", "1F0 1B0 1F1 1B1 1W0 1W1 1F2 1B2 1W2"});
-  EXPECT_EQ(check(schedule).gradient_slots, (std::vector<int>{2, 2}));
+  EXPECT_EQ(check(schedule).buffers().gradient_slots, (std::vector<int>{2, 2}));
   expect_outcome(small_options(schedule, {5}), plain_outcome(3, small_sgd(), kSteps));
 }
 

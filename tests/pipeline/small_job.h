@@ -256,7 +256,7 @@ inline Schedule on_ranks(const Schedule& schedule, const std::vector<int>& rank_
     };
     costs.stages.push_back({cost(), cost(), cost()});
   }
-  Simulation simulation = simulate(schedule, costs, check(schedule));
+  Simulation simulation = simulate(check(schedule), costs, BufferLimit::kPlanned);
   std::ranges::stable_sort(simulation.actions, {}, &SimulatedAction::end);
   Schedule result = schedule;
   result.ranks.assign(1 + static_cast<std::size_t>(std::ranges::max(rank_of)), {});

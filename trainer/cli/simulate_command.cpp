@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <sstream>
 #include <utility>
 
@@ -61,59 +62,64 @@ void check_size(double ranks, double micro_batches, double chunks) {
                    "--stages is K, --micro-batches M");
 }
 
-std::vector<std::vector<int>> stages_of_ranks(const Schedule& schedule) {
-  std::vector<std::vector<int>> stages(schedule.ranks.size());
-  const std::vector<int> ranks = ranks_of_stages(schedule);
-  for (std::size_t stage = 0; stage < ranks.size(); ++stage) {
-    if (ranks[stage] >= 0) stages[ranks[stage]].push_back(static_cast<int>(stage));
+std::vector<std::vector<int>> stages_of_ranks(const Program& program) {
+  std::vector<std::vector<int>> stages;
+  for (int rank = 0; rank < program.ranks(); ++rank) {
+    const std::span<const int> own = program.stages_of(rank);
+    stages.emplace_back(own.begin(), own.end());
   }
   return stages;
 }
 
-int most_stages(const std::vector<std::vector<int>>& stages_of) {
+int most_stages(const Program& program) {
   std::size_t most = 1;
-  for (const std::vector<int>& stages : stages_of) most = std::max(most, stages.size());
+  for (int rank = 0; rank < program.ranks(); ++rank) {
+    most = std::max(most, program.stages_of(rank).size());
+  }
   return static_cast<int>(most);
 }
 
 // Sizes that were given must be those of the file.
-void check_sizes_of_file(const SimulateConfig& config, const Schedule& table) {
+void check_sizes_of_file(const SimulateConfig& config, const Program& table) {
   const auto check = [&](const char* option, int given, int of_file) {
     if (given == 0 || given == of_file) return;
-    throw UsageError(kSimulate, fmt::format("{} {}, as in {}", option, of_file, table.name),
+    throw UsageError(kSimulate, fmt::format("{} {}, as in {}", option, of_file, table.name()),
                      fmt::format("{}", given), "leave it out: the table says it");
   };
-  check("--stages", config.stages, static_cast<int>(table.ranks.size()));
-  check("--micro-batches", config.micro_batches, table.micro_batches);
-  check("--chunks", config.chunks, most_stages(stages_of_ranks(table)));
+  check("--stages", config.stages, table.ranks());
+  check("--micro-batches", config.micro_batches, table.micro_batches());
+  check("--chunks", config.chunks, most_stages(table));
 }
 
-Schedule table_from_file(const std::string& file, const SimulateConfig& config,
-                         std::vector<std::string>& notes) {
-  Schedule table = read_schedule(file, &notes);
-  check_sizes_of_file(config, table);
+Program table_from_file(const std::string& file, const SimulateConfig& config,
+                        std::vector<std::string>& notes) {
+  const Schedule table = read_schedule(file, &notes);
   check_size(1, table.micro_batches, table.stages);
+  const Program program = check(table, {.order = WeightOrder::kAny});
+  check_sizes_of_file(config, program);
+  if (program.sums_in_order()) return program;
   try {
-    check_tables(table);
+    check(table);
   } catch (const Error& error) {
-    check_tables(table, WeightOrder::kAny);  // throws where it is not the order
     notes.push_back("train refuses this table, as it adds gradients in another order: " +
                     error.message());
   }
-  return table;
+  return program;
 }
 
 // `config` has its K and M.
-Schedule table_of(const std::string& schedule, const SimulateConfig& config,
-                  std::vector<std::string>& notes) {
-  const auto again = [&](const Schedule& table) {
-    return config.recompute == "never" ? table
-                                       : with_recompute(table, recompute_of(config.recompute));
-  };
-  if (!is_name(schedule)) return again(table_from_file(schedule, config, notes));
+Program table_of(const std::string& schedule, const SimulateConfig& config,
+                 std::vector<std::string>& notes) {
+  const Recompute again = recompute_of(config.recompute);
+  if (!is_name(schedule)) {
+    const Program table = table_from_file(schedule, config, notes);
+    if (again == Recompute::kNever) return table;
+    return check(with_recompute(table.schedule(), again), {.order = WeightOrder::kAny});
+  }
   const int chunks = config.chunks > 0 ? config.chunks : default_chunks(schedule);
   check_size(config.stages, config.micro_batches, chunks);
-  return again(make_schedule(schedule, config.stages, config.micro_batches, chunks));
+  const Schedule table = make_schedule(schedule, config.stages, config.micro_batches, chunks);
+  return check(again == Recompute::kNever ? table : with_recompute(table, again));
 }
 
 // What was not given, from the costs.
@@ -129,28 +135,29 @@ SimulateConfig with_sizes(SimulateConfig config, const GivenCosts& costs, int ch
   return config;
 }
 
-SimulatedSchedule replayed(Schedule schedule, SimulationCosts costs, bool keep_actions) {
+SimulatedSchedule replayed(const Program& program, SimulationCosts costs, bool keep_actions) {
   SimulatedSchedule run;
-  run.schedule = std::move(schedule);
+  run.name = program.name();
+  run.micro_batches = program.micro_batches();
   run.costs = std::move(costs);
-  run.stages_of = stages_of_ranks(run.schedule);
-  run.chunks = most_stages(run.stages_of);
-  run.formula = textbook_bubble(run.schedule);
-  run.formula_text = textbook_formula(run.schedule);
-  run.simulation = simulate(run.schedule, run.costs, std::nullopt, keep_actions);
+  run.stages_of = stages_of_ranks(program);
+  run.chunks = most_stages(program);
+  run.formula = textbook_bubble(program.schedule());
+  run.formula_text = textbook_formula(program.schedule());
+  run.simulation = simulate(program, run.costs, BufferLimit::kNone, keep_actions);
   return run;
 }
 
 // Boxes of the table that fit in a picture or a trace of `most`.
-void check_fits(const char* option, const char* what, const Schedule& schedule,
+void check_fits(const char* option, const char* what, const Program& program,
                 std::size_t for_each_action, std::size_t most) {
   std::size_t actions = 0;
-  for (const auto& rank : schedule.ranks) {
+  for (const auto& rank : program.schedule().ranks) {
     actions += for_each_action * static_cast<std::size_t>(std::ranges::count_if(
                                      rank, [](const Action& a) { return is_compute(a.kind); }));
   }
   if (actions <= most) return;
-  const std::size_t fitting = static_cast<std::size_t>(schedule.micro_batches) * most / actions;
+  const std::size_t fitting = static_cast<std::size_t>(program.micro_batches()) * most / actions;
   throw UsageError(kSimulate, fmt::format("at most {} {} in --{}", most, what, option),
                    fmt::format("{}", actions),
                    fitting > 0 ? fmt::format("--micro-batches {} would fit", fitting)
@@ -159,14 +166,13 @@ void check_fits(const char* option, const char* what, const Schedule& schedule,
 
 std::string title_of(const SimulatedSchedule& run, const GivenCosts& costs) {
   const std::string chunks = run.chunks > 1 ? fmt::format(", V = {}", run.chunks) : "";
-  return fmt::format("{}, K = {}, M = {}{}, costs {}", run.schedule.name, run.stages_of.size(),
-                     run.schedule.micro_batches, chunks, costs.text);
+  return fmt::format("{}, K = {}, M = {}{}, costs {}", run.name, run.stages_of.size(),
+                     run.micro_batches, chunks, costs.text);
 }
 
 void write_picture(const fs::path& file, const SimulatedSchedule& run, const GivenCosts& costs) {
   const Timeline timeline = timeline_of(
-      run.simulation,
-      fmt::format("{}: bubble {:.1f} %", run.schedule.name, 100 * run.simulation.bubble()));
+      run.simulation, fmt::format("{}: bubble {:.1f} %", run.name, 100 * run.simulation.bubble()));
   const PictureOptions options{picture_width(timeline, kWidestPicture),
                                costs.milliseconds ? "time (ms)" : "time", 1};
   const std::string svg = draw_svg({timeline}, title_of(run, costs), options);
@@ -174,9 +180,10 @@ void write_picture(const fs::path& file, const SimulatedSchedule& run, const Giv
 }
 
 // A unit of the costs is a millisecond of the trace.
-void write_trace(const fs::path& file, const SimulatedSchedule& run, const GivenCosts& costs) {
+void write_trace(const fs::path& file, const Program& program, const SimulatedSchedule& run,
+                 const GivenCosts& costs) {
   std::vector<TraceEvent> events = timeline_of(run.simulation, "").events;
-  std::vector<TraceCounter> counters = slot_counters(run.schedule, run.simulation, run.costs);
+  std::vector<TraceCounter> counters = slot_counters(program, run.simulation, run.costs);
   for (TraceEvent& event : events) {
     event.start *= 1e-3;
     event.end *= 1e-3;
@@ -205,24 +212,22 @@ std::string simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
   const int chunks = given.chunks > 0 ? given.chunks : named ? default_chunks(given.schedule) : 1;
   const SimulateConfig config = named ? with_sizes(given, costs, chunks) : given;
   std::vector<std::string> notes;
-  Schedule schedule = table_of(config.schedule, config, notes);
-  if (!config.svg.empty()) check_fits("svg", "boxes", schedule, 1, kMostBoxes);
+  const Program program = table_of(config.schedule, config, notes);
+  if (!config.svg.empty()) check_fits("svg", "boxes", program, 1, kMostBoxes);
   // Its box, and changes of the slots and their bytes.
-  if (!config.trace.empty()) check_fits("trace", "events", schedule, 3, kMostEvents);
-  const int stages = schedule.stages;
+  if (!config.trace.empty()) check_fits("trace", "events", program, 3, kMostEvents);
   const bool keep_actions = config.ascii || !config.svg.empty() || !config.trace.empty();
-  const SimulatedSchedule run =
-      replayed(std::move(schedule), costs.of_stages(stages), keep_actions);
+  const SimulatedSchedule run = replayed(program, costs.of_stages(program.stages()), keep_actions);
   std::string text = to_text(run, costs);
   for (const std::string& note : notes) text += "note: " + note + "\n";
   if (config.ascii) text += drawing(run, costs);
   if (!config.svg.empty()) write_picture(config.svg, run, costs);
-  if (!config.trace.empty()) write_trace(config.trace, run, costs);
+  if (!config.trace.empty()) write_trace(config.trace, program, run, costs);
   if (!config.text.empty()) {
-    write_file(config.text, [&](std::ostream& out) { out << run.schedule.to_text(); });
+    write_file(config.text, [&](std::ostream& out) { out << program.schedule().to_text(); });
   }
   if (!config.csv.empty()) {
-    write_file(config.csv, [&](std::ostream& out) { out << to_csv(run.schedule); });
+    write_file(config.csv, [&](std::ostream& out) { out << to_csv(program.schedule()); });
   }
   if (!config.json.empty()) write_json(config.json, to_json(run, costs));
   return text;
@@ -234,13 +239,12 @@ SimulatedSchedule compared(const std::string& name, SimulateConfig config,
   if (name != "interleaved") config.chunks = 0;  // the others have a number of their own
   try {
     std::vector<std::string> notes;
-    Schedule schedule = table_of(name, config, notes);
-    const int stages = schedule.stages;
-    const double share = stages / static_cast<double>(schedule.ranks.size());
-    return replayed(std::move(schedule), costs.of_stages(stages, share), false);
+    const Program program = table_of(name, config, notes);
+    const double share = program.stages() / static_cast<double>(program.ranks());
+    return replayed(program, costs.of_stages(program.stages(), share), false);
   } catch (const UsageError& error) {
     SimulatedSchedule none;
-    none.schedule.name = name;
+    none.name = name;
     none.error = error.message();
     return none;
   }
@@ -259,10 +263,7 @@ std::string simulate_several(const SimulateConfig& given, const GivenCosts& cost
   const SimulateConfig config = with_sizes(given, costs, 1);
   check_size(config.stages, config.micro_batches, 1);
   std::vector<SimulatedSchedule> runs;
-  for (const std::string& name : names) {
-    runs.push_back(compared(name, config, costs));
-    runs.back().schedule.ranks.clear();  // the numbers are kept, not their tables
-  }
+  for (const std::string& name : names) runs.push_back(compared(name, config, costs));
   if (!config.json.empty()) write_json(config.json, to_json(runs, config, costs));
   return to_text(runs, config, costs);
 }

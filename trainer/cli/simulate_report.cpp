@@ -141,15 +141,15 @@ std::string bubble_block(const SimulatedSchedule& run, const GivenCosts& costs) 
 }  // namespace
 
 json to_json(const SimulatedSchedule& run, const GivenCosts& costs) {
-  if (!run.error.empty()) return {{"schedule", run.schedule.name}, {"error", run.error}};
+  if (!run.error.empty()) return {{"schedule", run.name}, {"error", run.error}};
   const Simulation& s = run.simulation;
   json ranks = json::array();
   for (std::size_t rank = 0; rank < s.busy.size(); ++rank) {
     ranks.push_back(json_of_rank(run, rank));
   }
   json result = {
-      {"schedule", run.schedule.name}, {"stages", s.busy.size()},
-      {"chunks", run.chunks},          {"micro_batches", run.schedule.micro_batches},
+      {"schedule", run.name},          {"stages", s.busy.size()},
+      {"chunks", run.chunks},          {"micro_batches", run.micro_batches},
       {"costs", json_of(run.costs)},   {"unit", costs.milliseconds ? json("ms") : json(nullptr)},
       {"makespan", s.makespan},        {"longest_span", s.longest_span},
       {"bubble", s.bubble()},          {"formula", or_null(run.formula, run.formula >= 0)},
@@ -160,9 +160,9 @@ json to_json(const SimulatedSchedule& run, const GivenCosts& costs) {
 
 std::string to_text(const SimulatedSchedule& run, const GivenCosts& costs) {
   const std::string chunks = run.chunks > 1 ? fmt::format(", V = {}", run.chunks) : "";
-  std::string text = fmt::format("{}, K = {}, M = {}{}, costs {}{}\n", run.schedule.name,
-                                 run.stages_of.size(), run.schedule.micro_batches, chunks,
-                                 costs.text, run.chunks > 1 ? " of each chunk" : "");
+  std::string text =
+      fmt::format("{}, K = {}, M = {}{}, costs {}{}\n", run.name, run.stages_of.size(),
+                  run.micro_batches, chunks, costs.text, run.chunks > 1 ? " of each chunk" : "");
   return text + bubble_block(run, costs) + '\n' + rank_table(run, costs);
 }
 
@@ -182,7 +182,7 @@ std::string to_text(const std::vector<SimulatedSchedule>& runs, const SimulateCo
   std::size_t width = 14;
   for (const SimulatedSchedule& run : runs) {
     shown.insert(shown.end(), {run.simulation.makespan, run.simulation.longest_span});
-    width = std::max(width, run.schedule.name.size() + 2);
+    width = std::max(width, run.name.size() + 2);
   }
   const Times time(shown);
   std::string text =
@@ -196,16 +196,16 @@ std::string to_text(const std::vector<SimulatedSchedule>& runs, const SimulateCo
                       "span", "peak slots", costs.bytes ? "peak bytes" : "peak / V");
   for (const SimulatedSchedule& run : runs) {
     if (!run.error.empty()) {
-      text += fmt::format("{:<{}}  {}\n", run.schedule.name, width, run.error);
+      text += fmt::format("{:<{}}  {}\n", run.name, width, run.error);
       continue;
     }
     const Simulation& s = run.simulation;
     const int slots = *std::ranges::max_element(s.peak_slots);
     const double bytes = *std::ranges::max_element(s.peak_bytes);
     text +=
-        fmt::format(kRow, run.schedule.name, width, run.chunks, time(s.makespan),
-                    percent(s.bubble()), run.formula >= 0 ? percent(run.formula) : "-",
-                    percent(imbalance(s.busy)), time(s.longest_span), slots,
+        fmt::format(kRow, run.name, width, run.chunks, time(s.makespan), percent(s.bubble()),
+                    run.formula >= 0 ? percent(run.formula) : "-", percent(imbalance(s.busy)),
+                    time(s.longest_span), slots,
                     costs.bytes ? fmt::format("{:.0f}", bytes)
                                 : fmt::format("{:.4g}", static_cast<double>(slots) / run.chunks));
   }

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/schedule/schedule.h"
 #include "pipeline/schedule/simulate.h"
 #include "trainer/cli/simulate_costs.h"
 #include "trainer/cli/simulate_options.h"
@@ -14,14 +13,15 @@ namespace stagecoach {
 
 // A replayed schedule.
 struct SimulatedSchedule {
-  Schedule schedule;
+  std::string name;  // of the schedule
+  int micro_batches = 0;
   SimulationCosts costs;
   Simulation simulation;
   int chunks = 1;                           // the most stages of a rank
   std::vector<std::vector<int>> stages_of;  // by rank
   double formula = -1;                      // textbook_bubble()
   std::string formula_text;
-  std::string error;  // why there is none of all this but the schedule's name; else empty
+  std::string error;  // why there is none of all this but the name; else empty
 };
 nlohmann::json to_json(const SimulatedSchedule& run, const GivenCosts& costs);
 std::string to_text(const SimulatedSchedule& run, const GivenCosts& costs);

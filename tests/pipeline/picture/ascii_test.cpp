@@ -13,8 +13,8 @@ namespace {
 AsciiPicture drawn(const Schedule& schedule, const StageCosts& costs = {},
                    std::size_t most_characters = 1000, std::size_t most_ranks = 100) {
   const std::vector<StageCosts> stages(static_cast<std::size_t>(schedule.stages), costs);
-  return draw_ascii(simulate(schedule, {stages, 0, 0}, check(schedule)), most_characters,
-                    most_ranks);
+  return draw_ascii(simulate(check(schedule), {stages, 0, 0}, BufferLimit::kPlanned),
+                    most_characters, most_ranks);
 }
 
 // The pictures in the comments of pipeline/schedule/generators.

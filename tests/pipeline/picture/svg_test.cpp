@@ -58,11 +58,12 @@ SimulationCosts equal_costs(const Schedule& schedule, const StageCosts& costs) {
 
 Timeline predicted(const Schedule& schedule, const StageCosts& stage_costs) {
   const SimulationCosts costs = equal_costs(schedule, stage_costs);
-  return timeline_of(simulate(schedule, costs, check(schedule)), costs, schedule.name);
+  return timeline_of(simulate(check(schedule), costs, BufferLimit::kPlanned), costs, schedule.name);
 }
 
 Timeline in_one_piece(const Schedule& schedule) {
-  return timeline_of(simulate(schedule, equal_costs(schedule, {}), check(schedule)), schedule.name);
+  return timeline_of(simulate(check(schedule), equal_costs(schedule, {}), BufferLimit::kPlanned),
+                     schedule.name);
 }
 
 TEST(Draw, ABoxPerEvent) {

@@ -116,8 +116,8 @@ TEST_F(Trace, Counters) {
   const Schedule schedule = gpipe_schedule(1, 2);
   SimulationCosts costs = unit_costs(1);
   costs.stages[0].slot_bytes = 100;
-  const Simulation simulation = simulate(schedule, costs, check(schedule));
-  const std::vector<TraceCounter> counters = slot_counters(schedule, simulation, costs);
+  const Simulation simulation = simulate(check(schedule), costs, BufferLimit::kPlanned);
+  const std::vector<TraceCounter> counters = slot_counters(check(schedule), simulation, costs);
   const fs::path file = folder_ / "trace.json";
   write_chrome_trace(file, {}, "", counters);
   std::ifstream stream(file);
@@ -134,7 +134,7 @@ TEST_F(Trace, Counters) {
   }
   EXPECT_EQ(slots, "1@0.0 2@1000000.0 1@4000000.0 0@6000000.0 ");
   EXPECT_EQ(bytes, "100 200 100 0 ");
-  EXPECT_EQ(slot_counters(schedule, simulation, unit_costs(1)).size(), 4u);  // without bytes
+  EXPECT_EQ(slot_counters(check(schedule), simulation, unit_costs(1)).size(), 4u);  // without bytes
 }
 
 // F keeps nothing where there is an R, and nothing at all where nothing is trained.
@@ -142,8 +142,8 @@ TEST_F(Trace, CountersOfRecomputation) {
   const auto peak = [](const Schedule& schedule) {
     const SimulationCosts costs = unit_costs(schedule.stages);
     double most = 0, last = -1;
-    for (const TraceCounter& counter :
-         slot_counters(schedule, simulate(schedule, costs, check(schedule)), costs)) {
+    for (const TraceCounter& counter : slot_counters(
+             check(schedule), simulate(check(schedule), costs, BufferLimit::kPlanned), costs)) {
       most = std::max(most, counter.value);
       last = counter.value;
     }
@@ -158,7 +158,7 @@ TEST_F(Trace, CountersOfRecomputation) {
 TEST_F(Trace, TimelineInOnePiece) {
   const Schedule schedule = gpipe_schedule(2, 2);
   const Timeline timeline =
-      timeline_of(simulate(schedule, unit_costs(2), check(schedule)), "predicted");
+      timeline_of(simulate(check(schedule), unit_costs(2), BufferLimit::kPlanned), "predicted");
   ASSERT_EQ(timeline.events.size(), 8U);
   EXPECT_EQ(timeline.events.back().kind, TraceKind::kBackward);
   EXPECT_EQ(timeline.events.back().end - timeline.events.back().start, 2);
@@ -168,7 +168,7 @@ TEST_F(Trace, TimelineOfSimulation) {
   const Schedule schedule = with_communication(gpipe_schedule(2, 2));
   const SimulationCosts costs = unit_costs(2);
   const Timeline timeline =
-      timeline_of(simulate(schedule, costs, check(schedule)), costs, "predicted");
+      timeline_of(simulate(check(schedule), costs, BufferLimit::kPlanned), costs, "predicted");
   EXPECT_EQ(timeline.title, "predicted");
   EXPECT_EQ(timeline.ranks, 2);
   ASSERT_EQ(timeline.events.size(), 12U);  // sends and receives take no time and are left out

@@ -18,7 +18,7 @@ namespace {
 Simulation simulated(const Schedule& schedule, const StageCosts& costs = {}) {
   SimulationCosts all;
   all.stages.assign(static_cast<std::size_t>(schedule.stages), costs);
-  return simulate(schedule, all, check(schedule), false);
+  return simulate(check(schedule), all, BufferLimit::kPlanned, false);
 }
 
 std::string name_of_case(const Schedule& schedule) {
@@ -28,9 +28,10 @@ std::string name_of_case(const Schedule& schedule) {
 
 // What check() says of the table and of the same with communication.
 BufferCounts checked(const Schedule& schedule) {
-  const BufferCounts buffers = check(schedule), full = check(with_communication(schedule));
+  const BufferCounts buffers = check(schedule).buffers();
+  const BufferCounts full = check(with_communication(schedule)).buffers();
   EXPECT_EQ(buffers.slots, full.slots) << name_of_case(schedule);
-  EXPECT_NO_THROW(check(with_communication(schedule), full)) << name_of_case(schedule);
+  EXPECT_NO_THROW(check(with_communication(schedule), {.buffers = full})) << name_of_case(schedule);
   return buffers;
 }
 
@@ -271,7 +272,8 @@ double bubble_rate(const Schedule& schedule, const Published& row, double left_o
       static_cast<std::size_t>(schedule.stages),
       {row.forward / chunks, row.backward_input / chunks, row.backward_weight / chunks});
   costs.latency = row.message;
-  const double span = simulate(schedule, costs, check(schedule), false).longest_span - left_out;
+  const double span =
+      simulate(check(schedule), costs, BufferLimit::kPlanned, false).longest_span - left_out;
   const double busy = row.micro_batches * (row.forward + row.backward_input + row.backward_weight);
   return (span - busy) / span;
 }

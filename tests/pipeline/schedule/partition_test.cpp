@@ -134,9 +134,9 @@ TEST(Partition, SeveralStagesOnARankAreCutForTheShortestStep) {
           for (int i = partition.first[s]; i < partition.end(s); ++i) third += costs[i] / 3;
           simulated.stages.push_back({third, third, third});
         }
-        return simulate(schedule, simulated, check(schedule), false).makespan;
+        return simulate(check(schedule), simulated, BufferLimit::kPlanned, false).makespan;
       };
-      const Partition found = partition_by_makespan(costs, schedule);
+      const Partition found = partition_by_makespan(costs, check(schedule));
       EXPECT_EQ(found.stages(), 4);
       EXPECT_LE(makespan(found), makespan(partition_by_cost(costs, 4)));
       // No single cut can be moved to make it shorter.
@@ -150,7 +150,7 @@ TEST(Partition, SeveralStagesOnARankAreCutForTheShortestStep) {
     }
   }
   const LayerCosts costs{1, 5, 2, 7, 3};
-  EXPECT_EQ(partition_by_makespan(costs, one_f_one_b_schedule(3, 4)).first,
+  EXPECT_EQ(partition_by_makespan(costs, check(one_f_one_b_schedule(3, 4))).first,
             partition_by_cost(costs, 3).first);
 }
 

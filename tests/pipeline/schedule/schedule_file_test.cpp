@@ -97,7 +97,7 @@ TEST(PyTorchFiles, PassTheCheckAndKeepTheirPlacement) {
       EXPECT_EQ(schedule.name, std::string(fixture.name) + ending);
       EXPECT_EQ(schedule.stages, fixture.ranks * fixture.chunks);
       EXPECT_EQ(schedule.micro_batches, fixture.micro_batches);
-      EXPECT_NO_THROW(check(schedule, WeightOrder::kAny));
+      EXPECT_NO_THROW(check(schedule, {.order = WeightOrder::kAny}));
       EXPECT_EQ(has_communication(schedule), std::string_view(ending) != ".csv");
       std::vector<int> expected_ranks, expected_lines;
       for (int stage = 0; stage < schedule.stages; ++stage) {
@@ -129,10 +129,18 @@ TEST(PyTorchFiles, BothFormsAreTheSameSchedule) {
     costs.stages.assign(static_cast<std::size_t>(compute.stages), {1, 1.125, 0.75});
     for (const double latency : {0.0, 0.3}) {
       costs.latency = latency;
-      const double expected = simulate(compute, costs, check(compute, WeightOrder::kAny)).makespan;
-      EXPECT_DOUBLE_EQ(simulate(comms, costs, check(comms, WeightOrder::kAny)).makespan, expected);
+      const double expected =
+          simulate(check(compute, {.order = WeightOrder::kAny}), costs, BufferLimit::kPlanned)
+              .makespan;
+      EXPECT_DOUBLE_EQ(
+          simulate(check(comms, {.order = WeightOrder::kAny}), costs, BufferLimit::kPlanned)
+              .makespan,
+          expected);
       const Schedule ours = with_communication(compute);
-      EXPECT_DOUBLE_EQ(simulate(ours, costs, check(ours, WeightOrder::kAny)).makespan, expected);
+      EXPECT_DOUBLE_EQ(
+          simulate(check(ours, {.order = WeightOrder::kAny}), costs, BufferLimit::kPlanned)
+              .makespan,
+          expected);
     }
   }
 }
@@ -170,7 +178,7 @@ TEST(Csv, LettersOfPyTorch) {
   expect_same_table(schedule, table(2, 1,
                                     {"0F0 0SEND_F0 0RECV_B0 0B0 0W0 0REDUCE_GRAD",
                                      "1RECV_F0 1F0 1BW0 1SEND_B0 1REDUCE_GRAD"}));
-  EXPECT_NO_THROW(check(schedule, WeightOrder::kAny));
+  EXPECT_NO_THROW(check(schedule, {.order = WeightOrder::kAny}));
 }
 
 TEST(Csv, WhatOtherProgramsMakeOfIt) {
