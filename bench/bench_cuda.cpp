@@ -6,13 +6,10 @@
 #include <iostream>
 #include <vector>
 
-#include "bench/bench_cuda_experiments.h"
-#include "bench/convolutions.h"
 #include "bench/cuda_timing.h"
 #include "core/cuda/backend.h"
 #include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/cast.h"
-#include "kernels/channel_sums.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/linear.h"
@@ -36,16 +33,23 @@ double bytes_of(std::initializer_list<TensorSpec> specs) {
   return sum;
 }
 
-void add_conv2d(const cuda::Convolution& c, Precision precision) {
+struct Convolution {
+  const char* name;
+  std::int64_t channels, side, outputs, kernel, stride, padding;
+};
+// Of AlexNet at 224 x 224.
+constexpr Convolution kConvolutions[] = {
+    {"conv1", 3, 224, 64, 11, 4, 2},  {"conv2", 64, 27, 192, 5, 1, 2},
+    {"conv3", 192, 13, 384, 3, 1, 1}, {"conv4", 384, 13, 256, 3, 1, 1},
+    {"conv5", 256, 13, 256, 3, 1, 1},
+};
+
+void add_conv2d(const Convolution& c, Precision precision) {
   const DType dtype = dtype_of(precision);
   const Target target = gpu_target(precision);
-  Conv2dOptions options{c.stride, c.stride, c.padding, c.padding};
+  const Conv2dOptions options{c.stride, c.stride, c.padding, c.padding};
   const TensorSpec w = channels_last(c.outputs, c.channels, c.kernel, c.kernel, dtype);
-  // The images of conv1 lie as the network wants them.
-  const TensorSpec x = conv2d_image_layout(channels_last(kBatch, c.channels, c.side, c.side, dtype),
-                                           w, options, target)
-                           .batch(kBatch, dtype);
-  options.input_block = conv2d_input_block(w, options, target);
+  const TensorSpec x = channels_last(kBatch, c.channels, c.side, c.side, dtype);
   const TensorSpec y = conv2d_output(x, w, options);
   const TensorSpec w_grad = channels_last(c.outputs, c.channels, c.kernel, c.kernel);
   const TensorSpec bias = row_major({c.outputs}, dtype), bias_grad = row_major({c.outputs});
@@ -70,8 +74,8 @@ void add_conv2d(const cuda::Convolution& c, Precision precision) {
   }
   add(name + "/W", precision, kBatch, work, [=](GpuTensors& t) {
     return [=, &context = with_workspace(t), weight = t.make(w_grad), b = t.make(bias_grad),
-            from = t.make(y), in = t.make(x), sums = t.make(channel_sums_spec(y))] {
-      conv2d_backward_weight(context, weight, b, from, in, options, GradientMode::kOverwrite, sums);
+            from = t.make(y), in = t.make(x)] {
+      conv2d_backward_weight(context, weight, b, from, in, options, GradientMode::kOverwrite);
     };
   });
 }
@@ -113,14 +117,11 @@ void add_linear(const LinearCase& c, Precision precision) {
 }
 
 // relu1 follows the convolution in one kernel, and its B is the pool's: a plain pass over as many
-// bytes, to compare with. relu3 makes the channel sums.
+// bytes, to compare with.
 void add_relu_and_bias(Precision p) {
   const TensorSpec x3 = channels_last(kBatch, 384, 13, 13, dtype_of(p));
-  const TensorSpec sums = channel_sums_spec(x3);
-  add("relu3/B", p, kBatch, {.bytes = bytes_of({x3, x3, x3, sums})}, [=](GpuTensors& t) {
-    return [&c = t.context(), to = t.make(x3), y = t.make(x3), channel_sums = t.make(sums)] {
-      relu_backward(c, to, to, y, channel_sums);
-    };
+  add("relu3/B", p, kBatch, {.bytes = bytes_of({x3, x3, x3})}, [=](GpuTensors& t) {
+    return [&c = t.context(), to = t.make(x3), y = t.make(x3)] { relu_backward(c, to, to, y); };
   });
   const TensorSpec x = channels_last(kBatch, 64, 55, 55, dtype_of(p));
   add("relu1/F", p, kBatch, {.bytes = bytes_of({x, x})}, [=](GpuTensors& t) {
@@ -137,7 +138,7 @@ void add_relu_and_bias(Precision p) {
         [=](GpuTensors& t) {
           return [&c = t.context(), to = t.make(bias), from = t.make(y),
                   workspace = t.make(row_major({bytes}, DType::kU8))] {
-            cuda::bias_grad(c, to, from, {}, GradientMode::kOverwrite, workspace.data);
+            cuda::bias_grad(c, to, from, GradientMode::kOverwrite, workspace.data);
           };
         });
   }
@@ -161,15 +162,11 @@ void add_pool(const PoolCase& pool, Precision p) {
       max_pool2d_forward(c, to, index, in, options, MaxPool2dInput::kOutputOfRelu);
     };
   });
-  const TensorSpec sums = channel_sums_spec(x);
-  add(std::string(pool.name) + "/B", p, kBatch, {.bytes = bytes_of({x, y, places, sums})},
-      [=](GpuTensors& t) {
-        const Tensor from = t.make(y), index = t.make(places), to = t.make(x);
-        max_pool2d_forward(t.context(), from, index, to, options);
-        return [=, &c = t.context(), channel_sums = t.make(sums)] {
-          max_pool2d_backward(c, to, from, index, options, channel_sums);
-        };
-      });
+  add(std::string(pool.name) + "/B", p, kBatch, work, [=](GpuTensors& t) {
+    const Tensor from = t.make(y), index = t.make(places), to = t.make(x);
+    max_pool2d_forward(t.context(), from, index, to, options);
+    return [=, &c = t.context()] { max_pool2d_backward(c, to, from, index, options); };
+  });
 }
 
 void add_flatten_and_dropout(Precision p) {
@@ -215,22 +212,17 @@ void add_loss(Precision p) {
 void add_images(Precision p) {
   constexpr std::int64_t kImages = 4096;
   const TensorSpec labels = row_major({kBatch}, DType::kI32);
-  const auto add_layout = [&](const char* name, const ImageLayout& layout) {
-    const TensorSpec x = layout.batch(kBatch, dtype_of(p));
-    add(name, p, kBatch, {.bytes = bytes_of({x})}, [=](GpuTensors& t) {
-      const std::vector<std::uint8_t> pixels(kImages * 3 * 32 * 32, 99), of_images(kImages);
-      // All samples are the first image, which costs no less: the output is what counts.
-      return [=, &c = t.context(), to = t.make(x), label = t.make(labels),
-              samples = t.make(row_major({kBatch, 4}, DType::kI32)),
-              images = std::make_shared<ResidentImages>(t.context(), kImages, 32, pixels.data(),
-                                                        of_images.data(), ImageTransform{})] {
-        transform_samples(c, to, label, *images, samples, layout);
-      };
-    });
-  };
-  add_layout("images", {3, 224, 224});
-  add_layout("images_in_blocks", {48, 57, 57, 4, 2});
   const TensorSpec x = channels_last(kBatch, 3, 224, 224, dtype_of(p));
+  add("images", p, kBatch, {.bytes = bytes_of({x})}, [=](GpuTensors& t) {
+    const std::vector<std::uint8_t> pixels(kImages * 3 * 32 * 32, 99), of_images(kImages);
+    // All samples are the first image, which costs no less: the output is what counts.
+    return [=, &c = t.context(), to = t.make(x), label = t.make(labels),
+            samples = t.make(row_major({kBatch, 4}, DType::kI32)),
+            images = std::make_shared<ResidentImages>(t.context(), kImages, 32, pixels.data(),
+                                                      of_images.data(), ImageTransform{})] {
+      transform_samples(c, to, label, *images, samples);
+    };
+  });
   const TensorSpec blocks = channels_last(kBatch, 48, 57, 57, dtype_of(p));
   add("space_to_depth", p, kBatch, {.bytes = bytes_of({x, blocks})}, [=](GpuTensors& t) {
     return [&c = t.context(), to = t.make(blocks), in = t.make(x)] {
@@ -278,10 +270,9 @@ void add_all() {
     add_parameters(precision);
   }
   for (const Precision precision : {Precision::kBf16, Precision::kTf32, Precision::kFp32}) {
-    for (const cuda::Convolution& c : cuda::kAlexNetConvolutions) add_conv2d(c, precision);
+    for (const Convolution& c : kConvolutions) add_conv2d(c, precision);
     for (const LinearCase& c : kLinear) add_linear(c, precision);
   }
-  add_experiments();
 }
 
 }  // namespace

@@ -39,8 +39,6 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
     : dataset_(dataset),
       order_(std::move(order)),
       options_(std::move(options)),
-      layout_(options_.layout.value_or(ImageLayout{
-          .channels = 3, .height = options_.transform.crop, .width = options_.transform.crop})),
       epoch_of_(std::move(epoch_of)),
       first_(first),
       released_(first),
@@ -52,9 +50,10 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
   check_dataset(dataset);
   STAGECOACH_CHECK(batch > 0, "Loader", "a batch of at least one sample", fmt::format("{}", batch));
   STAGECOACH_CHECK(first >= 0, "Loader", "a first batch >= 0", fmt::format("{}", first));
+  const std::int64_t crop = options_.transform.crop;
+  const TensorSpec images = channels_last(batch, 3, crop, crop, options_.dtype);
   for (int i = 0; i < 2; ++i) {
-    batches_.push_back(
-        std::make_unique<Batch>(layout_.batch(batch, options_.dtype), context_.device()));
+    batches_.push_back(std::make_unique<Batch>(images, context_.device()));
   }
   if (context_.device().type == DeviceType::kCuda) {
     resident_ = std::make_unique<ResidentImages>(context_, dataset.size(), dataset.height,
@@ -209,7 +208,7 @@ void Loader::fill_on_gpu(std::int64_t number, Batch& batch) {
     row[3] = crop.flip ? 1 : 0;
   }
   copy(context_.stream(), table, chosen);
-  transform_samples(context_, batch.images.tensor, batch.labels.tensor, *resident_, table, layout_);
+  transform_samples(context_, batch.images.tensor, batch.labels.tensor, *resident_, table);
 }
 
 ImageCrop Loader::crop_of(std::int64_t epoch, std::int64_t sample) const {

@@ -10,7 +10,6 @@
 #include "core/context.h"
 #include "core/worker.h"
 #include "data/dataset.h"
-#include "kernels/image_layout.h"
 #include "kernels/image_transform.h"
 #include "kernels/resident_images.h"
 
@@ -26,11 +25,11 @@ struct LoaderOptions {
   Augmentation augmentation;
   std::uint64_t seed = 0;  // of the augmentation: RandomStream{seed, kAugmentation, epoch, sample}
   Target target;           // where batches are prepared and lie
-  DType dtype = DType::kF32;          // of the network's input; BF16 on a GPU only
-  std::optional<ImageLayout> layout;  // likewise; none: pixel by pixel, as always on the CPU
+  DType dtype = DType::kF32;  // of the network's input; BF16 on a GPU only
 };
 
-// A prepared batch: images in the loader's layout, labels [B] I32, on the loader's device.
+// A prepared batch: images [B, 3, crop, crop] channels_last, labels [B] I32, on the loader's
+// device.
 struct Batch {
   explicit Batch(const TensorSpec& images_spec, Device device = {});
   OwnedTensor images;
@@ -84,7 +83,6 @@ class Loader {
   const Dataset& dataset_;
   BatchOrder order_;
   LoaderOptions options_;
-  ImageLayout layout_;
   std::function<std::int64_t(std::int64_t)> epoch_of_;
   std::vector<std::unique_ptr<Batch>> batches_;  // two, used in turn
   // Numbers of batches: the first of all, the first not released, not taken, not prepared.

@@ -1,7 +1,6 @@
 #include "kernels/conv2d.h"
 
 #include "core/error.h"
-#include "kernels/channel_sums.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cuda/conv2d.h"
 #include "kernels/dispatch.h"
@@ -14,23 +13,6 @@ void check_options(const Conv2dOptions& options) {
                    fmt::format("stride {} x {}", options.stride_h, options.stride_w));
   STAGECOACH_CHECK(options.padding_h >= 0 && options.padding_w >= 0, "conv2d", "paddings >= 0",
                    fmt::format("padding {} x {}", options.padding_h, options.padding_w));
-  const std::int64_t block = options.input_block;
-  STAGECOACH_CHECK(
-      block == 0 || block == 1 ||
-          (block == options.stride_h && block == options.stride_w &&
-           options.padding_h == options.padding_w),
-      "conv2d", "an input in blocks of the stride, with equal strides and paddings",
-      fmt::format("blocks of {}, stride {} x {}, padding {} x {}", block, options.stride_h,
-                  options.stride_w, options.padding_h, options.padding_w));
-}
-
-void check_device(Device device, const Conv2dOptions& options) {
-  STAGECOACH_CHECK(device.type == DeviceType::kCuda || options.input_block == 0, "conv2d",
-                   "a GPU for an input in blocks", device.to_string());
-}
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
 }
 
 void check_operand(const char* name, const TensorSpec& spec) {
@@ -46,14 +28,6 @@ cpu::Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
   check_options(options);
   check_operand("input", input);
   check_operand("weight", weight);
-  if (options.input_block > 0) {
-    const auto [weight_blocks, over] = over_blocks(weight, options);
-    STAGECOACH_CHECK(input.shape[1] == weight_blocks.shape[1], "conv2d",
-                     fmt::format("input in blocks of {0} x {0}, {1} channels", options.input_block,
-                                 weight_blocks.shape[1]),
-                     input.to_string());
-    return shape_of(input, weight_blocks, over);
-  }
   STAGECOACH_CHECK(input.shape[1] == weight.shape[1], "conv2d",
                    fmt::format("weight with {} input channels", input.shape[1]),
                    weight.to_string());
@@ -87,38 +61,9 @@ TensorSpec conv2d_output(const TensorSpec& input, const TensorSpec& weight,
   return output_of(shape_of(input, weight, options), input.dtype);
 }
 
-Conv2dOverBlocks over_blocks(const TensorSpec& weight, const Conv2dOptions& options) {
-  const std::int64_t block = options.input_block;
-  const Shape& shape = weight.shape;
-  const std::int64_t channels =
-      divide_up(shape[1] * block * block, kConv2dChannelGroup) * kConv2dChannelGroup;
-  Conv2dOverBlocks over{channels_last(shape[0], channels, divide_up(shape[2], block),
-                                      divide_up(shape[3], block), weight.dtype),
-                        {}};  // blocks of the stride, which hold the padding
-  if (block == 1) {
-    over.options = options;
-    over.options.input_block = 0;
-  }
-  return over;
-}
-
-std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                                const Target& target) {
-  if (target.device.type != DeviceType::kCuda) return 0;
-  return cuda::conv2d_input_block(weight, options, target);
-}
-
-ImageLayout conv2d_image_layout(const TensorSpec& images, const TensorSpec& weight,
-                                const Conv2dOptions& options, const Target& target) {
-  shape_of(images, weight, options);  // checks them
-  if (target.device.type != DeviceType::kCuda) return plain_layout(images);
-  return cuda::conv2d_image_layout(images, weight, options, target);
-}
-
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                     const Conv2dOptions& options, const Target& target) {
   const cpu::Conv2dShape shape = shape_of(input, weight, options);
-  check_device(target.device, options);
   if (target.device.type == DeviceType::kCuda) {
     return cuda::conv2d_workspace_bytes(input, weight, options, target);
   }
@@ -129,7 +74,6 @@ void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight
                     const Conv2dOptions& options, Activation activation) {
   constexpr const char* kName = "conv2d_forward";
   check_floating(kName, "input", context, input.spec);
-  check_device(context.device(), options);
   const cpu::Conv2dShape shape = shape_of(input.spec, weight.spec, options);
   check_tensor(kName, "output", output, conv2d_output(input.spec, weight.spec, options));
   check_tensor(kName, "input", input, input.spec);
@@ -151,8 +95,6 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
                            const Conv2dOptions& options) {
   constexpr const char* kName = "conv2d_backward_input";
   check_floating(kName, "input_grad", context, input_grad.spec);
-  STAGECOACH_CHECK(options.input_block == 0, kName, "an input that has a gradient",
-                   fmt::format("one in blocks of {}", options.input_block));
   const cpu::Conv2dShape shape = shape_of(input_grad.spec, weight.spec, options);
   check_tensor(kName, "output_grad", output_grad,
                conv2d_output(input_grad.spec, weight.spec, options));
@@ -171,10 +113,9 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
 
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode, Tensor channel_sums) {
+                            GradientMode mode) {
   constexpr const char* kName = "conv2d_backward_weight";
   check_floating(kName, "input", context, input.spec);
-  check_device(context.device(), options);
   const cpu::Conv2dShape shape = shape_of(input.spec, weight_grad.spec, options);
   check_tensor(kName, "output_grad", output_grad, output_of(shape, input.spec.dtype));
   check_tensor(kName, "input", input, input.spec);
@@ -182,10 +123,9 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
   gradient.dtype = DType::kF32;
   check_tensor(kName, "weight_grad", weight_grad, gradient);
   check_tensor(kName, "bias_grad", bias_grad, row_major({shape.outputs}));
-  check_channel_sums(kName, context, channel_sums, output_grad.spec);
   if (on_cuda(context)) {
     return cuda::conv2d_backward_weight(context, weight_grad, bias_grad, output_grad, input,
-                                        options, mode, channel_sums);
+                                        options, mode);
   }
   const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
   void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));

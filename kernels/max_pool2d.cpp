@@ -1,6 +1,5 @@
 #include "kernels/max_pool2d.h"
 
-#include "kernels/channel_sums.h"
 #include "kernels/cpu/max_pool2d.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
@@ -76,17 +75,15 @@ void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor in
 }
 
 void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
-                         const MaxPool2dOptions& options, Tensor channel_sums) {
+                         const MaxPool2dOptions& options) {
   constexpr const char* kName = "max_pool2d_backward";
   check_floating(kName, "input_grad", context, input_grad.spec);
   const cpu::MaxPool2dShape shape = shape_of(input_grad.spec, options);
   check_tensor(kName, "input_grad", input_grad, input_grad.spec);
   check_tensor(kName, "output_grad", output_grad, output_of(shape, input_grad.spec.dtype));
   check_tensor(kName, "index", index, output_of(shape, DType::kU8));
-  check_channel_sums(kName, context, channel_sums, input_grad.spec);
   if (on_cuda(context)) {
-    return cuda::max_pool2d_backward(context, input_grad, output_grad, index, options,
-                                     channel_sums);
+    return cuda::max_pool2d_backward(context, input_grad, output_grad, index, options);
   }
   context.stream().enqueue([=, &context] {
     cpu::max_pool2d_backward(context.pool(), shape, input_grad.as<float>(), output_grad.as<float>(),

@@ -28,9 +28,8 @@ void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor in
                         MaxPool2dInput kind = MaxPool2dInput::kAny);
 
 // Gives each output gradient to the place that won; where windows overlap, gradients add up in the
-// order of the output positions. On a GPU `channel_sums`, where defined, gets those of input_grad
-// (see channel_sums.h).
+// order of the output positions.
 void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
-                         const MaxPool2dOptions& options, Tensor channel_sums = {});
+                         const MaxPool2dOptions& options);
 
 }  // namespace stagecoach

@@ -1,6 +1,5 @@
 #include "kernels/relu.h"
 
-#include "kernels/channel_sums.h"
 #include "kernels/cpu/relu.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
@@ -18,17 +17,13 @@ void relu_forward(Context& context, Tensor output, Tensor input) {
   });
 }
 
-void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output,
-                   Tensor channel_sums) {
+void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output) {
   constexpr const char* kName = "relu_backward";
   check_floating(kName, "output", context, output.spec);
   check_tensor(kName, "output", output, output.spec);
   check_tensor(kName, "output_grad", output_grad, output.spec);
   check_tensor(kName, "input_grad", input_grad, output.spec);
-  check_channel_sums(kName, context, channel_sums, input_grad.spec);
-  if (on_cuda(context)) {
-    return cuda::relu_backward(context, input_grad, output_grad, output, channel_sums);
-  }
+  if (on_cuda(context)) return cuda::relu_backward(context, input_grad, output_grad, output);
   context.stream().enqueue([=, &context] {
     cpu::relu_backward(context.pool(), output.elements(), input_grad.as<float>(),
                        output_grad.as<float>(), output.as<float>());

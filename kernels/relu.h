@@ -8,9 +8,7 @@ namespace stagecoach {
 // Any shape, F32 or (on a GPU) BF16. `output` may be `input`.
 void relu_forward(Context& context, Tensor output, Tensor input);
 
-// input_grad = output_grad where output > 0, else 0. `input_grad` may be `output_grad`. On a GPU
-// `channel_sums`, where defined, gets those of input_grad (see channel_sums.h).
-void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output,
-                   Tensor channel_sums = {});
+// input_grad = output_grad where output > 0, else 0. `input_grad` may be `output_grad`.
+void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output);
 
 }  // namespace stagecoach

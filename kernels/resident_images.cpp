@@ -1,6 +1,5 @@
 #include "kernels/resident_images.h"
 
-#include <cstdlib>
 #include <vector>
 
 #include "core/copy.h"
@@ -19,19 +18,6 @@ void check_on_gpu(const char* operation, const Context& context) {
 template <typename T>
 Tensor host_tensor(const T* data, const Shape& shape) {
   return {const_cast<T*>(data), row_major(shape, DTypeOf<T>::value), Device{}};
-}
-
-// All of an image of crop x crop, or all but what no block needs.
-void check_layout(const char* operation, const ImageLayout& layout, std::int64_t crop) {
-  const auto fits = [&](std::int64_t blocks) {
-    return std::abs(blocks * layout.block - crop - 2 * layout.padding) < layout.block;
-  };
-  STAGECOACH_CHECK(layout.block >= 1 && layout.padding >= 0 &&
-                       layout.channels >= 3 * layout.block * layout.block && fits(layout.height) &&
-                       fits(layout.width),
-                   operation, fmt::format("a layout of 3 channels, {} x {}", crop, crop),
-                   fmt::format("{} channels, {} x {}, blocks of {}, padding {}", layout.channels,
-                               layout.height, layout.width, layout.block, layout.padding));
 }
 
 std::vector<std::int32_t> windows_of(const cpu::ResizeFilter& filter) {
@@ -74,17 +60,17 @@ std::int64_t ResidentImages::bytes() const {
 }
 
 void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples, const ImageLayout& layout) {
+                       Tensor samples) {
   constexpr const char* kName = "transform_samples";
   check_on_gpu(kName, context);
   check_floating(kName, "output", context, output.spec);
   const std::int64_t count = samples.shape().rank() == 2 ? samples.shape()[0] : 0;
   STAGECOACH_CHECK(count > 0, kName, "samples [N, 4], not empty", samples.spec.to_string());
-  check_layout(kName, layout, images.transform().crop);
+  const std::int64_t crop = images.transform().crop;
   check_tensor(kName, "samples", samples, row_major({count, 4}, DType::kI32));
-  check_tensor(kName, "output", output, layout.batch(count, output.spec.dtype));
+  check_tensor(kName, "output", output, channels_last(count, 3, crop, crop, output.spec.dtype));
   check_tensor(kName, "labels", labels, row_major({count}, DType::kI32));
-  cuda::transform_samples(context, output, labels, images, samples, layout);
+  cuda::transform_samples(context, output, labels, images, samples);
 }
 
 }  // namespace stagecoach

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "core/context.h"
-#include "kernels/image_layout.h"
 #include "kernels/image_transform.h"
 
 namespace stagecoach {
@@ -36,11 +35,11 @@ class ResidentImages {
   OwnedTensor pixels_, labels_, windows_, weights_, values_;
 };
 
-// Row n of `samples` (I32 [N, 4]) says: image, top, left, flip (0 or 1). output, of `layout` and
-// F32 or BF16, becomes what transform_images() makes of these images and crops, [N, 3, crop, crop],
-// with the same bits in F32; labels [N] I32 their labels. All on the GPU of the context; what
-// `samples` says is not checked. Throws Error for other shapes, or on the CPU.
+// Row n of `samples` (I32 [N, 4]) says: image, top, left, flip (0 or 1). output
+// [N, 3, crop, crop] channels_last, F32 or BF16, becomes what transform_images() makes of these
+// images and crops, with the same bits in F32; labels [N] I32 their labels. All on the GPU of the
+// context; what `samples` says is not checked. Throws Error for other shapes, or on the CPU.
 void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples, const ImageLayout& layout);
+                       Tensor samples);
 
 }  // namespace stagecoach

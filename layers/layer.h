@@ -10,7 +10,6 @@
 #include "core/context.h"
 #include "kernels/activation.h"
 #include "kernels/gradient_mode.h"
-#include "kernels/image_layout.h"
 
 namespace stagecoach {
 
@@ -33,16 +32,12 @@ struct LayerPlan {
   bool output_needed_by_input = false;  // B reads the output
   bool forward_is_copy = false;         // F has nothing to do but to copy
   bool backward_is_copy = false;        // B likewise
-  bool input_in_blocks = false;         // the input is of image_layout(), and has no gradient
 
   // What a neighbour does of this layer's work, and the other way round; set by Network::plan from
   // the network alone, so it does not depend on how the network is split. The neighbour's part has
   // become a copy.
   Activation activation = Activation::kNone;  // F applies the ReLU that follows, too
   bool input_from_relu = false;  // B is that of the ReLU before, too (see MaxPool2dInput)
-  // B also writes the channel sums of its input gradient, for W of the layer that many before (see
-  // kernels/channel_sums.h); 0: of none. Where a cut is between the two, W makes them itself.
-  int sums_for = 0;
 };
 
 // Which micro-batch runs: all that dropout may depend on.
@@ -66,13 +61,11 @@ struct BackwardInputTensors {
   Tensor output;  // defined when output_needed_by_input
   std::span<const Tensor> parameters;
   std::span<const Tensor> saved;
-  Tensor channel_sums = {};  // defined when they are wanted
 };
 struct BackwardWeightTensors {
   std::span<const Tensor> parameter_grads;  // in the plan's order
   Tensor output_grad, input;                // input is defined when input_needed_by_weight
   GradientMode mode = GradientMode::kOverwrite;
-  Tensor channel_sums = {};  // of output_grad, where B of another layer made them
 };
 
 class Layer {
@@ -87,21 +80,11 @@ class Layer {
   // their gradients are F32, and where the input is BF16 the operations get BF16 copies of them.
   virtual LayerPlan plan(const TensorSpec& input, const Target& target) const = 0;
 
-  // The layout in which the layer, as the first of a network, wants `images` [N, C, H, W]; plan()
-  // takes the spec of either.
-  virtual ImageLayout image_layout(const TensorSpec& images, const Target&) const {
-    return plain_layout(images);
-  }
-
   // Whether the layer is a ReLU; whether its forward can apply one that follows; whether its
   // backward can be that of one before too.
   virtual bool is_relu() const { return false; }
   virtual bool fuses_relu_after(const Target&) const { return false; }
   virtual bool fuses_relu_before(const Target&) const { return false; }
-  // Whether W can use channel sums of the output gradient; whether B can make those of the input
-  // gradient.
-  virtual bool takes_channel_sums(const Target&) const { return false; }
-  virtual bool gives_channel_sums(const Target&) const { return false; }
 
   // Enqueue on the context's stream. The operations they call check every tensor.
   virtual void forward(Context& context, const ForwardTensors& tensors, const MicroBatch& micro,

@@ -37,15 +37,12 @@ class MaxPool2d final : public Layer {
   void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
                       std::uint32_t) const override {
     max_pool2d_backward(context, tensors.input_grad, tensors.output_grad, tensors.saved[0],
-                        options_, tensors.channel_sums);
+                        options_);
   }
 
   bool fuses_relu_before(const Target& target) const override {
     return target.device.type == DeviceType::kCuda &&
            options_.kernel_h * options_.kernel_w <= kNoPlace;
-  }
-  bool gives_channel_sums(const Target& target) const override {
-    return target.device.type == DeviceType::kCuda;
   }
 
  private:

@@ -13,16 +13,6 @@ std::string place_of(int index, const NamedLayer& named) {
                      named.layer->describe());
 }
 
-// What make() returns; its error says that `fed` does not fit the layer.
-template <typename Make>
-auto fitting(int index, const NamedLayer& named, const TensorSpec& fed, const Make& make) {
-  try {
-    return make();
-  } catch (const Error& error) {
-    throw Error(place_of(index, named), "an input that fits", fed.to_string(), error.message());
-  }
-}
-
 }  // namespace
 
 Network::Network(std::string name, std::vector<NamedLayer> layers)
@@ -38,27 +28,18 @@ Network::Network(std::string name, std::vector<NamedLayer> layers)
   }
 }
 
-ImageLayout Network::image_layout(const TensorSpec& images, const Target& target) const {
-  return fitting(0, layers_[0], images,
-                 [&] { return layers_[0].layer->image_layout(images, target); });
-}
-
 std::vector<LayerPlan> Network::plan(const TensorSpec& input, const Target& target) const {
   std::vector<LayerPlan> plans;
   for (int i = 0; i < size(); ++i) {
-    const TensorSpec& fed = plans.empty() ? input : plans.back().output;
-    plans.push_back(fitting(i, layers_[i], fed, [&] {
-      LayerPlan plan = layers_[i].layer->plan(fed, target);
-      STAGECOACH_CHECK(i == 0 || !plan.input_in_blocks, "Network",
-                       "blocks of images for the first layer only", fed.to_string());
-      return plan;
-    }));
+    const TensorSpec fed = plans.empty() ? input : plans.back().output;
+    try {
+      plans.push_back(layers_[i].layer->plan(fed, target));
+    } catch (const Error& error) {
+      throw Error(place_of(i, layers_[i]), "an input that fits", fed.to_string(), error.message());
+    }
   }
   for (int i = 0; i < size(); ++i) {
     if (layers_[i].layer->is_relu()) fuse_relu(i, target, plans);
-  }
-  for (int i = 0; i < size(); ++i) {
-    if (layers_[i].layer->takes_channel_sums(target)) share_sums(i, target, plans);
   }
   return plans;
 }
@@ -75,16 +56,6 @@ void Network::fuse_relu(int i, const Target& target, std::vector<LayerPlan>& pla
     plans[i + 1].input_from_relu = true;
     plans[i].backward_is_copy = true;
     plans[i].output_needed_by_input = false;
-  }
-}
-
-// Whoever writes the gradient that W of layer `i` reads can sum it on the way: the layer behind, or
-// the one behind that when B of the layer between is a copy.
-void Network::share_sums(int i, const Target& target, std::vector<LayerPlan>& plans) const {
-  int writer = i + 1;
-  if (writer < size() && plans[writer].backward_is_copy) ++writer;
-  if (writer < size() && layers_[writer].layer->gives_channel_sums(target)) {
-    plans[writer].sums_for = writer - i;
   }
 }
 

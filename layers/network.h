@@ -30,17 +30,12 @@ class Network {
   int size() const { return static_cast<int>(layers_.size()); }
   const NamedLayer& operator[](int i) const { return layers_.at(i); }
 
-  // The layout in which the first layer wants `images` [N, C, H, W]. Throws Error as plan() does.
-  ImageLayout image_layout(const TensorSpec& images, const Target& target) const;
-
   // One plan per layer for an input of this spec, with what neighbours do of each other's work; an
-  // error names the layer ("features.3 (Conv2d
-  // ...)") and is thrown before anything runs.
+  // error names the layer ("features.3 (Conv2d...)") and is thrown before anything runs.
   std::vector<LayerPlan> plan(const TensorSpec& input, const Target& target) const;
 
  private:
   void fuse_relu(int i, const Target& target, std::vector<LayerPlan>& plans) const;
-  void share_sums(int i, const Target& target, std::vector<LayerPlan>& plans) const;
 
   std::string name_;
   std::vector<NamedLayer> layers_;

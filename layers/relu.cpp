@@ -9,9 +9,6 @@ namespace {
 class Relu final : public Layer {
  public:
   bool is_relu() const override { return true; }
-  bool gives_channel_sums(const Target& target) const override {
-    return target.device.type == DeviceType::kCuda;
-  }
   std::string describe() const override { return "ReLU()"; }
 
   LayerPlan plan(const TensorSpec& input, const Target&) const override {
@@ -31,8 +28,7 @@ class Relu final : public Layer {
 
   void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
                       std::uint32_t) const override {
-    relu_backward(context, tensors.input_grad, tensors.output_grad, tensors.output,
-                  tensors.channel_sums);
+    relu_backward(context, tensors.input_grad, tensors.output_grad, tensors.output);
   }
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "kernels/channel_sums.h"
 
 namespace stagecoach {
 namespace {
@@ -230,19 +229,11 @@ class Planner {
       const int with = backward_in_place(i + 1) ? grads[i + 1] : -1;
       grads[i] = packer.add(layers_[i].output, backward_time_[i + 1], backward_end(i), with);
     }
-    std::vector<int> sums(layers_.size(), -1);
-    for (int i = plan_.first_backward; i < n_; ++i) {
-      const int of = i - layers_[i].sums_for;
-      if (of == i || of < 0) continue;
-      const TensorSpec spec = channel_sums_spec(layers_[of].output);
-      sums[of] = packer.add(spec, backward_time_[i], backward_end(of));
-    }
     plan_.gradient_slots = packer.pack(plan_.arena, "gradient slots", stage_.gradient_slots);
-    const auto place = [&packer](int number) {
-      return number < 0 ? std::nullopt : std::optional<Place>(packer.place(number));
-    };
-    for (int number : grads) plan_.output_grad.push_back(place(number));
-    for (int number : sums) plan_.channel_sums.push_back(place(number));
+    for (int number : grads) {
+      plan_.output_grad.push_back(number < 0 ? std::nullopt
+                                             : std::optional<Place>(packer.place(number)));
+    }
     if (stage_.has_previous) {
       const TensorSpec& spec = layers_[0].input;
       plan_.input_gradients =

@@ -75,9 +75,6 @@ struct MemoryPlan {
   // Gradient of the output of a layer, in `gradient_slots`; none where the last layer gets it from
   // the next stage, or where B does not go (before the first parameter of the network).
   std::vector<std::optional<Place>> output_grad;
-  // [layer]: channel sums of its output gradient, in `gradient_slots`, where a layer of this stage
-  // makes them.
-  std::vector<std::optional<Place>> channel_sums;
   std::optional<Place> input_grad;  // in input_gradients; when there is a stage before
   std::optional<Place> received_input, received_output_grad;
   std::optional<Place> logits_grad;      // in a slot; last stage

@@ -182,10 +182,6 @@ Tensor Stage::input_grad_of(int layer, std::int64_t micro) const {
   return layer > 0 ? view(plan_.output_grad[layer - 1], micro) : input_grad(micro);
 }
 
-Tensor Stage::sums_of(int layer, std::int64_t micro) const {
-  return view(plan_.channel_sums[layer], micro);
-}
-
 std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
   std::vector<Tensor> tensors;
   for (const Place& place : plan_.saved[layer]) tensors.push_back(view(place, micro));
@@ -307,10 +303,8 @@ void Stage::backward_layer(int i, const MicroBatch& micro) {
   if (layer_plan(i).backward_is_copy) return copy_unless_same(input_grad, output_grad);
   const std::vector<Tensor> saved = saved_of(i, micro.index);
   const Tensor output = layer_plan(i).output_needed_by_input ? output_of(i, micro.index) : Tensor{};
-  const int summed = i - layer_plan(i).sums_for;
-  const Tensor sums = summed < i && summed >= 0 ? sums_of(summed, micro.index) : Tensor{};
-  layer(i).backward_input(context_, {input_grad, output_grad, output, values_[i], saved, sums},
-                          micro, static_cast<std::uint32_t>(options_.first + i));
+  layer(i).backward_input(context_, {input_grad, output_grad, output, values_[i], saved}, micro,
+                          static_cast<std::uint32_t>(options_.first + i));
 }
 
 void Stage::backward_weight(const MicroBatch& micro, int segment) {
@@ -319,8 +313,7 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
   for (int i = plan_.segment_end(segment) - 1; i >= plan_.segment_first(segment); --i) {
     if (values_[i].empty()) continue;
     const Tensor input = layer_plan(i).input_needed_by_weight ? input_of(i, micro.index) : Tensor{};
-    layer(i).backward_weight(context_, {grads_[i], output_grad_of(i, micro.index), input, mode,
-                                        sums_of(i, micro.index)});
+    layer(i).backward_weight(context_, {grads_[i], output_grad_of(i, micro.index), input, mode});
   }
   if (segment > 0) return;
   Progress& progress = progress_.at(static_cast<std::size_t>(micro.index));

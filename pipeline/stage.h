@@ -136,7 +136,6 @@ class Stage {
   Tensor input_of(int layer, std::int64_t micro) const;
   Tensor output_grad_of(int layer, std::int64_t micro) const;
   Tensor input_grad_of(int layer, std::int64_t micro) const;
-  Tensor sums_of(int layer, std::int64_t micro) const;
   std::vector<Tensor> saved_of(int layer, std::int64_t micro) const;
   void use_workspace() const;
   Tensor flat_copies() const;

@@ -73,11 +73,8 @@ std::string cuts_of(const Partition& partition) {
 
 }  // namespace
 
-ImageLayout input_layout(const Network& network, const TrainConfig& config,
-                         const DeviceChoice& devices) {
-  const std::int64_t size = config.image_size;
-  return network.image_layout(
-      channels_last(config.micro_batch_size, 3, size, size, devices.dtype()), devices.target);
+TensorSpec input_spec(const TrainConfig& config, const DeviceChoice& devices, std::int64_t images) {
+  return channels_last(images, 3, config.image_size, config.image_size, devices.dtype());
 }
 
 Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
@@ -85,7 +82,6 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
     : network_(network),
       config_(config),
       devices_(choose_devices(config)),
-      layout_(input_layout(network, config, devices_)),
       optimizer_(optimizer_of(config)) {
   const std::vector<LayerPlan> plans =
       network.plan(input_spec(config.micro_batch_size), devices_.target);
@@ -122,7 +118,7 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
 }
 
 TensorSpec Engine::input_spec(std::int64_t images) const {
-  return layout_.batch(images, devices_.dtype());
+  return stagecoach::input_spec(config_, devices_, images);
 }
 
 std::int64_t Engine::least_bytes(const std::vector<LayerPlan>& plans) const {

@@ -25,9 +25,8 @@ struct BatchResult {
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(samples); }
 };
 
-// How the network wants the images of its batches, where it runs on these devices.
-ImageLayout input_layout(const Network& network, const TrainConfig& config,
-                         const DeviceChoice& devices);
+// `images` as the network is given them on these devices: [images, 3, side, side] channels_last.
+TensorSpec input_spec(const TrainConfig& config, const DeviceChoice& devices, std::int64_t images);
 
 class Engine {
  public:
@@ -39,7 +38,7 @@ class Engine {
   Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
          const std::function<void(const std::string&)>& note);
 
-  // Begins a training step on a full batch [M * B] in input_layout(), which stays as it is until
+  // Begins a training step on a full batch [M * B] of input_spec(), which stays as it is until
   // the step's finish(). At most max_in_flight() steps at a time, each with a batch of its own.
   void launch(const Batch& batch);
   int max_in_flight() const { return loop_->max_in_flight(); }
@@ -87,7 +86,6 @@ class Engine {
   const Network& network_;
   const TrainConfig config_;
   const DeviceChoice devices_;
-  const ImageLayout layout_;  // of batches
   Partition partition_;
   std::string partition_text_;
   Optimizer optimizer_;

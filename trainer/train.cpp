@@ -51,12 +51,11 @@ DataSplits find_data_of(const TrainConfig& config) {
 }
 
 LoaderOptions loader_options(const TrainConfig& config, const DeviceChoice& devices,
-                             const ImageLayout& layout, bool training) {
+                             bool training) {
   LoaderOptions options;
   options.target = devices.target;
   options.target.threads = 1;
   options.dtype = devices.dtype();
-  options.layout = layout;
   options.transform.resize = config.image_size * 8 / 7;
   options.transform.crop = config.image_size;
   options.seed = config.seed;
@@ -81,7 +80,6 @@ class Training {
         devices_(choose_devices(config)),
         data_((check_request(config, network_), find_data_of(config))),
         steps_(count_steps()),
-        layout_(input_layout(network_, config_, devices_)),
         batches_(data_.train.size(), config.batch(), config.seed),
         engine_(network_, config, loader_bytes(),
                 [](const std::string& line) { spdlog::info(line); }),
@@ -93,7 +91,7 @@ class Training {
     Progress progress(steps_, config_.quiet);
     loader_.emplace(
         data_.train, config_.batch(), [this](std::int64_t step) { return batch_of(step); },
-        loader_options(config_, devices_, layout_, true), 0,
+        loader_options(config_, devices_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
@@ -123,7 +121,7 @@ class Training {
 
   // Two batches of a loader, and while testing two more; on a GPU also the images.
   std::int64_t loader_bytes() const {
-    const std::int64_t batch = layout_.batch(config_.batch(), devices_.dtype()).bytes();
+    const std::int64_t batch = input_spec(config_, devices_, config_.batch()).bytes();
     const std::int64_t batches = (config_.eval_every > 0 ? 4 : 2) * batch;
     if (devices_.target.device.type == DeviceType::kCpu) return batches;
     return batches +
@@ -173,7 +171,7 @@ class Training {
       }
       return samples;
     };
-    Loader loader(data_.test, batch, order, loader_options(config_, devices_, layout_, false));
+    Loader loader(data_.test, batch, order, loader_options(config_, devices_, false));
     BatchResult sum;
     while (const Batch* test = loader.next()) {
       const BatchResult result = engine_.eval_batch(*test);
@@ -273,7 +271,6 @@ class Training {
   DeviceChoice devices_;
   DataSplits data_;
   std::int64_t steps_;
-  ImageLayout layout_;  // of the batches
   ShuffledBatches batches_;
   std::optional<Loader> loader_;  // outlives the engine, whose steps in flight read its batches
   Engine engine_;

@@ -225,7 +225,6 @@ def markdown(record):
     text = "\n".join(lines) + "\n"
     if record["kernels"]:
         text += tables.kernels(record["kernels"]) + "\n"
-    text += tables.kernel_questions(record["kernels"]) + "\n"
     return text + (tables.training(record["training"]) if record["training"] else
                    "Training was not measured.\n")
 

@@ -30,13 +30,13 @@ void begin_step(Context&, const StepValues&) {
 void relu_forward(Context&, Tensor, Tensor) {
   refuse();
 }
-void relu_backward(Context&, Tensor, Tensor, Tensor, Tensor) {
+void relu_backward(Context&, Tensor, Tensor, Tensor) {
   refuse();
 }
 void max_pool2d_forward(Context&, Tensor, Tensor, Tensor, const MaxPool2dOptions&, MaxPool2dInput) {
   refuse();
 }
-void max_pool2d_backward(Context&, Tensor, Tensor, Tensor, const MaxPool2dOptions&, Tensor) {
+void max_pool2d_backward(Context&, Tensor, Tensor, Tensor, const MaxPool2dOptions&) {
   refuse();
 }
 void adaptive_avg_pool2d_forward(Context&, Tensor, Tensor) {
@@ -66,15 +66,7 @@ void fill_uniform(Context&, Tensor, float, const RandomStream&) {
 void cast(Context&, Tensor, Tensor) {
   refuse();
 }
-void transform_samples(Context&, Tensor, Tensor, const ResidentImages&, Tensor,
-                       const ImageLayout&) {
-  refuse();
-}
-std::int64_t conv2d_input_block(const TensorSpec&, const Conv2dOptions&, const Target&) {
-  refuse();
-}
-ImageLayout conv2d_image_layout(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,
-                                const Target&) {
+void transform_samples(Context&, Tensor, Tensor, const ResidentImages&, Tensor) {
   refuse();
 }
 std::int64_t conv2d_workspace_bytes(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,
@@ -88,7 +80,7 @@ void conv2d_backward_input(Context&, Tensor, Tensor, Tensor, const Conv2dOptions
   refuse();
 }
 void conv2d_backward_weight(Context&, Tensor, Tensor, Tensor, Tensor, const Conv2dOptions&,
-                            GradientMode, Tensor) {
+                            GradientMode) {
   refuse();
 }
 std::int64_t linear_workspace_bytes(const TensorSpec&, const TensorSpec&, const Target&) {

@@ -1,14 +1,14 @@
-#include "kernels/channel_sums.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
 
-// Rows of channel sums that one thread adds, one after another. Chunks of them make a smaller
-// matrix of partial sums, chunks of its rows the next, until one row is left: few threads wait for
-// a long sum, and rounding errors grow with the number of levels.
-constexpr std::int64_t kChunk = 64;
+// Rows that one thread adds, one after another. Chunks of them make a smaller matrix of partial
+// sums, chunks of its rows the next, until one row is left: few threads wait for a long sum, and
+// rounding errors grow with the number of levels. The first chunks, of the gradient, are smaller:
+// they are what keeps all of a GPU busy.
+constexpr std::int64_t kFirstChunk = 16, kChunk = 64;
 
 // output [ceil(rows / chunk), columns] = sums over the chunks of the rows of `input`.
 template <typename T, int kSize>
@@ -46,7 +46,7 @@ void sum_chunks(Context& context, std::int64_t rows, std::int64_t columns, std::
 }  // namespace
 
 std::int64_t bias_grad_workspace_bytes(std::int64_t rows, std::int64_t channels) {
-  std::int64_t partial_rows = rows = groups_of(rows, kChannelSumPixels);
+  std::int64_t partial_rows = rows = groups_of(rows, kFirstChunk);
   while (rows > kChunk) {
     rows = groups_of(rows, kChunk);
     partial_rows += rows;
@@ -54,25 +54,19 @@ std::int64_t bias_grad_workspace_bytes(std::int64_t rows, std::int64_t channels)
   return partial_rows * channels * static_cast<std::int64_t>(sizeof(float));
 }
 
-void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, Tensor channel_sums,
-               GradientMode mode, void* workspace) {
+void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, GradientMode mode,
+               void* workspace) {
   const std::int64_t columns = bias_grad.elements(), pixels = output_grad.elements() / columns;
-  std::int64_t rows = groups_of(pixels, kChannelSumPixels);
-  auto* next = static_cast<float*>(workspace);
-  const float* sums = next;
-  if (channel_sums.defined()) {
-    sums = channel_sums.as<float>();
-  } else {
-    with_element_type(output_grad.spec.dtype, [&]<typename T>(T) {
-      sum_chunks(context, pixels, columns, kChannelSumPixels, next, output_grad.as<T>(), false);
-    });
-    next += rows * columns;
-  }
+  std::int64_t rows = groups_of(pixels, kFirstChunk);
+  auto* sums = static_cast<float*>(workspace);
+  with_element_type(output_grad.spec.dtype, [&]<typename T>(T) {
+    sum_chunks(context, pixels, columns, kFirstChunk, sums, output_grad.as<T>(), false);
+  });
   while (rows > kChunk) {
+    float* next = sums + rows * columns;
     sum_chunks(context, rows, columns, kChunk, next, sums, false);
     sums = next;
     rows = groups_of(rows, kChunk);
-    next += rows * columns;
   }
   sum_chunks(context, rows, columns, kChunk, bias_grad.as<float>(), sums,
              mode == GradientMode::kAccumulate);

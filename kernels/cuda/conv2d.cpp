@@ -14,10 +14,6 @@ namespace {
 
 ConvProblem problem_of(ConvKind kind, const TensorSpec& input, const TensorSpec& weight,
                        const Conv2dOptions& options, const Target& target) {
-  if (options.input_block > 0) {
-    const auto [weight_blocks, over] = over_blocks(weight, options);
-    return problem_of(kind, input, weight_blocks, over, target);
-  }
   const ConvProblem problem{.kind = kind,
                             .precision = target.precision,
                             .deterministic = target.deterministic,
@@ -52,17 +48,14 @@ TensorSpec weight_of(const ConvProblem& problem, DType dtype) {
 struct Layout {
   Layout(ConvKind kind, const TensorSpec& input_spec, const TensorSpec& weight_spec,
          const Conv2dOptions& options, const Target& target)
-      : given(problem_of(kind, input_spec, weight_spec, options, target)),
-        run(given),
-        block(options.input_block) {
+      : given(problem_of(kind, input_spec, weight_spec, options, target)), run(given) {
     // The gradient of the input is computed as it is: that of an image is needed by nobody.
-    if (kind != ConvKind::kBackwardInput && block == 0) {
+    if (kind != ConvKind::kBackwardInput) {
       run = packed_problem(given);
       block = packing_block(given);
     }
     packs = block > 0;
-    packs_input = run != given;
-    if (packs_input) input = add(input_of(run).bytes());
+    if (packs) input = add(input_of(run).bytes());
     if (kind == ConvKind::kBackwardWeight) {
       grad = add(weight_of(run, run.dtype()).bytes());
       if (run.dtype() != DType::kF32) wide_grad = add(weight_of(run, DType::kF32).bytes());
@@ -75,8 +68,7 @@ struct Layout {
 
   ConvProblem given, run;
   std::int64_t block = 0;
-  bool packs = false;  // the weight and, where it is not given so, the input
-  bool packs_input = false;
+  bool packs = false;          // input and weight
   std::int64_t input = 0;      // the packed input
   std::int64_t weight = 0;     // the packed weight
   std::int64_t grad = 0;       // the gradient of the weight that the library writes
@@ -113,7 +105,7 @@ class Workspace {
 
 Tensor packed_input(Context& context, const Layout& layout, const Workspace& workspace,
                     const Tensor& input) {
-  if (!layout.packs_input) return input;
+  if (!layout.packs) return input;
   const Tensor packed = workspace.view(layout.input, input_of(layout.run));
   // What the packed convolution does not pad is part of its input.
   const std::int64_t padding = layout.given.padding_h - layout.run.padding_h;
@@ -150,33 +142,11 @@ void finish_weight_grad(Context& context, const Layout& layout, const Workspace&
 
 }  // namespace
 
-std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                                const Target& target) {
-  return packing_block({.precision = target.precision,
-                        .c = weight.shape[1],
-                        .stride_h = options.stride_h,
-                        .stride_w = options.stride_w,
-                        .padding_h = options.padding_h,
-                        .padding_w = options.padding_w});
-}
-
-ImageLayout conv2d_image_layout(const TensorSpec& images, const TensorSpec& weight,
-                                const Conv2dOptions& options, const Target& target) {
-  const ConvProblem problem = problem_of(ConvKind::kForward, images, weight, options, target);
-  const ConvProblem packed = packed_problem(problem);
-  return {.channels = packed.c,
-          .height = packed.h,
-          .width = packed.w,
-          .block = std::max<std::int64_t>(packing_block(problem), 1),
-          .padding = problem.padding_h - packed.padding_h};
-}
-
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                     const Conv2dOptions& options, const Target& target) {
   std::int64_t bytes = 0;
   for (const ConvKind kind : {ConvKind::kForward, ConvKind::kForwardRelu, ConvKind::kBackwardInput,
                               ConvKind::kBackwardWeight}) {
-    if (kind == ConvKind::kBackwardInput && options.input_block > 0) continue;
     const Layout layout(kind, input, weight, options, target);
     bytes = std::max(bytes, layout.bytes);
   }
@@ -213,7 +183,7 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
 
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode, Tensor channel_sums) {
+                            GradientMode mode) {
   const Layout layout(ConvKind::kBackwardWeight, input.spec, weight_grad.spec, options,
                       context.target());
   const Workspace workspace(context, "conv2d_backward_weight", layout);
@@ -228,7 +198,7 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
                    .y = output_grad.data,
                    .workspace = workspace.at(layout.library)});
   finish_weight_grad(context, layout, workspace, weight_grad, made, mode);
-  cuda::bias_grad(context, bias_grad, output_grad, channel_sums, mode, workspace.at(layout.bias));
+  cuda::bias_grad(context, bias_grad, output_grad, mode, workspace.at(layout.bias));
 }
 
 }  // namespace stagecoach::cuda

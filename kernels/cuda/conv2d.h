@@ -9,10 +9,6 @@
 
 namespace stagecoach::cuda {
 
-std::int64_t conv2d_input_block(const TensorSpec& weight, const Conv2dOptions& options,
-                                const Target& target);
-ImageLayout conv2d_image_layout(const TensorSpec& images, const TensorSpec& weight,
-                                const Conv2dOptions& options, const Target& target);
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                     const Conv2dOptions& options, const Target& target);
 void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
@@ -21,6 +17,6 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
                            const Conv2dOptions& options);
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode, Tensor channel_sums);
+                            GradientMode mode);
 
 }  // namespace stagecoach::cuda

@@ -38,6 +38,16 @@ void CudnnDevice::describe_to(CudnnDescriptor& descriptor, cudnnBackendAttribute
   if (properties_) descriptor.set(name, *properties_);
 }
 
+std::string ConvPlan::to_string() const {
+  return fmt::format("engine {}{}{}, workspace {} B", choice.engine,
+                     tensor_cores ? ", tensor cores" : "",
+                     deterministic ? "" : ", sums in no fixed order", workspace_bytes);
+}
+
+namespace {
+
+// cuDNN's configurations of engines for a graph, the fastest expected first; none where it knows no
+// engine.
 std::vector<CudnnDescriptor> configurations(const CudnnDevice& device, const CudnnDescriptor& graph,
                                             cudnnBackendHeurMode_t mode) {
   CudnnDescriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
@@ -49,6 +59,7 @@ std::vector<CudnnDescriptor> configurations(const CudnnDevice& device, const Cud
                                     CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
 }
 
+// None where cuDNN does not support the configuration.
 std::optional<CudnnDescriptor> finalized_plan(const CudnnDevice& device,
                                               const CudnnDescriptor& config) {
   CudnnDescriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
@@ -60,14 +71,6 @@ std::optional<CudnnDescriptor> finalized_plan(const CudnnDevice& device,
   if (!plan.try_finalize()) return std::nullopt;
   return plan;
 }
-
-std::string ConvPlan::to_string() const {
-  return fmt::format("engine {}{}{}, workspace {} B", choice.engine,
-                     tensor_cores ? ", tensor cores" : "",
-                     deterministic ? "" : ", sums in no fixed order", workspace_bytes);
-}
-
-namespace {
 
 // Why configurations were left out, for the error when none remains.
 struct Refusals {

@@ -35,14 +35,6 @@ class CudnnDevice {
   std::optional<CudnnDescriptor> properties_;
 };
 
-// cuDNN's configurations of engines for a graph, the fastest expected first; none where it knows no
-// engine.
-std::vector<CudnnDescriptor> configurations(const CudnnDevice& device, const CudnnDescriptor& graph,
-                                            cudnnBackendHeurMode_t mode);
-// The finalised plan of a configuration; none where cuDNN does not support it.
-std::optional<CudnnDescriptor> finalized_plan(const CudnnDevice& device,
-                                              const CudnnDescriptor& config);
-
 // A plan of one convolution.
 struct ConvPlan {
   EngineChoice choice;

@@ -39,7 +39,6 @@ struct ConvProblem {
   DType dtype() const { return precision == Precision::kBf16 ? DType::kBF16 : DType::kF32; }
   std::int64_t out_h() const { return (h + 2 * padding_h - kh) / stride_h + 1; }
   std::int64_t out_w() const { return (w + 2 * padding_w - kw) / stride_w + 1; }
-  Conv2dOptions options() const { return {stride_h, stride_w, padding_h, padding_w}; }
 
   auto operator<=>(const ConvProblem&) const = default;
   // Every member, for messages and as the key of the file of plans, so it must not change meaning:

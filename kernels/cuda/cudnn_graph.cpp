@@ -87,8 +87,14 @@ std::int64_t CudnnDescriptor::get(cudnnBackendAttributeName_t name,
   return capacity == 0 ? available : std::min(available, capacity);
 }
 
+namespace {
+
+// [N, C, H, W] or [O, C, KH, KW], channels_last.
+using CudnnDims = std::array<std::int64_t, 4>;
+enum class CudnnMemory { kGiven, kVirtual };  // kVirtual: between fused operations, never written
+
 CudnnDescriptor cudnn_tensor(std::int64_t id, DType dtype, const CudnnDims& dims,
-                             CudnnMemory memory) {
+                             CudnnMemory memory = CudnnMemory::kGiven) {
   const auto [n, c, h, w] = dims;
   const CudnnDims channels_last_strides = {h * w * c, 1, w * c, c};
   const cudnnDataType_t type = dtype == DType::kBF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
@@ -103,8 +109,6 @@ CudnnDescriptor cudnn_tensor(std::int64_t id, DType dtype, const CudnnDims& dims
   result.finalize();
   return result;
 }
-
-namespace {
 
 CudnnDescriptor tensor(ConvTensor id, DType dtype, const CudnnDims& dims) {
   return cudnn_tensor(static_cast<std::int64_t>(id), dtype, dims);
@@ -162,8 +166,7 @@ const OperationNames& names_of(ConvKind kind) {
   return kind == ConvKind::kBackwardWeight ? kBackwardWeightNames : kForwardNames;
 }
 
-}  // namespace
-
+// The convolution or gradient that `problem` names, without bias and ReLU.
 CudnnDescriptor cudnn_convolution(const ConvProblem& problem, const CudnnDescriptor& x,
                                   const CudnnDescriptor& w, const CudnnDescriptor& y) {
   const OperationNames& names = names_of(problem.kind);
@@ -179,6 +182,7 @@ CudnnDescriptor cudnn_convolution(const ConvProblem& problem, const CudnnDescrip
   return result;
 }
 
+// `handle` null: for planning without a device.
 CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHandle_t handle) {
   CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operations);
@@ -187,6 +191,8 @@ CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHa
   return graph;
 }
 
+// An operation on each element, in fp32; which tensor is which: {CUDNN_ATTR_..._XDESC, x}, ...
+using CudnnOperand = std::pair<cudnnBackendAttributeName_t, const CudnnDescriptor&>;
 CudnnDescriptor cudnn_pointwise(cudnnPointwiseMode_t mode,
                                 std::initializer_list<CudnnOperand> operands) {
   const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
@@ -200,19 +206,6 @@ CudnnDescriptor cudnn_pointwise(cudnnPointwiseMode_t mode,
   result.finalize();
   return result;
 }
-
-CudnnDescriptor cudnn_variant_pack(std::span<const std::int64_t> names,
-                                   std::span<void* const> pointers, void* workspace) {
-  CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, names);
-  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers.data(),
-           std::ssize(pointers));
-  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, &workspace);
-  pack.finalize();
-  return pack;
-}
-
-namespace {
 
 // Convolution, bias and, where asked for, ReLU. Only y reaches memory.
 std::vector<CudnnDescriptor> forward_operations(const ConvProblem& problem,
@@ -240,6 +233,17 @@ std::vector<CudnnDescriptor> forward_operations(const ConvProblem& problem,
 }
 
 }  // namespace
+
+CudnnDescriptor cudnn_variant_pack(std::span<const std::int64_t> names,
+                                   std::span<void* const> pointers, void* workspace) {
+  CudnnDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, names);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers.data(),
+           std::ssize(pointers));
+  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, &workspace);
+  pack.finalize();
+  return pack;
+}
 
 CudnnDescriptor convolution_graph(const ConvProblem& problem, cudnnHandle_t handle) {
   const CudnnDims y_dims = {problem.n, problem.o, problem.out_h(), problem.out_w()};

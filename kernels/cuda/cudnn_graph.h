@@ -61,21 +61,6 @@ enum class ConvTensor : std::int64_t { kX = 1, kW = 2, kY = 3, kBias = 4 };
 
 constexpr std::int64_t kConvAlignment = 16;  // of their memory, in bytes
 
-// The parts of graphs. Dims: [N, C, H, W] or [O, C, KH, KW], channels_last.
-using CudnnDims = std::array<std::int64_t, 4>;
-enum class CudnnMemory { kGiven, kVirtual };  // kVirtual: between fused operations, never written
-CudnnDescriptor cudnn_tensor(std::int64_t id, DType dtype, const CudnnDims& dims,
-                             CudnnMemory memory = CudnnMemory::kGiven);
-// The convolution or gradient that `problem` names, without bias and ReLU.
-CudnnDescriptor cudnn_convolution(const ConvProblem& problem, const CudnnDescriptor& x,
-                                  const CudnnDescriptor& w, const CudnnDescriptor& y);
-// An operation on each element, in fp32; which tensor is which: {CUDNN_ATTR_..._XDESC, x}, ...
-using CudnnOperand = std::pair<cudnnBackendAttributeName_t, const CudnnDescriptor&>;
-CudnnDescriptor cudnn_pointwise(cudnnPointwiseMode_t mode,
-                                std::initializer_list<CudnnOperand> operands);
-// `handle` null: for planning without a device.
-CudnnDescriptor cudnn_graph(std::span<const CudnnDescriptor> operations, cudnnHandle_t handle);
-
 // Binds memory to the names of a graph's tensors, one pointer for each.
 CudnnDescriptor cudnn_variant_pack(std::span<const std::int64_t> names,
                                    std::span<void* const> pointers, void* workspace);

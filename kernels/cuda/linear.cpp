@@ -86,7 +86,7 @@ void linear_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
   }
   product.epilogue = Epilogue::kNone;
   run_or_throw(kName, context, product, operands);
-  cuda::bias_grad(context, bias_grad, output_grad, {}, mode, behind);
+  cuda::bias_grad(context, bias_grad, output_grad, mode, behind);
 }
 
 }  // namespace stagecoach::cuda

@@ -1,6 +1,5 @@
 #include "kernels/max_pool2d.h"
 
-#include "kernels/channel_sums.h"
 #include "kernels/cuda/image_items.h"
 #include "kernels/cuda/operations.h"
 
@@ -69,64 +68,29 @@ __global__ void __launch_bounds__(kThreads)
 // Gathers: each input looks at the outputs whose windows hold it, so every gradient is written
 // once.
 template <typename T, int kSize>
-__device__ Pack<T, kSize> gathered(const ImagePlace& place, const Axis& h, const Axis& w,
-                                   std::int64_t channels, const T* output_grad,
-                                   const std::uint8_t* index) {
-  const Range rows = windows_with(h, place.y), columns = windows_with(w, place.x);
-  float sums[kSize] = {};
-  for (int y = rows.begin; y < rows.end; ++y) {
-    for (int x = columns.begin; x < columns.end; ++x) {
-      const std::int64_t pixel = (place.image * h.out + y) * w.out + x;
-      const std::int64_t from = pixel * channels + place.channel;
-      const Pack<T, kSize> gradients = load<T, kSize>(output_grad + from);
-      const Pack<std::uint8_t, kSize> winners = load<std::uint8_t, kSize>(index + from);
-      const int here =
-          (place.y + h.padding - y * h.stride) * w.kernel + place.x + w.padding - x * w.stride;
-      for (int k = 0; k < kSize; ++k) {
-        sums[k] += winners.values[k] == here ? static_cast<float>(gradients.values[k]) : 0.0f;
-      }
-    }
-  }
-  Pack<T, kSize> pack;
-  for (int k = 0; k < kSize; ++k) pack.values[k] = T(sums[k]);
-  return pack;
-}
-
-template <typename T, int kSize>
 __global__ void __launch_bounds__(kThreads)
     max_pool2d_backward_kernel(ImageItems items, Axis h, Axis w, std::int64_t channels,
                                T* input_grad, const T* output_grad, const std::uint8_t* index) {
   for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
-    store(input_grad + i * kSize,
-          gathered<T, kSize>(items.at(i), h, w, channels, output_grad, index));
-  }
-}
-
-// The same with channel sums: a thread makes a pack of one of their rows.
-template <typename T, int kSize>
-__global__ void __launch_bounds__(kThreads)
-    max_pool2d_backward_sums_kernel(ImageItems items, Axis h, Axis w, std::int64_t channels,
-                                    T* input_grad, const T* output_grad, const std::uint8_t* index,
-                                    std::int64_t sum_items, float* channel_sums) {
-  const std::int64_t packs = channels / kSize, pixels = items.count() / packs;
-  for (std::int64_t i = first_item(); i < sum_items; i += item_stride()) {
-    const std::int64_t row = i / packs;
-    const std::int64_t first = row * kChannelSumPixels;
-    const std::int64_t end = std::min(first + kChannelSumPixels, pixels);
-    ImagePlace place = items.at(first * packs + i % packs);
-    T* to = input_grad + first * channels + place.channel;
+    const ImagePlace place = items.at(i);
+    const Range rows = windows_with(h, place.y), columns = windows_with(w, place.x);
     float sums[kSize] = {};
-    for (auto left = static_cast<int>(end - first); left > 0; --left, to += channels) {
-      const Pack<T, kSize> pack = gathered<T, kSize>(place, h, w, channels, output_grad, index);
-      store(to, pack);
-      add(sums, pack);
-      if (++place.x < w.in) continue;
-      place.x = 0;
-      if (++place.y < h.in) continue;
-      place.y = 0;
-      ++place.image;
+    for (int y = rows.begin; y < rows.end; ++y) {
+      for (int x = columns.begin; x < columns.end; ++x) {
+        const std::int64_t pixel = (place.image * h.out + y) * w.out + x;
+        const std::int64_t from = pixel * channels + place.channel;
+        const Pack<T, kSize> gradients = load<T, kSize>(output_grad + from);
+        const Pack<std::uint8_t, kSize> winners = load<std::uint8_t, kSize>(index + from);
+        const int here =
+            (place.y + h.padding - y * h.stride) * w.kernel + place.x + w.padding - x * w.stride;
+        for (int k = 0; k < kSize; ++k) {
+          sums[k] += winners.values[k] == here ? static_cast<float>(gradients.values[k]) : 0.0f;
+        }
+      }
     }
-    store_sums(channel_sums + i * kSize, sums);
+    Pack<T, kSize> pack;
+    for (int k = 0; k < kSize; ++k) pack.values[k] = T(sums[k]);
+    store(input_grad + i * kSize, pack);
   }
 }
 
@@ -164,37 +128,8 @@ void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor in
   });
 }
 
-namespace {
-
-void max_pool2d_backward_with_sums(Context& context, Tensor input_grad, Tensor output_grad,
-                                   Tensor index, const MaxPool2dOptions& options,
-                                   Tensor channel_sums) {
-  const Axes axes = axes_of(input_grad.spec, output_grad.spec, options);
-  const std::int64_t channels = input_grad.shape()[1];
-  with_element_type(input_grad.spec.dtype, [&]<typename T>(T) {
-    const auto run = [&](int pack, auto kernel) {
-      const ImageItems items("max_pool2d_backward", input_grad.spec, pack);
-      const std::int64_t sum_items = channel_sums.elements() / pack;
-      launch(context, sum_items, kernel, items, axes.h, axes.w, channels, input_grad.as<T>(),
-             output_grad.as<T>(), index.as<std::uint8_t>(), sum_items, channel_sums.as<float>());
-    };
-    if (packable<T>(channels, input_grad.as<T>(), output_grad.as<T>(), index.as<std::uint8_t>(),
-                    channel_sums.as<float>())) {
-      run(kPack<T>, max_pool2d_backward_sums_kernel<T, kPack<T>>);
-    } else {
-      run(1, max_pool2d_backward_sums_kernel<T, 1>);
-    }
-  });
-}
-
-}  // namespace
-
 void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
-                         const MaxPool2dOptions& options, Tensor channel_sums) {
-  if (channel_sums.defined()) {
-    return max_pool2d_backward_with_sums(context, input_grad, output_grad, index, options,
-                                         channel_sums);
-  }
+                         const MaxPool2dOptions& options) {
   const Axes axes = axes_of(input_grad.spec, output_grad.spec, options);
   const std::int64_t channels = input_grad.shape()[1];
   with_element_type(input_grad.spec.dtype, [&]<typename T>(T) {

@@ -20,14 +20,13 @@ void check_target(const Target& target);
 void begin_step(Context& context, const StepValues& values);
 
 void relu_forward(Context& context, Tensor output, Tensor input);
-void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output,
-                   Tensor channel_sums);
+void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output);
 
 // `after_relu`: see MaxPool2dInput.
 void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor input,
                         const MaxPool2dOptions& options, MaxPool2dInput kind);
 void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
-                         const MaxPool2dOptions& options, Tensor channel_sums);
+                         const MaxPool2dOptions& options);
 
 void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input);
 void adaptive_avg_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad);
@@ -51,20 +50,22 @@ void fill_uniform(Context& context, Tensor output, float bound, const RandomStre
 void cast(Context& context, Tensor output, Tensor input);
 
 void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples, const ImageLayout& layout);
+                       Tensor samples);
 
 // bias_grad [C] F32: sums of output_grad [rows, C] over the rows (channels_last of rank 4 counts as
-// [N * H * W, C]); written, or added to. `channel_sums`: of output_grad, or undefined: the same
-// bits. `workspace`: bias_grad_workspace_bytes(rows, C).
+// [N * H * W, C]); written, or added to. `workspace`:
+// bias_grad_workspace_bytes(rows, C).
 std::int64_t bias_grad_workspace_bytes(std::int64_t rows, std::int64_t channels);
-void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, Tensor channel_sums,
-               GradientMode mode, void* workspace);
+void bias_grad(Context& context, Tensor bias_grad, Tensor output_grad, GradientMode mode,
+               void* workspace);
 
 // sum += addend; both F32, of equally many elements.
 void accumulate(Context& context, Tensor sum, Tensor addend);
 
-// `input` [N, C, H, W] in blocks, as ImageLayout says, becomes `output` [N, C', H', W']. Both
-// channels_last. Casts F32 to BF16 where the dtypes say so.
+// `input` [N, C, H, W] becomes `output` [N, C', H', W'], each pixel of which holds a block of
+// pixels of the input: channel (dy * block + dx) * C + c of pixel (y, x) is channel c of the
+// input's pixel (y * block + dy - padding, x * block + dx - padding), and 0 where there is none or
+// from channel C * block * block on. Both channels_last. Casts F32 to BF16 where the dtypes say so.
 struct SpaceToDepth {
   std::int64_t block = 1, padding = 0;
 };

@@ -1,5 +1,5 @@
 #include "kernels/cpu/resize_filter.h"
-#include "kernels/cuda/block_walk.h"
+#include "kernels/cuda/image_items.h"
 #include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
@@ -61,21 +61,14 @@ __device__ float value_of(const Plan& plan, const Sample& sample, int y, int x, 
   return plan.values[channel * 256 + byte];
 }
 
-template <typename T, int kSize>
+template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    transform_samples_kernel(ImageItems items, Plan plan, Blocks blocks, T* output,
-                             std::int32_t* labels, const Sample* samples) {
+    transform_samples_kernel(ImageItems items, Plan plan, T* output, std::int32_t* labels,
+                             const Sample* samples) {
   for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
     const Sample sample = samples[place.image];
-    BlockWalk walk(blocks, place);
-    Pack<T, kSize> pack;
-    for (int k = 0; k < kSize; ++k, walk.next()) {
-      const bool inside = walk.inside(plan.crop, plan.crop);
-      pack.values[k] =
-          T(inside ? value_of(plan, sample, walk.y(), walk.x(), walk.channel()) : 0.0f);
-    }
-    store(output + i * kSize, pack);
+    output[i] = T(value_of(plan, sample, place.y, place.x, place.channel));
     if (place.y == 0 && place.x == 0 && place.channel == 0) {
       labels[place.image] = plan.labels[sample.image];
     }
@@ -85,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples, const ImageLayout& layout) {
+                       Tensor samples) {
   const Plan plan{.side = images.side(),
                   .crop = images.transform().crop,
                   .widest = images.weights().shape()[1],
@@ -94,20 +87,10 @@ void transform_samples(Context& context, Tensor output, Tensor labels, const Res
                   .windows = images.windows().as<std::int32_t>(),
                   .weights = images.weights().as<std::int32_t>(),
                   .values = images.values().as<float>()};
-  const Blocks blocks{.channels = kChannels,
-                      .block = static_cast<int>(layout.block),
-                      .padding = static_cast<int>(layout.padding)};
-  const auto* rows = reinterpret_cast<const Sample*>(samples.as<std::int32_t>());
+  const ImageItems items("transform_samples", output.spec, 1);
   with_element_type(output.spec.dtype, [&]<typename T>(T) {
-    const auto start = [&](const ImageItems& items, auto kernel) {
-      launch(context, items.count(), kernel, items, plan, blocks, output.as<T>(),
-             labels.as<std::int32_t>(), rows);
-    };
-    if (packable<T>(layout.channels, output.as<T>())) {
-      start({"transform_samples", output.spec, kPack<T>}, transform_samples_kernel<T, kPack<T>>);
-    } else {
-      start({"transform_samples", output.spec, 1}, transform_samples_kernel<T, 1>);
-    }
+    launch(context, items.count(), transform_samples_kernel<T>, items, plan, output.as<T>(),
+           labels.as<std::int32_t>(), reinterpret_cast<const Sample*>(samples.as<std::int32_t>()));
   });
 }
 

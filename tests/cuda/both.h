@@ -10,7 +10,6 @@
 
 #include "core/bfloat16.h"
 #include "core/copy.h"
-#include "kernels/channel_sums.h"
 #include "tests/kernels/tensors.h"
 
 namespace stagecoach::testing {
@@ -125,17 +124,6 @@ inline ::testing::AssertionResult same_values(const Values& got, const Values& e
     if (auto same = same_values(got[i], expected[i]); !same) return same << " in tensor " << i;
   }
   return ::testing::AssertionSuccess();
-}
-
-// Channel sums of a gradient of `channels` channels, as kernels/channel_sums.h defines them.
-inline std::vector<float> channel_sums_of(const std::vector<float>& gradient,
-                                          std::size_t channels) {
-  const std::size_t row = channels * kChannelSumPixels;
-  std::vector<float> sums((gradient.size() + row - 1) / row * channels);
-  for (std::size_t i = 0; i < gradient.size(); ++i) {
-    sums[i / row * channels + i % channels] += gradient[i];
-  }
-  return sums;
 }
 
 // A context on the GPU, and tensors there.

@@ -129,38 +129,6 @@ TEST_P(Conv2dShim, BackwardWeightIsTheCpus) {
   }
 }
 
-// Of values whose sums are rounded: what is computed is the same, only the packing is not.
-TEST_P(Conv2dShim, AnInputInBlocksGivesTheSameBits) {
-  const ImageLayout layout = conv2d_image_layout(input, weight, sizes.options, target);
-  Conv2dOptions in_blocks = sizes.options;
-  in_blocks.input_block = conv2d_input_block(weight, sizes.options, target);
-  if (in_blocks.input_block == 0) {
-    EXPECT_EQ(layout, plain_layout(input));
-    return;
-  }
-  const TensorSpec blocks = layout.batch(sizes.images, dtype);
-  EXPECT_EQ(conv2d_output(blocks, weight, in_blocks), output);
-  EXPECT_LT(conv2d_workspace_bytes(blocks, weight, in_blocks, target),
-            conv2d_workspace_bytes(input, weight, sizes.options, target));
-  TensorSpec weight_grad = weight;
-  weight_grad.dtype = DType::kF32;
-  const auto inputs = testing::random_inputs(
-      {output, weight_grad, row_major({sizes.outputs}), output, weight, bias, input, blocks}, 5);
-  const auto results = [&](const Conv2dOptions& options, std::size_t x) {
-    const auto run = [&](Context& context, const std::vector<Tensor>& t) {
-      cuda::space_to_depth(context, t[7], t[6], {layout.block, layout.padding});
-      with_workspace(context, t[x].spec, weight, options, [&] {
-        conv2d_forward(context, t[0], t[x], t[4], t[5], options, Activation::kRelu);
-        for (const GradientMode mode : {GradientMode::kOverwrite, GradientMode::kAccumulate}) {
-          conv2d_backward_weight(context, t[1], t[2], t[3], t[x], options, mode);
-        }
-      });
-    };
-    return on_gpu(inputs, run, target);
-  };
-  EXPECT_TRUE(testing::same_values(results(in_blocks, 7), results(sizes.options, 6)));
-}
-
 INSTANTIATE_TEST_SUITE_P(Sizes, Conv2dShim,
                          ::testing::Combine(::testing::ValuesIn(testing::kConv2dCases),
                                             ::testing::Values(Precision::kFp32, Precision::kTf32,
@@ -181,29 +149,6 @@ TEST(Conv2dShimErrors, TheTargetsDtypeAndWorkspaceAreAskedFor) {
   EXPECT_THROW(conv2d_backward_weight(context, w_grad.tensor, b_grad.tensor, y.tensor, x.tensor, {},
                                       GradientMode::kOverwrite),
                Error);
-}
-
-TEST(Conv2dShimErrors, AnInputInBlocksMustBeOne) {
-  Target target(1, testing::kGpu);
-  target.precision = Precision::kTf32;
-  const TensorSpec weight = channels_last(64, 3, 11, 11), blocks = channels_last(2, 48, 9, 9);
-  const Conv2dOptions options{4, 4, 2, 2, 4};
-  EXPECT_EQ(conv2d_output(blocks, weight, options), channels_last(2, 64, 7, 7));
-  const auto refused = [&](const TensorSpec& input, const Conv2dOptions& with,
-                           std::initializer_list<const char*> parts) {
-    testing::expect_error([&] { conv2d_workspace_bytes(input, weight, with, target); }, parts);
-  };
-  refused(channels_last(2, 3, 32, 32), options,
-          {"conv2d: expected input in blocks of 4 x 4, 48 channels, got F32 [2, 3, 32, 32]"});
-  refused(blocks, {4, 4, 2, 2}, {"conv2d: expected weight with 48 input channels"});
-  refused(blocks, {4, 4, 2, 2, 2}, {"conv2d: expected an input in blocks of the stride", "of 2"});
-  refused(blocks, {4, 4, 2, 3, 4}, {"with equal strides and paddings, got", "padding 2 x 3"});
-  refused(channels_last(2, 48, 2, 9), options, {"conv2d", "padded input, 2 x 9", "3 x 3"});
-  const OwnedTensor x(blocks, target.device), w(weight, target.device);
-  Context context(target);
-  testing::expect_error(
-      [&] { conv2d_backward_input(context, x.tensor, x.tensor, w.tensor, options); },
-      {"conv2d_backward_input", "an input that has a gradient", "blocks of 4"});
 }
 
 }  // namespace

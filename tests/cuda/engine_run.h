@@ -41,7 +41,6 @@ inline std::unique_ptr<Loader> batches_for(const EngineRun& run, const Dataset& 
   options.augmentation = {true, true};
   options.target = engine.devices().target;
   options.dtype = engine.devices().dtype();
-  options.layout = input_layout(run.network, config, engine.devices());
   return training_batches(dataset, config, options);
 }
 

@@ -11,10 +11,8 @@ namespace stagecoach {
 namespace {
 
 std::unique_ptr<Loader> loader_on(const Target& target, const Dataset& dataset,
-                                  DType dtype = DType::kF32,
-                                  const std::optional<ImageLayout>& layout = {}) {
+                                  DType dtype = DType::kF32) {
   LoaderOptions options;
-  options.layout = layout;
   options.transform.resize = 40;
   options.transform.crop = 32;
   options.augmentation = {true, true};
@@ -64,34 +62,6 @@ TEST(LoaderShim, RoundsToBf16) {
   const Batch* got = gpu->next();
   context.stream().wait(*got->ready);
   EXPECT_EQ(front(to_host(context.stream(), got->images.tensor).tensor, 5), expected);
-}
-
-TEST(LoaderShim, MakesBatchesInBlocks) {
-  const Dataset dataset = make_synthetic(1, Split::kTrain, 10);
-  const Target target(1, testing::kGpu);
-  const ImageLayout layout{48, 9, 9, 4, 2};
-  const auto pixels = loader_on(target, dataset, DType::kBF16);
-  const auto blocks = loader_on(target, dataset, DType::kBF16, layout);
-  Context context(target);
-  const OwnedTensor expected(layout.batch(5, DType::kBF16), target.device);
-  for (int i = 0; i < 3; ++i) {
-    const Batch* from = pixels->next();
-    const Batch* got = blocks->next();
-    context.stream().wait(*from->ready);
-    context.stream().wait(*got->ready);
-    cuda::space_to_depth(context, expected.tensor, from->images.tensor, {4, 2});
-    ASSERT_EQ(got->images.tensor.spec, expected.tensor.spec);
-    EXPECT_EQ(testing::values_of(to_host(context.stream(), got->images.tensor).tensor),
-              testing::values_of(to_host(context.stream(), expected.tensor).tensor));
-  }
-  EXPECT_EQ(blocks->bytes() - pixels->bytes(),
-            2 * 5 * 2 * (48 * 9 * 9 - 3 * 32 * 32));  // two batches of 5 images in BF16
-}
-
-TEST(LoaderShim, MakesNoBlocksOnTheCpu) {
-  const Dataset dataset = make_synthetic(1, Split::kTrain, 10);
-  const auto loader = loader_on(Target(1), dataset, DType::kF32, ImageLayout{48, 9, 9, 4, 2});
-  testing::expect_error([&] { loader->next(); }, {"[5, 3, 32, 32]", "[5, 48, 9, 9]"});
 }
 
 TEST(LoaderShim, RefusesSamplesThatAreNotThere) {

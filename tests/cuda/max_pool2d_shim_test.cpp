@@ -90,22 +90,6 @@ TEST_P(MaxPool2dShim, AfterReluIsPoolAndRelu) {
   }
 }
 
-TEST_P(MaxPool2dShim, SumsTheChannelsOfTheGradient) {
-  // Output, index, input, gradient of the input, of the output; sums.
-  const auto tensors =
-      inputs({output(), index(), input(), input(), output(), channel_sums_spec(input())}, 2);
-  const auto backward = [this](bool with_sums) {
-    return [this, with_sums](Context& context, const std::vector<Tensor>& t) {
-      max_pool2d_forward(context, t[0], t[1], t[2], options());
-      max_pool2d_backward(context, t[3], t[4], t[1], options(), with_sums ? t[5] : Tensor{});
-    };
-  };
-  const auto apart = on_gpu(tensors, backward(false)), together = on_gpu(tensors, backward(true));
-  EXPECT_EQ(together[3], apart[3]);
-  const auto channels = static_cast<std::size_t>(input().shape[1]);
-  EXPECT_EQ(together[5], testing::channel_sums_of(apart[3], channels));
-}
-
 INSTANTIATE_TEST_SUITE_P(Sizes, MaxPool2dShim,
                          ::testing::Combine(::testing::Values(DType::kF32, DType::kBF16),
                                             ::testing::ValuesIn(kCases)));

@@ -1,5 +1,4 @@
-// Batches that a GPU makes of the images in its memory, against transform_images(); and in blocks,
-// against space_to_depth().
+// Batches that a GPU makes of the images in its memory, against transform_images().
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -41,15 +40,14 @@ class TransformSamplesShim : public ::testing::TestWithParam<Case> {
     labels = gpu.make(row_major({count}, DType::kI32));
     table = gpu.put(samples);
     table.spec = row_major({count, 4}, DType::kI32);
-    plain = {.channels = 3, .height = crop, .width = crop};
   }
 
-  Tensor transformed(const ImageLayout& layout, DType dtype) {
-    const TensorSpec spec = layout.batch(count, dtype);
-    // Zeros, too, must be written.
+  Tensor transformed(DType dtype) {
+    const TensorSpec spec = channels_last(count, 3, transform.crop, transform.crop, dtype);
+    // Every value must be written.
     Tensor output = gpu.put(std::vector<float>(static_cast<std::size_t>(spec.elements()), 7.0f));
     output.spec = spec;
-    transform_samples(gpu.context(), output, labels, *images, table, layout);
+    transform_samples(gpu.context(), output, labels, *images, table);
     return output;
   }
 
@@ -57,7 +55,6 @@ class TransformSamplesShim : public ::testing::TestWithParam<Case> {
   ImageTransform transform;
   std::vector<std::int32_t> samples;
   std::int64_t count = 0;
-  ImageLayout plain;
   Gpu gpu;
   std::optional<ResidentImages> images;
   Tensor labels, table;
@@ -85,48 +82,19 @@ TEST_P(TransformSamplesShim, IsTransformImages) {
     if (dtype == DType::kBF16) {
       for (float& value : values) value = static_cast<float>(BFloat16(value));
     }
-    EXPECT_TRUE(same_values(gpu.get(transformed(plain, dtype)), values)) << name_of(dtype);
+    EXPECT_TRUE(same_values(gpu.get(transformed(dtype)), values)) << name_of(dtype);
     EXPECT_EQ(gpu.get(labels), expected_labels);
   }
 }
 
-// Channels of zeros, and blocks; what is left of the image is in a block that is not full, or left
-// out. In packs of 16 bytes, and (13 and 27 channels) one by one.
-TEST_P(TransformSamplesShim, MovesTheSameValuesIntoBlocks) {
-  const auto layout_of = [this](std::int64_t channels, std::int64_t block, std::int64_t padding,
-                                std::int64_t rest) {
-    const std::int64_t blocks = (transform.crop + 2 * padding + rest) / block;
-    return ImageLayout{channels, blocks, blocks, block, padding};
-  };
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    const Tensor pixels = transformed(plain, dtype);
-    const std::vector<float> expected_labels = gpu.get(labels);
-    for (const ImageLayout& layout :
-         {layout_of(8, 1, 0, 0), layout_of(48, 4, 2, 3), layout_of(48, 4, 2, 0),
-          layout_of(16, 2, 1, 1), layout_of(13, 2, 0, 1), layout_of(27, 3, 1, 0)}) {
-      const Tensor blocks = gpu.make(layout.batch(count, dtype));
-      cuda::space_to_depth(gpu.context(), blocks, pixels, {layout.block, layout.padding});
-      EXPECT_TRUE(same_values(gpu.get(transformed(layout, dtype)), gpu.get(blocks)))
-          << name_of(dtype) << ", blocks of " << layout.block << ", " << layout.channels
-          << " channels";
-      EXPECT_EQ(gpu.get(labels), expected_labels);
-    }
-  }
-}
-
-TEST_P(TransformSamplesShim, RefusesLayoutsThatDoNotHoldTheImage) {
+TEST_P(TransformSamplesShim, RefusesAnotherOutput) {
   const std::int64_t crop = transform.crop;
-  for (const ImageLayout& layout :
-       {ImageLayout{3, crop, crop + 1}, ImageLayout{2, crop, crop}, ImageLayout{3, crop, crop, 0},
-        ImageLayout{47, crop / 4 + 1, crop / 4 + 1, 4},
-        ImageLayout{48, crop / 4 + 2, crop / 4 + 1, 4}, ImageLayout{3, crop, crop, 1, 1}}) {
-    testing::expect_error([&] { transformed(layout, DType::kF32); },
-                          {"transform_samples", "a layout of 3 channels", "padding"});
+  for (const TensorSpec& spec :
+       {channels_last(count, 8, crop, crop), channels_last(count, 3, crop, crop + 1)}) {
+    const Tensor output = gpu.make(spec);
+    testing::expect_error([&] { transform_samples(gpu.context(), output, labels, *images, table); },
+                          {"transform_samples", "output F32 [4, 3"});
   }
-  const Tensor output = gpu.make(channels_last(count, 8, crop, crop));
-  testing::expect_error(
-      [&] { transform_samples(gpu.context(), output, labels, *images, table, plain); },
-      {"transform_samples", "output F32 [4, 3"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, TransformSamplesShim,

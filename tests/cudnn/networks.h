@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "bench/convolutions.h"
 #include "core/error.h"
 #include "kernels/cuda/conv2d_choices.h"
 #include "kernels/cuda/conv2d_packing.h"
@@ -23,6 +22,28 @@
   }
 
 namespace stagecoach::cuda::testing {
+
+// A square one.
+struct Convolution {
+  const char* name;
+  std::int64_t channels, side, outputs, kernel, stride, padding;
+
+  ConvProblem problem(ConvKind kind, Precision precision, std::int64_t images) const {
+    return {.kind = kind,
+            .precision = precision,
+            .n = images,
+            .c = channels,
+            .h = side,
+            .w = side,
+            .o = outputs,
+            .kh = kernel,
+            .kw = kernel,
+            .stride_h = stride,
+            .stride_w = stride,
+            .padding_h = padding,
+            .padding_w = padding};
+  }
+};
 
 inline const std::vector<Convolution>& alexnet() {
   static const std::vector<Convolution> all = {{"alexnet.0", 3, 224, 64, 11, 4, 2},

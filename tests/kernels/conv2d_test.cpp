@@ -261,30 +261,6 @@ TEST(Conv2dErrorTest, NamesWhatIsWrong) {
             "F32 [0, 3, 8, 8] channels_last");
 }
 
-TEST(Conv2dErrorTest, BlocksAreOfAGpu) {
-  const TensorSpec images = channels_last(2, 3, 8, 8), weight = channels_last(4, 3, 3, 3);
-  EXPECT_EQ(conv2d_input_block(weight, {}, 1), 0);
-  EXPECT_EQ(conv2d_image_layout(images, weight, {}, 1), plain_layout(images));
-  const Conv2dOptions in_blocks{1, 1, 0, 0, 1};
-  const TensorSpec blocks = channels_last(2, 8, 8, 8);
-  const std::string expected = "conv2d: expected a GPU for an input in blocks, got cpu";
-  EXPECT_EQ(message_of([&] { conv2d_workspace_bytes(blocks, weight, in_blocks, 1); }), expected);
-  const Problem p(Case{2, 3, 8, 8, 4, 3, 3, {}});
-  const OwnedTensor owned(blocks);
-  const Tensor x = owned.tensor;
-  Context context(1);
-  EXPECT_EQ(message_of([&] {
-              conv2d_forward(context, p.output_grad.tensor, x, p.weight.tensor, p.bias.tensor,
-                             in_blocks);
-            }),
-            expected);
-  EXPECT_EQ(message_of([&] {
-              conv2d_backward_weight(context, p.weight.tensor, p.bias.tensor, p.output_grad.tensor,
-                                     x, in_blocks, GradientMode::kOverwrite);
-            }),
-            expected);
-}
-
 TEST(Conv2dErrorTest, EveryOperationChecksItsTensors) {
   const Problem p(Case{2, 3, 8, 8, 4, 3, 3, {}});
   const Tensor x = p.input.tensor, w = p.weight.tensor, b = p.bias.tensor, y = p.output_grad.tensor;

@@ -61,46 +61,6 @@ TEST(Network, OnAGpuAPoolDoesTheBackwardOfTheReluBefore) {
   }
 }
 
-// A layer whose W wants channel sums, as a convolution's does on a GPU.
-class Summing final : public Layer {
- public:
-  std::string describe() const override { return "Summing()"; }
-  LayerPlan plan(const TensorSpec& input, const Target&) const override {
-    LayerPlan plan;
-    plan.input = plan.output = input;
-    return plan;
-  }
-  bool takes_channel_sums(const Target&) const override { return true; }
-  void forward(Context&, const ForwardTensors&, const MicroBatch&, std::uint32_t) const override {}
-  void backward_input(Context&, const BackwardInputTensors&, const MicroBatch&,
-                      std::uint32_t) const override {}
-};
-
-TEST(Network, WhoWritesAGradientMakesItsChannelSumsOnAGpu) {
-  const auto summing = std::make_shared<Summing>();
-  const auto pool = max_pool2d_layer({2, 2, 2, 2, 0, 0});
-  const Network network("sums", {{"", summing},
-                                 {"", relu_layer()},  // its B is the pool's
-                                 {"", pool},
-                                 {"", summing},
-                                 {"", relu_layer()},
-                                 {"", summing},
-                                 {"", pool},
-                                 {"", summing},
-                                 {"", dropout_layer(0.5f)},
-                                 {"", relu_layer()},
-                                 {"", summing}});
-  const TensorSpec input = channels_last(2, 3, 20, 20);
-  const auto sums_for = [&](const Target& target) {
-    std::vector<int> result;
-    for (const LayerPlan& plan : network.plan(input, target)) result.push_back(plan.sums_for);
-    return result;
-  };
-  EXPECT_EQ(sums_for(Target(1, {DeviceType::kCuda, 0})),
-            (std::vector<int>{0, 0, 2, 0, 1, 0, 1, 0, 0, 0, 0}));
-  EXPECT_EQ(sums_for(1), std::vector<int>(11));
-}
-
 TEST(Network, NamesTheLayerThatDoesNotFit) {
   const Network network = small_network();
   expect_error([&] { network.plan(channels_last(2, 3, 3, 3), 1); },
@@ -109,8 +69,6 @@ TEST(Network, NamesTheLayerThatDoesNotFit) {
   expect_error([&] { network.plan(channels_last(2, 3, 8, 6), 1); },
                {"last (Linear(16, 5))", "got F32 [2, 24]", "[N, 16]"});
   expect_error([&] { network.plan(row_major({2, 3}), 1); }, {"first (Conv2d(3, 4", "[2, 3]"});
-  expect_error([&] { network.image_layout(channels_last(2, 3, 1, 1), 1); },
-               {"first (Conv2d(3, 4", "an input that fits", "[2, 3, 1, 1]"});
   const Network unnamed("unnamed", {{"", relu_layer()}, {"", flatten_layer()}});
   expect_error([&] { unnamed.plan(row_major({2, 3}), 1); }, {"layer 1 (Flatten())", "[2, 3]"});
 }

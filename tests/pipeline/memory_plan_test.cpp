@@ -236,23 +236,6 @@ TEST(MemoryPlan, SegmentsShareASlot) {
   EXPECT_EQ(expect_sound(layers(eight), memory).segments, std::vector<int>{0});
 }
 
-TEST(MemoryPlan, ChannelSumsLieBesideTheGradientsOfTheirStage) {
-  std::vector<LayerPlan> list = layers({kConvolution, kRelu, kPool, kConvolution});
-  list[2].sums_for = 2;
-  const MemoryPlan plan = expect_sound(list, whole());
-  ASSERT_TRUE(plan.channel_sums[0].has_value());
-  EXPECT_EQ(plan.channel_sums[0]->region, plan.gradient_slots);
-  EXPECT_EQ(plan.channel_sums[0]->spec, row_major({(kSize + 15) / 16, 1}));
-  EXPECT_FALSE(plan.channel_sums[3].has_value());
-  // Behind a cut the pool makes none, and before it there is none to make them.
-  const std::vector<LayerPlan> front(list.begin(), list.begin() + 2),
-      back(list.begin() + 2, list.end());
-  EXPECT_FALSE(expect_sound(front, between(false, true)).channel_sums[0].has_value());
-  for (const auto& place : expect_sound(back, between(true, false)).channel_sums) {
-    EXPECT_FALSE(place.has_value());
-  }
-}
-
 TEST(MemoryPlan, RandomLayersCutEverywhere) {
   std::mt19937 random(7);
   const auto chance = [&] { return random() % 2 == 0; };
@@ -265,12 +248,6 @@ TEST(MemoryPlan, RandomLayersCutEverywhere) {
           flags.in_place ? size : 1 + static_cast<std::int64_t>(random() % 2000);
       list.push_back(layer(flags, size, to));
       size = to;
-      // One layer at most makes the channel sums of another.
-      const int before = 1 + static_cast<int>(random() % 2);
-      const auto of = std::ssize(list) - 1 - before;
-      if (chance() && of >= 0 && !list[of].parameters.empty() && list[of + 1].sums_for != 1) {
-        list.back().sums_for = before;
-      }
     }
     SCOPED_TRACE(fmt::format("round {}", round));
     for_each_cut(list, [&](const std::vector<LayerPlan>& own, StageMemory stage) {

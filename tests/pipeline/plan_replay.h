@@ -36,15 +36,6 @@ class PlanReplay {
       EXPECT_FALSE(last && plan.output_grad[i]) << "gradient from the next stage";
       grads_.push_back(grad ? add("gradient of the output", i, *grad) : -1);
     }
-    for (int i = 0; i < n_; ++i) {
-      const std::optional<Place>& sums = plan.channel_sums[i];
-      sums_.push_back(sums ? add("channel sums", i, *sums) : -1);
-      const bool wanted =
-          std::any_of(layers.begin() + i, layers.end(), [&](const LayerPlan& layer) {
-            return layer.sums_for > 0 && &layer - &layers[i] == layer.sums_for;
-          });
-      EXPECT_EQ(sums.has_value(), wanted) << "channel sums of layer " << i;
-    }
     input_grad_ = plan.input_grad ? add("gradient of the input", 0, *plan.input_grad) : -1;
     EXPECT_EQ(plan.input_grad.has_value(), stage.has_previous);
     EXPECT_EQ(plan.logits_grad.has_value(), !stage.has_next);
@@ -152,17 +143,13 @@ class PlanReplay {
     std::vector<int> reads = own_grad(i);
     reads.insert(reads.end(), saved_[i].begin(), saved_[i].end());
     if (layers_[i].output_needed_by_input) reads.push_back(outputs_[i]);
-    std::vector<int> writes = {i > 0 ? grads_[i - 1] : input_grad_};
-    if (layers_[i].sums_for > 0 && layers_[i].sums_for <= i) {
-      writes.push_back(sums_[i - layers_[i].sums_for]);
-    }
-    operation("B", reads, writes, layers_[i].in_place ? grads_[i] : -1);
+    operation("B", reads, {i > 0 ? grads_[i - 1] : input_grad_},
+              layers_[i].in_place ? grads_[i] : -1);
   }
 
   void backward_weight(int i) {
     std::vector<int> reads = own_grad(i);
     if (layers_[i].input_needed_by_weight && i > 0) reads.push_back(outputs_[i - 1]);
-    if (sums_[i] >= 0) reads.push_back(sums_[i]);
     operation("W", reads, {}, -1);
   }
 
@@ -212,7 +199,7 @@ class PlanReplay {
   int now_ = 0;
   std::vector<Value> values_;
   std::vector<std::vector<int>> owner_;  // [region][piece]: the value that is there, or -1
-  std::vector<int> outputs_, second_, grads_, sums_;
+  std::vector<int> outputs_, second_, grads_;
   std::vector<std::vector<int>> saved_;
   int input_grad_ = -1;
 };

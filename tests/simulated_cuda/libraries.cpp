@@ -52,7 +52,7 @@ cpu::Conv2dShape shape_of(const ConvProblem& problem) {
           .kernel_w = problem.kw,
           .out_h = problem.out_h(),
           .out_w = problem.out_w(),
-          .options = problem.options()};
+          .options = {problem.stride_h, problem.stride_w, problem.padding_h, problem.padding_w}};
 }
 
 // The operands as tensors of the problem's dtype.
