@@ -330,21 +330,12 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
   received_.give(micro.index);
 }
 
-void Stage::optimizer_step(const Optimizer& optimizer, std::int64_t step) {
+void Stage::optimizer_step(const Optimizer& optimizer) {
   if (parameters_.empty()) return;
-  STAGECOACH_CHECK(optimizer.states() == options_.memory.optimizer_states, "optimizer_step",
-                   fmt::format("{} planned optimizer states", optimizer.states()),
-                   fmt::format("{}", options_.memory.optimizer_states));
   const auto flat = [this](int region) { return arena_.view(region, 0, 0, plan_.flat); };
-  const Tensor parameters = flat(plan_.parameters), grads = flat(plan_.gradients);
-  const Tensor copies = flat_copies();
-  const Tensor state = flat(plan_.optimizer_states[0]);
-  if (optimizer.kind == Optimizer::Kind::kSgd) {
-    sgd_step(context_, parameters, state, grads, optimizer.sgd, copies);
-  } else {
-    adam_step(context_, parameters, state, flat(plan_.optimizer_states[1]), grads, optimizer.adam,
-              step + 1, copies);
-  }
+  FlatShard shard{flat(plan_.parameters), flat(plan_.gradients), {}, flat_copies()};
+  for (const int region : plan_.optimizer_states) shard.states.push_back(flat(region));
+  optimizer.step(context_, shard);
 }
 
 Tensor Stage::flat_copies() const {

@@ -8,21 +8,12 @@
 #include <vector>
 
 #include "core/context.h"
-#include "kernels/optimizers.h"
 #include "layers/network.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/optimizer.h"
 #include "pipeline/schedule/partition.h"
 
 namespace stagecoach {
-
-// SGD or Adam; the same for all parameters.
-struct Optimizer {
-  enum class Kind { kSgd, kAdam };
-  Kind kind = Kind::kSgd;
-  SgdOptions sgd;
-  AdamOptions adam;
-  int states() const { return kind == Kind::kSgd ? 1 : 2; }
-};
 
 struct StageOptions {
   int first = 0, end = 0;  // layers [first, end) of the network
@@ -93,8 +84,8 @@ class Stage {
   void backward_weight(const MicroBatch& micro, int segment = 0);
   // Whether W of `count` micro-batches has run since begin_step().
   bool has_all_gradients(int count) const { return weights_ == count; }
-  // One step for all parameters; `step` counts from 0.
-  void optimizer_step(const Optimizer& optimizer, std::int64_t step);
+  // One step for all parameters, with the values of the context's last begin_step().
+  void optimizer_step(const Optimizer& optimizer);
 
   // The output that F of a micro-batch writes; the input gradient that its B writes (undefined on
   // the first stage).

@@ -13,15 +13,6 @@ std::uint32_t& flag_in(const Buffer& buffer) {
   return *static_cast<std::uint32_t*>(buffer.data());
 }
 
-StepValues values_of(const StepInput& input) {
-  StepValues values;
-  values.step = input.micro.step;
-  if (input.optimizer == nullptr) return values;
-  values.learning_rate = input.optimizer->sgd.learning_rate;
-  values.adam = adam_rates(input.optimizer->adam, input.micro.step + 1);
-  return values;
-}
-
 }  // namespace
 
 StepLauncher::StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans,
