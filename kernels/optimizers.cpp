@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu/failure.h"
 #include "kernels/cpu/optimizers.h"
 #include "kernels/cpu/step.h"
 #include "kernels/cuda/operations.h"
@@ -34,6 +35,7 @@ void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
   check_copy(kName, context, parameter, copy);
   if (on_cuda(context)) return cuda::sgd_step(context, parameter, velocity, grad, copy, options);
   context.stream().enqueue([=, &context, &now = cpu::step_values(context)] {
+    if (cpu::is_raised(context.failure_flag())) return;
     cpu::sgd_step(context.pool(), parameter.elements(), parameter.as<float>(), velocity.as<float>(),
                   grad.as<float>(), options, now.learning_rate);
   });
@@ -58,6 +60,7 @@ void adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor gr
   check_copy(kName, context, parameter, copy);
   if (on_cuda(context)) return cuda::adam_step(context, parameter, m, v, grad, copy, options);
   context.stream().enqueue([=, &context, &now = cpu::step_values(context)] {
+    if (cpu::is_raised(context.failure_flag())) return;
     cpu::adam_step(context.pool(), parameter.elements(), parameter.as<float>(), m.as<float>(),
                    v.as<float>(), grad.as<float>(), options, now.adam);
   });

@@ -15,7 +15,7 @@ struct SgdOptions {
 // g = grad + weight_decay * parameter; velocity = momentum * velocity + g;
 // parameter -= learning_rate * velocity, with the learning rate of the last begin_step(). All fp32
 // [n]; velocity starts as zeros. `copy`, where it is defined (on a GPU only), is BF16 [n] and gets
-// the new parameters. On a GPU nothing is written when the context's failure flag is raised.
+// the new parameters. Nothing is written when the context's failure flag is raised.
 void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
               const SgdOptions& options, Tensor copy = {});
 

@@ -13,15 +13,9 @@ Stream& stream_of(int rank, const std::map<int, LinkedStage>& stages) {
   return stages.begin()->second.stage->context().stream();
 }
 
-// The error with the place where it struck. A NumericError says that itself.
+// The error with the place where it struck.
 std::exception_ptr located(const std::exception_ptr& error, int rank, const std::string& place) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const NumericError&) {
-    return error;
-  } catch (...) {
-    return with_where(error, fmt::format("rank {}, {}", rank, place));
-  }
+  return with_where(error, fmt::format("rank {}, {}", rank, place));
 }
 
 Channel& channel_of(Channel* channel, const Action& action) {

@@ -111,6 +111,9 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
     }
     contexts_.push_back(std::make_unique<Context>(target));
   }
+  std::vector<Context*> contexts;
+  for (const auto& context : contexts_) contexts.push_back(context.get());
+  guard_.emplace(contexts, training_.micro_batches());
   make_stages(network, plans, options);
   make_executors();
   make_drivers(options);
@@ -181,7 +184,7 @@ void Pipeline::make_drivers(const PipelineOptions& options) {
   std::vector<SpanRecorder*> spans;
   for (const auto& context : contexts_) contexts.push_back(context.get());
   for (const auto& executor : executors_) spans.push_back(&executor->spans());
-  launcher_.emplace(contexts, spans, *stages_.back(), training_.micro_batches(), options.eager);
+  launcher_.emplace(contexts, spans, *stages_.back(), *guard_, options.eager);
   const Device last = stages_.back()->context().device();
   if (last != contexts_[0]->device()) {
     labels_.emplace(row_major({options.loss_rows}, DType::kI32), last);

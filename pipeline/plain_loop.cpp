@@ -19,13 +19,14 @@ StageOptions whole_network(const Network& network, const PipelineOptions& option
 PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
                      const PipelineOptions& options)
     : micro_batches_(options.schedule.micro_batches), context_(options.target) {
+  guard_.emplace(std::vector<Context*>{&context_}, micro_batches_);
   const StageOptions stage = whole_network(network, options);
   check_memory("the plan", plan_memory(plans, stage.memory).arena.bytes() + options.other_bytes,
                options.target.device, kMemoryHint);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
   if (Graph::can_capture(options.target.device)) {
     launcher_.emplace(std::vector<Context*>{&context_}, std::vector<SpanRecorder*>{&spans_},
-                      *stages_[0], micro_batches_, options.eager);
+                      *stages_[0], *guard_, options.eager);
   }
 }
 

@@ -66,10 +66,10 @@ class Stage {
   void begin_step();
   // F. `input`: the micro-batch; it must stay until W has run. `labels` (I32 [rows]; last stage):
   // gives losses and right answers in rows [micro.first_sample, + rows) of losses() and correct(),
-  // and the gradient of their mean over `batch` samples. A loss that is not finite fails the stream
-  // with a NumericError, or raises the context's failure flag on a GPU: no stage then updates its
-  // weights. `keep` false: saves nothing for B but the input, and gives the slot back at once. When
-  // not training, nothing is kept.
+  // and the gradient of their mean over `batch` samples. In training, a loss that is
+  // not finite raises the context's failure flag: no stage then updates its weights. `keep` false:
+  // saves nothing for B but the input, and gives the slot back at once. When not training, nothing
+  // is kept.
   void forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
                const MicroBatch& micro, bool keep = true);
   // R: F of the last segment a second time, with the same result. Takes a slot.
@@ -165,9 +165,5 @@ class Stage {
 bool all_finite(const Tensor& tensor);
 // Of a tensor anywhere, after all that was enqueued on `stream`. Blocks.
 bool all_finite(Stream& stream, const Tensor& tensor);
-
-// Throws the NumericError of the first loss that is not finite; `losses` (F32, the CPU's) are those
-// of micro-batch `micro`.
-void check_finite_losses(const Tensor& losses, const MicroBatch& micro);
 
 }  // namespace stagecoach

@@ -34,6 +34,7 @@ class TrainingLoop {
 
  protected:
   virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
+  virtual StepGuard& guard() = 0;
   virtual void enqueue(const StepInput& input) = 0;
   // On the CPU; blocks, and the result is in the last stage's tensors.
   virtual void run_on_cpu(const StepInput& input) = 0;

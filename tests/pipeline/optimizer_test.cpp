@@ -75,10 +75,15 @@ TEST(Optimizer, StepsAShardByItsOptions) {
 TEST(Optimizer, RefusesAShardWithoutItsStates) {
   Context context;
   const OwnedTensor p(row_major({4}));
-  testing::expect_error([&] { make_sgd(0.1f)->step(context, {p.tensor, p.tensor, {}, {}}); },
-                        {"sgd: expected 1 states, got 0"});
   testing::expect_error(
-      [&] { make_adam(0.1f)->step(context, {p.tensor, p.tensor, {p.tensor}, {}}); },
+      [&] {
+        make_sgd(0.1f)->step(context, {p.tensor, p.tensor, {}, {}});
+      },
+      {"sgd: expected 1 states, got 0"});
+  testing::expect_error(
+      [&] {
+        make_adam(0.1f)->step(context, {p.tensor, p.tensor, {p.tensor}, {}});
+      },
       {"adam: expected 2 states, got 1"});
 }
 
