@@ -245,7 +245,7 @@ void add_parameters(Precision p) {
       });
   add("adam", p, kBatch, {.bytes = 7 * bytes_of({all}) + copy_bytes}, [=](GpuTensors& t) {
     return [&c = t.context(), w = t.make(all), m = t.make(all), v = t.make(all), g = t.make(all),
-            copy = copy_of(t)] { adam_step(c, w, m, v, g, {}, 1, copy); };
+            copy = copy_of(t)] { adam_step(c, w, m, v, g, {}, copy); };
   });
   if (!has_copy) {
     add("accumulate", p, kBatch, {.bytes = bytes_of({all, all, all})}, [=](GpuTensors& t) {

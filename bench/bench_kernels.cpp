@@ -181,7 +181,7 @@ void add_optimizers(const Setting& s) {
   const auto n = static_cast<double>(all.elements());
   const Tensor p = kept(all), grad = kept(all, 1e-3f), m = kept(all, 0), v = kept(all, 0);
   add_sweep("sgd", s, 6 * n, 20 * n, [=](Context& c) { sgd_step(c, p, m, grad, {}); });
-  add_sweep("adam", s, 14 * n, 28 * n, [=](Context& c) { adam_step(c, p, m, v, grad, {}, 1); });
+  add_sweep("adam", s, 14 * n, 28 * n, [=](Context& c) { adam_step(c, p, m, v, grad, {}); });
 }
 
 }  // namespace

@@ -35,10 +35,10 @@ struct Job {
                 input.format}),
         labels({DType::kI32, {input.shape[0] * schedule.micro_batches}}) {
     const std::vector<LayerPlan> plans = network.plan(input, 1);
-    optimizer.sgd.learning_rate = 1e-4f;  // the loss of random images stays finite
     PipelineOptions options;
     options.partition = partition;
     options.schedule = schedule;
+    options.optimizer = optimizer;
     options.loss_rows = labels.tensor.elements();
     loop = std::make_unique<Pipeline>(network, plans, options);
     Context& context = loop->stages()[0]->context();
@@ -53,12 +53,13 @@ struct Job {
     input.images = images.tensor;
     input.labels = labels.tensor;
     input.micro.step = steps++;
-    input.optimizer = &optimizer;
+    input.optimizer = optimizer.get();
     loop->run(input);
   }
 
   Network network;
-  Optimizer optimizer;
+  // The loss of random images stays finite.
+  std::shared_ptr<const Optimizer> optimizer = make_sgd(1e-4f);
   OwnedTensor images, labels;
   std::int64_t steps = 0;
   std::unique_ptr<Pipeline> loop;

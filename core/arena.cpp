@@ -9,6 +9,8 @@
 namespace stagecoach {
 namespace {
 
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 62;  // so that no sum of two overflows
+
 std::int64_t aligned(std::int64_t bytes) {
   return (bytes + Buffer::kAlignment - 1) / Buffer::kAlignment * Buffer::kAlignment;
 }
@@ -48,8 +50,13 @@ std::vector<std::int64_t> place_by_lifetime(std::span<const Lifetime> pieces, st
 int ArenaPlan::add(std::string name, std::int64_t bytes, int count) {
   STAGECOACH_CHECK(bytes >= 0 && count >= 0, "ArenaPlan", "bytes >= 0 and count >= 0",
                    fmt::format("{} bytes x {} for '{}'", bytes, count, name));
+  std::int64_t all = 0;
+  STAGECOACH_CHECK(bytes <= kMostBytes && !__builtin_mul_overflow(aligned(bytes), count, &all) &&
+                       all <= kMostBytes - bytes_,
+                   "ArenaPlan", "less than 2^62 bytes in all",
+                   fmt::format("{} bytes x {} for '{}'", bytes, count, name));
   regions_.push_back({std::move(name), bytes_, aligned(bytes), count});
-  bytes_ += regions_.back().bytes * count;
+  bytes_ += all;
   return static_cast<int>(regions_.size()) - 1;
 }
 
@@ -61,7 +68,9 @@ Arena::Arena(ArenaPlan plan, Device device)
 Tensor Arena::view(int region, int slot, std::int64_t offset, const TensorSpec& spec) const {
   const Region& r = plan_.regions().at(region);
   STAGECOACH_CHECK(
-      slot >= 0 && slot < r.count && offset >= 0 && offset + spec.bytes() <= r.bytes, "Arena::view",
+      slot >= 0 && slot < r.count && offset >= 0 && offset <= r.bytes &&
+          spec.bytes() <= r.bytes - offset,
+      "Arena::view",
       fmt::format("a slot below {} and at most {} bytes in region '{}'", r.count, r.bytes, r.name),
       fmt::format("slot {}, offset {}, {}", slot, offset, spec.to_string()));
   return buffer_.view(spec, r.offset + slot * r.bytes + offset);

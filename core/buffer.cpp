@@ -70,8 +70,9 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 Tensor Buffer::view(const TensorSpec& spec, std::int64_t offset) const {
-  STAGECOACH_CHECK(offset >= 0 && offset + spec.bytes() <= bytes_, "Buffer::view",
-                   fmt::format("offset + size <= {} bytes", bytes_),
+  // Not offset + size: it may overflow.
+  STAGECOACH_CHECK(offset >= 0 && offset <= bytes_ && spec.bytes() <= bytes_ - offset,
+                   "Buffer::view", fmt::format("offset + size <= {} bytes", bytes_),
                    fmt::format("{} + {}", offset, spec.bytes()));
   return {static_cast<char*>(data_) + offset, spec, device_};
 }

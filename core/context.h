@@ -36,8 +36,8 @@ class Context {
   // The workspace; throws Error naming `operation` when it has fewer than `bytes`.
   void* workspace(const char* operation, std::int64_t bytes) const;
 
-  // Where operations on a GPU write 1 when a loss is not finite: host memory that every GPU
-  // reaches, made by who lowers it when nothing runs. Null (the default): they do not.
+  // Where raise_unless_finite() writes 1, and operations that change weights look before they do:
+  // host memory that every device of the job reaches. Null (the default): there is none.
   void set_failure_flag(std::uint32_t* flag) { failure_flag_ = flag; }
   std::uint32_t* failure_flag() const { return failure_flag_; }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -19,11 +20,16 @@ class Error : public std::runtime_error {
   // `what()` without the "(file:line)" at its end.
   const std::string& message() const { return message_; }
   const std::string& operation() const { return operation_; }
+  const std::source_location& place() const { return place_; }  // where it was thrown first
+
+  // Puts "WHERE: " in front of the message.
+  void add_where(const std::string& where);
 
  private:
   Error(std::string message, std::string operation, std::source_location place);
   std::string message_;
   std::string operation_;
+  std::source_location place_;
 };
 
 // The user asked for something impossible (option, value, combination): exit code 2.
@@ -37,6 +43,11 @@ class NumericError : public Error {
  public:
   using Error::Error;
 };
+
+// A copy of `error` whose text begins with `where`, of the same type and with the same place: an
+// Error, UsageError or NumericError, or a std::bad_alloc. Other kinds of std::exception become an
+// Error; what is none is returned as it is. The original stays as it is: other threads may hold it.
+std::exception_ptr with_where(const std::exception_ptr& error, const std::string& where);
 
 }  // namespace stagecoach
 

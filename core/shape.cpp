@@ -34,7 +34,12 @@ Shape Shape::with(int i, std::int64_t size) const {
 
 std::int64_t Shape::elements() const {
   std::int64_t product = 1;
-  for (int i = 0; i < rank_; ++i) product *= dims_[i];
+  bool overflows = false, empty = false;
+  for (int i = 0; i < rank_; ++i) {
+    overflows |= __builtin_mul_overflow(product, dims_[i], &product);
+    empty |= dims_[i] == 0;
+  }
+  STAGECOACH_CHECK(!overflows || empty, "Shape", "less than 2^63 elements", to_string());
   return product;
 }
 

@@ -21,7 +21,7 @@ class Shape {
   std::int64_t operator[](int i) const;
   // The same shape with dimension i set to `size` >= 0; throws Error like operator[].
   Shape with(int i, std::int64_t size) const;
-  // Product of the dimensions; 1 for rank 0.
+  // Product of the dimensions; 1 for rank 0. Throws Error when it does not fit into 64 bits.
   std::int64_t elements() const;
   std::string to_string() const;  // "[8, 3, 224, 224]"
 

@@ -28,7 +28,8 @@ class Event {
   void synchronize() const;
   // When the stream reached the mark. Blocks like synchronize(), but does not throw.
   Clock::time_point time() const;
-  // Whether the mark is reached already. Does not block or throw.
+  // Whether the mark is reached already, or can no longer be, as its stream has failed. Does not
+  // block or throw.
   bool reached() const;
 
   struct State;

@@ -24,8 +24,7 @@ std::int64_t process_peak_bytes();
 
 // Throws Error "memory: expected at most AVAILABLE for WHAT, got NEEDED; HINT" when `bytes` are
 // more than are available on `device`.
-void check_memory(
-    const std::string& what, std::int64_t bytes, Device device = {},
-    const std::string& hint = "use smaller images, or smaller or fewer micro-batches");
+void check_memory(const std::string& what, std::int64_t bytes, Device device,
+                  const std::string& hint);
 
 }  // namespace stagecoach

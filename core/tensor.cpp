@@ -4,6 +4,13 @@
 
 namespace stagecoach {
 
+std::int64_t TensorSpec::bytes() const {
+  std::int64_t bytes = 0;
+  STAGECOACH_CHECK(!__builtin_mul_overflow(elements(), size_of(dtype), &bytes), "TensorSpec",
+                   "less than 2^63 bytes", to_string());
+  return bytes;
+}
+
 std::string TensorSpec::to_string() const {
   return fmt::format("{} {}{}", name_of(dtype), shape.to_string(),
                      format == MemoryFormat::kChannelsLast ? " channels_last" : "");

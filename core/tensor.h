@@ -24,7 +24,7 @@ struct TensorSpec {
   MemoryFormat format = MemoryFormat::kRowMajor;
 
   std::int64_t elements() const { return shape.elements(); }
-  std::int64_t bytes() const { return elements() * size_of(dtype); }
+  std::int64_t bytes() const;     // throws Error when they do not fit into 64 bits
   std::string to_string() const;  // "F32 [8, 3, 224, 224] channels_last"
   bool operator==(const TensorSpec&) const = default;
 };

@@ -1,6 +1,7 @@
 #include "kernels/dropout.h"
 
 #include "kernels/cpu/dropout.h"
+#include "kernels/cpu/step.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 
@@ -20,9 +21,9 @@ void apply(const char* operation, Context& context, const Tensor& output, const 
   check_tensor(operation, "input", input, input.spec);
   check_tensor(operation, "output", output, input.spec);
   if (on_cuda(context)) return cuda::dropout(context, output, input, mask);
-  context.stream().enqueue([=, &context] {
+  context.stream().enqueue([=, &context, &now = cpu::step_values(context)] {
     cpu::dropout(context.pool(), input.shape()[0], input.shape()[1], output.as<float>(),
-                 input.as<float>(), mask);
+                 input.as<float>(), mask, static_cast<std::uint32_t>(now.step));
   });
 }
 

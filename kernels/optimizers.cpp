@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "kernels/cpu/failure.h"
 #include "kernels/cpu/optimizers.h"
+#include "kernels/cpu/step.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/dispatch.h"
 
@@ -32,33 +34,35 @@ void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
   check_tensor(kName, "grad", grad, parameter.spec);
   check_copy(kName, context, parameter, copy);
   if (on_cuda(context)) return cuda::sgd_step(context, parameter, velocity, grad, copy, options);
-  context.stream().enqueue([=, &context] {
+  context.stream().enqueue([=, &context, &now = cpu::step_values(context)] {
+    if (cpu::is_raised(context.failure_flag())) return;
     cpu::sgd_step(context.pool(), parameter.elements(), parameter.as<float>(), velocity.as<float>(),
-                  grad.as<float>(), options);
+                  grad.as<float>(), options, now.learning_rate);
   });
 }
 
 // In double, as PyTorch does.
-AdamRates adam_rates(const AdamOptions& options, std::int64_t step) {
+AdamRates adam_rates(float learning_rate, const AdamOptions& options, std::int64_t step) {
+  STAGECOACH_CHECK(step >= 1, "adam_rates", "step >= 1", fmt::format("step {}", step));
   const double correction1 = 1.0 - std::pow(options.beta1, static_cast<double>(step));
   const double correction2 = 1.0 - std::pow(options.beta2, static_cast<double>(step));
-  return {static_cast<float>(options.learning_rate / correction1),
+  return {static_cast<float>(learning_rate / correction1),
           static_cast<float>(std::sqrt(correction2))};
 }
 
 void adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad,
-               const AdamOptions& options, std::int64_t step, Tensor copy) {
+               const AdamOptions& options, Tensor copy) {
   constexpr const char* kName = "adam_step";
   check_parameter(kName, parameter);
   check_tensor(kName, "m", m, parameter.spec);
   check_tensor(kName, "v", v, parameter.spec);
   check_tensor(kName, "grad", grad, parameter.spec);
   check_copy(kName, context, parameter, copy);
-  STAGECOACH_CHECK(step >= 1, kName, "step >= 1", fmt::format("step {}", step));
   if (on_cuda(context)) return cuda::adam_step(context, parameter, m, v, grad, copy, options);
-  context.stream().enqueue([=, &context] {
+  context.stream().enqueue([=, &context, &now = cpu::step_values(context)] {
+    if (cpu::is_raised(context.failure_flag())) return;
     cpu::adam_step(context.pool(), parameter.elements(), parameter.as<float>(), m.as<float>(),
-                   v.as<float>(), grad.as<float>(), options, step);
+                   v.as<float>(), grad.as<float>(), options, now.adam);
   });
 }
 

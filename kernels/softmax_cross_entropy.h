@@ -12,8 +12,6 @@ namespace stagecoach {
 //   logits_grad [N, C], dtype of the logits: (softmax - onehot) * scale. scale = 1 / (size of the
 //   global batch) gives the gradient of the mean. `logits_grad` may be the same tensor as `logits`.
 // A label out of range fails the stream with an Error that names the row; on a GPU its loss is NaN.
-// There a loss that is not finite raises the context's failure flag, and optimizers on contexts
-// with the same flag then leave the weights alone.
 void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
                            Tensor logits, Tensor labels, float scale);
 

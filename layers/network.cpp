@@ -34,8 +34,10 @@ std::vector<LayerPlan> Network::plan(const TensorSpec& input, const Target& targ
     const TensorSpec fed = plans.empty() ? input : plans.back().output;
     try {
       plans.push_back(layers_[i].layer->plan(fed, target));
-    } catch (const Error& error) {
-      throw Error(place_of(i, layers_[i]), "an input that fits", fed.to_string(), error.message());
+    } catch (const Error&) {
+      std::rethrow_exception(with_where(std::current_exception(),
+                                        fmt::format("{}: expected an input that fits, got {}",
+                                                    place_of(i, layers_[i]), fed.to_string())));
     }
   }
   for (int i = 0; i < size(); ++i) {

@@ -13,23 +13,9 @@ Stream& stream_of(int rank, const std::map<int, LinkedStage>& stages) {
   return stages.begin()->second.stage->context().stream();
 }
 
-// The error with the place where it struck. A NumericError says that itself.
+// The error with the place where it struck.
 std::exception_ptr located(const std::exception_ptr& error, int rank, const std::string& place) {
-  const auto wrapped = [&](const std::string& text) {
-    return std::make_exception_ptr(
-        Error(fmt::format("rank {}, {}", rank, place), "no failure", text));
-  };
-  try {
-    std::rethrow_exception(error);
-  } catch (const NumericError&) {
-    return error;
-  } catch (const Error& known) {
-    return wrapped(known.message());
-  } catch (const std::exception& other) {
-    return wrapped(other.what());
-  } catch (...) {
-    return error;
-  }
+  return with_where(error, fmt::format("rank {}, {}", rank, place));
 }
 
 Channel& channel_of(Channel* channel, const Action& action) {
@@ -248,7 +234,7 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
   STAGECOACH_CHECK(linked.stage->has_all_gradients(step.program.micro_batches()), "Executor",
                    "W of every micro-batch before", action.to_string());
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
-  linked.stage->optimizer_step(*step.input.optimizer, step.input.micro.step);
+  linked.stage->optimizer_step(*step.input.optimizer);
   end_span(TraceKind::kOptimizer, action);
 }
 

@@ -37,9 +37,8 @@ class Executor {
   Executor(int rank, std::map<int, LinkedStage> stages);
 
   // Runs this rank's part of one step and returns when it is done. `program`: with communication.
-  // Throws the first error of the rank, with the action that it struck (a NumericError as it is);
-  // the channels are aborted with it when the walk itself failed. Errors of the stream reach the
-  // other ranks along events.
+  // Throws the first error of the rank, with the action that it struck; the channels are aborted
+  // with it when the walk itself failed. Errors of the stream reach the other ranks along events.
   void run(const Program& program, const StepInput& input);
 
   // When run() failed: of several ranks, the first one names the cause.

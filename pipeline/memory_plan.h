@@ -11,6 +11,9 @@
 
 namespace stagecoach {
 
+// What to do when a plan needs more memory than there is.
+inline constexpr const char* kMemoryHint = "use smaller images, or smaller or fewer micro-batches";
+
 // What the memory of a stage depends on, beside its layers.
 struct StageMemory {
   // Of each buffer, how many: see BufferCounts.

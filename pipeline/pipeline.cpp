@@ -9,6 +9,7 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "core/system_memory.h"
+#include "kernels/step.h"
 #include "pipeline/schedule/check.h"
 
 namespace stagecoach {
@@ -44,7 +45,7 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
     stage.memory.recomputes = program.slots().recomputed(s) > 0;
     stage.memory.recompute_interval = options.recompute_interval;
     stage.memory.loss_rows = options.loss_rows;
-    stage.memory.optimizer_states = options.optimizer.states();
+    stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
     stages.push_back(stage);
   }
   return stages;
@@ -110,6 +111,9 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
     }
     contexts_.push_back(std::make_unique<Context>(target));
   }
+  std::vector<Context*> contexts;
+  for (const auto& context : contexts_) contexts.push_back(context.get());
+  guard_.emplace(contexts, training_.micro_batches());
   make_stages(network, plans, options);
   make_executors();
   make_drivers(options);
@@ -131,7 +135,7 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
         plan_memory(layers_of(stages[s], plans), stages[s].memory).arena.bytes();
   }
   for (const auto& [index, sum] : bytes) {
-    check_memory("the plan", sum, {options.target.device.type, index});
+    check_memory("the plan", sum, {options.target.device.type, index}, kMemoryHint);
   }
   for (std::size_t s = 0; s < stages.size(); ++s) {
     stages_.push_back(std::make_unique<Stage>(network, plans, stages[s], context_of(s)));
@@ -198,7 +202,7 @@ void Pipeline::make_drivers(const PipelineOptions& options) {
   std::vector<SpanRecorder*> spans;
   for (const auto& context : contexts_) contexts.push_back(context.get());
   for (const auto& executor : executors_) spans.push_back(&executor->spans());
-  launcher_.emplace(contexts, spans, *stages_.back(), training_.micro_batches(), options.eager);
+  launcher_.emplace(contexts, spans, *stages_.back(), *guard_, options.eager);
   const Device last = stages_.back()->context().device();
   if (last != contexts_[0]->device()) {
     labels_.emplace(row_major({options.loss_rows}, DType::kI32), last);
@@ -221,6 +225,7 @@ void Pipeline::run_on_cpu(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
   const Program& program = input.micro.training ? training_ : evaluation_;
   FirstError first_error;
+  for (const auto& context : contexts_) begin_step(*context, values_of(input));
   rendezvous_->begin(static_cast<int>(threads_.size()));
   for (std::size_t rank = 0; rank < threads_.size(); ++rank) {
     threads_[rank]->enqueue([&, rank] {

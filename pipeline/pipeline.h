@@ -32,6 +32,7 @@ class Pipeline : public TrainingLoop {
 
  protected:
   StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
+  StepGuard& guard() override { return *guard_; }
   void enqueue(const StepInput& input) override;
   void run_on_cpu(const StepInput& input) override;
 
@@ -45,6 +46,7 @@ class Pipeline : public TrainingLoop {
 
   Program training_, evaluation_;
   std::vector<std::unique_ptr<Context>> contexts_;  // per rank
+  std::optional<StepGuard> guard_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();
   std::vector<std::unique_ptr<Channel>> channels_;

@@ -1,6 +1,7 @@
 #include "pipeline/plain_loop.h"
 
 #include "core/system_memory.h"
+#include "kernels/step.h"
 
 namespace stagecoach {
 namespace {
@@ -9,7 +10,7 @@ StageOptions whole_network(const Network& network, const PipelineOptions& option
   StageOptions stage;
   stage.end = network.size();
   stage.memory.loss_rows = options.loss_rows;
-  stage.memory.optimizer_states = options.optimizer.states();
+  stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
   return stage;
 }
 
@@ -18,19 +19,21 @@ StageOptions whole_network(const Network& network, const PipelineOptions& option
 PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans,
                      const PipelineOptions& options)
     : micro_batches_(options.schedule.micro_batches), context_(options.target) {
+  guard_.emplace(std::vector<Context*>{&context_}, micro_batches_);
   const StageOptions stage = whole_network(network, options);
   check_memory("the plan", plan_memory(plans, stage.memory).arena.bytes() + options.other_bytes,
-               options.target.device);
+               options.target.device, kMemoryHint);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
   if (Graph::can_capture(options.target.device)) {
     launcher_.emplace(std::vector<Context*>{&context_}, std::vector<SpanRecorder*>{&spans_},
-                      *stages_[0], micro_batches_, options.eager);
+                      *stages_[0], *guard_, options.eager);
   }
 }
 
 void PlainLoop::run_on_cpu(const StepInput& input) {
   // Also where the walk fails: what is enqueued still reads the input.
   try {
+    begin_step(context_, values_of(input));
     enqueue(input);
     context_.stream().synchronize();
   } catch (...) {
@@ -57,7 +60,7 @@ void PlainLoop::enqueue(const StepInput& input) {
     spans_.end_span(stream, TraceKind::kBackwardWeight, 0, m);
   }
   if (input.optimizer == nullptr) return;
-  stage.optimizer_step(*input.optimizer, input.micro.step);
+  stage.optimizer_step(*input.optimizer);
   spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
 }
 

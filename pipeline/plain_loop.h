@@ -24,12 +24,14 @@ class PlainLoop : public TrainingLoop {
 
  protected:
   StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
+  StepGuard& guard() override { return *guard_; }
   void enqueue(const StepInput& input) override;
   void run_on_cpu(const StepInput& input) override;
 
  private:
   int micro_batches_;
   Context context_;
+  std::optional<StepGuard> guard_;
   std::vector<std::unique_ptr<Stage>> stages_;  // one
   SpanRecorder spans_{0};
   std::optional<StepLauncher> launcher_;  // on a GPU

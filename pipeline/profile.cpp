@@ -45,7 +45,7 @@ class LayerTimer {
     const StageOptions options = single_layer(network, layer, rows_);
     const auto arena = plan_memory(std::span(&plan, 1), options.memory).arena;
     check_memory("measuring a layer", arena.bytes() + plan.input.bytes() + plan.output.bytes(),
-                 target.device);
+                 target.device, kMemoryHint);
     stage_.emplace(network, plans, options, context_);
     stage_->initialize(0);
     input_.emplace(random_tensor(context_, plan.input));

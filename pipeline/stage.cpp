@@ -7,6 +7,7 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "kernels/cast.h"
+#include "kernels/finite.h"
 #include "kernels/softmax_cross_entropy.h"
 #include "kernels/uniform.h"
 
@@ -59,16 +60,6 @@ bool all_finite(Stream& stream, const Tensor& tensor) {
   if (tensor.device.type != DeviceType::kCpu) return all_finite(to_host(stream, tensor).tensor);
   stream.synchronize();
   return all_finite(tensor);
-}
-
-void check_finite_losses(const Tensor& losses, const MicroBatch& micro) {
-  const auto* loss = losses.as<float>();
-  for (std::int64_t row = 0; row < losses.elements(); ++row) {
-    if (std::isfinite(loss[row])) continue;
-    throw NumericError(
-        fmt::format("training step {}", micro.step + 1), "a finite loss",
-        fmt::format("{} for sample {} of micro-batch {}", loss[row], row, micro.index));
-  }
 }
 
 Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
@@ -280,8 +271,7 @@ void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBa
   softmax_cross_entropy(context_, losses, correct, view(plan_.logits_grad, micro.index),
                         output_of(size() - 1, micro.index), labels,
                         1.0f / static_cast<float>(batch));
-  if (!micro.training || context_.device().type != DeviceType::kCpu) return;
-  context_.stream().enqueue([losses, micro] { check_finite_losses(losses, micro); });
+  if (micro.training) raise_unless_finite(context_, losses);
 }
 
 void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro, int segment) {
@@ -334,21 +324,12 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
   if (received_gradients_.has(micro.index)) received_gradients_.give(micro.index);
 }
 
-void Stage::optimizer_step(const Optimizer& optimizer, std::int64_t step) {
+void Stage::optimizer_step(const Optimizer& optimizer) {
   if (parameters_.empty()) return;
-  STAGECOACH_CHECK(optimizer.states() == options_.memory.optimizer_states, "optimizer_step",
-                   fmt::format("{} planned optimizer states", optimizer.states()),
-                   fmt::format("{}", options_.memory.optimizer_states));
   const auto flat = [this](int region) { return arena_.view(region, 0, 0, plan_.flat); };
-  const Tensor parameters = flat(plan_.parameters), grads = flat(plan_.gradients);
-  const Tensor copies = flat_copies();
-  const Tensor state = flat(plan_.optimizer_states[0]);
-  if (optimizer.kind == Optimizer::Kind::kSgd) {
-    sgd_step(context_, parameters, state, grads, optimizer.sgd, copies);
-  } else {
-    adam_step(context_, parameters, state, flat(plan_.optimizer_states[1]), grads, optimizer.adam,
-              step + 1, copies);
-  }
+  FlatShard shard{flat(plan_.parameters), flat(plan_.gradients), {}, flat_copies()};
+  for (const int region : plan_.optimizer_states) shard.states.push_back(flat(region));
+  optimizer.step(context_, shard);
 }
 
 Tensor Stage::flat_copies() const {

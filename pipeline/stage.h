@@ -8,21 +8,12 @@
 #include <vector>
 
 #include "core/context.h"
-#include "kernels/optimizers.h"
 #include "layers/network.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/optimizer.h"
 #include "pipeline/schedule/partition.h"
 
 namespace stagecoach {
-
-// SGD or Adam; the same for all parameters.
-struct Optimizer {
-  enum class Kind { kSgd, kAdam };
-  Kind kind = Kind::kSgd;
-  SgdOptions sgd;
-  AdamOptions adam;
-  int states() const { return kind == Kind::kSgd ? 1 : 2; }
-};
 
 struct StageOptions {
   int first = 0, end = 0;  // layers [first, end) of the network
@@ -75,10 +66,10 @@ class Stage {
   void begin_step();
   // F. `input`: the micro-batch; it must stay until W has run. `labels` (I32 [rows]; last stage):
   // gives losses and right answers in rows [micro.first_sample, + rows) of losses() and correct(),
-  // and the gradient of their mean over `batch` samples. A loss that is not finite fails the stream
-  // with a NumericError, or raises the context's failure flag on a GPU: no stage then updates its
-  // weights. `keep` false: saves nothing for B but the input, and gives the slot back at once. When
-  // not training, nothing is kept.
+  // and the gradient of their mean over `batch` samples. In training, a loss that is
+  // not finite raises the context's failure flag: no stage then updates its weights. `keep` false:
+  // saves nothing for B but the input, and gives the slot back at once. When not training, nothing
+  // is kept.
   void forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
                const MicroBatch& micro, bool keep = true);
   // R: F of the last segment a second time, with the same result. Takes a slot.
@@ -93,8 +84,8 @@ class Stage {
   void backward_weight(const MicroBatch& micro, int segment = 0);
   // Whether W of `count` micro-batches has run since begin_step().
   bool has_all_gradients(int count) const { return weights_ == count; }
-  // One step for all parameters; `step` counts from 0.
-  void optimizer_step(const Optimizer& optimizer, std::int64_t step);
+  // One step for all parameters, with the values of the context's last begin_step().
+  void optimizer_step(const Optimizer& optimizer);
 
   // The output that F of a micro-batch writes; the input gradient that its B writes (undefined on
   // the first stage).
@@ -174,9 +165,5 @@ class Stage {
 bool all_finite(const Tensor& tensor);
 // Of a tensor anywhere, after all that was enqueued on `stream`. Blocks.
 bool all_finite(Stream& stream, const Tensor& tensor);
-
-// Throws the NumericError of the first loss that is not finite; `losses` (F32, the CPU's) are those
-// of micro-batch `micro`.
-void check_finite_losses(const Tensor& losses, const MicroBatch& micro);
 
 }  // namespace stagecoach

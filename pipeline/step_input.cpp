@@ -9,4 +9,9 @@ MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64
   return micro;
 }
 
+StepValues values_of(const StepInput& input) {
+  if (input.optimizer == nullptr) return {.step = input.micro.step};
+  return input.optimizer->values(input.micro.step);
+}
+
 }  // namespace stagecoach

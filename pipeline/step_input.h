@@ -27,5 +27,7 @@ struct StepResult {
 
 // Micro-batch `index` of a step with `rows` samples in each.
 MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows);
+// What begin_step() is told on every context before the step.
+StepValues values_of(const StepInput& input);
 
 }  // namespace stagecoach

@@ -7,39 +7,16 @@
 #include "kernels/step.h"
 
 namespace stagecoach {
-namespace {
-
-std::uint32_t& flag_in(const Buffer& buffer) {
-  return *static_cast<std::uint32_t*>(buffer.data());
-}
-
-StepValues values_of(const StepInput& input) {
-  StepValues values;
-  values.step = input.micro.step;
-  if (input.optimizer == nullptr) return values;
-  values.learning_rate = input.optimizer->sgd.learning_rate;
-  values.adam = adam_rates(input.optimizer->adam, input.micro.step + 1);
-  return values;
-}
-
-}  // namespace
-
 StepLauncher::StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans,
-                           const Stage& last, int micro_batches, bool eager)
+                           const Stage& last, StepGuard& guard, bool eager)
     : contexts_(std::move(contexts)),
       spans_(std::move(spans)),
       last_(last),
-      micro_batches_(micro_batches),
-      eager_(eager),
-      failure_flag_(Buffer::pinned(sizeof(std::uint32_t))) {
-  for (Context* context : contexts_) context->set_failure_flag(&flag_in(failure_flag_));
-}
+      guard_(guard),
+      eager_(eager) {}
 
 StepLauncher::~StepLauncher() {
-  for (Context* context : contexts_) {
-    context->stream().reset();
-    context->set_failure_flag(nullptr);
-  }
+  for (Context* context : contexts_) context->stream().reset();
 }
 
 void StepLauncher::launch(const StepInput& input, const std::function<void()>& enqueue) {
@@ -50,8 +27,7 @@ void StepLauncher::launch(const StepInput& input, const std::function<void()>& e
   STAGECOACH_CHECK(std::ranges::find(in_flight_, &slot, &InFlight::slot) == in_flight_.end(),
                    "StepLauncher::launch", "a batch that no step in flight reads",
                    "the same as of one");
-  // Steps behind one that has failed must see the flag.
-  if (in_flight_.empty()) flag_in(failure_flag_) = 0;
+  guard_.begin(trains());
   begin(input);
   if (captures() && input.micro.training) {
     if (!slot.graph) {
@@ -80,7 +56,7 @@ StepResult StepLauncher::finish() {
   const StepResult result{step.slot->losses.view(last_.losses().spec),
                           step.slot->correct.view(last_.correct().spec)};
   try {
-    check_losses(step.input, result.losses);
+    guard_.check(step.input, result.losses);
   } catch (...) {
     synchronize();
     in_flight_.clear();
@@ -139,14 +115,9 @@ void StepLauncher::synchronize() {
   for (Context* context : contexts_) context->stream().synchronize();
 }
 
-// By the losses themselves: a step that runs already may have raised the flag.
-void StepLauncher::check_losses(const StepInput& input, const Tensor& losses) const {
-  if (!input.micro.training) return;
-  const std::int64_t rows = input.labels.elements() / micro_batches_;
-  for (std::int64_t m = 0; m < micro_batches_; ++m) {
-    const MicroBatch micro = micro_batch_of(input, m, rows);
-    check_finite_losses(rows_of(losses, micro.first_sample, rows), micro);
-  }
+bool StepLauncher::trains() const {
+  return std::ranges::any_of(in_flight_,
+                             [](const InFlight& step) { return step.input.micro.training; });
 }
 
 }  // namespace stagecoach

@@ -10,16 +10,16 @@
 
 #include "core/graph.h"
 #include "pipeline/span_recorder.h"
-#include "pipeline/step_input.h"
+#include "pipeline/step_guard.h"
 
 namespace stagecoach {
 
 class StepLauncher {
  public:
-  // `contexts`: of all ranks; `spans`: one recorder for each; `last`: the last stage. All of them
-  // outlive the launcher. `eager`: never capture.
+  // `contexts`: of all ranks; `spans`: one recorder for each; `last`: the last stage; `guard`: of
+  // the contexts. All of them outlive the launcher. `eager`: never capture.
   StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans, const Stage& last,
-               int micro_batches, bool eager);
+               StepGuard& guard, bool eager);
   ~StepLauncher();
 
   int max_in_flight() const { return captures() ? 2 : 1; }
@@ -56,15 +56,14 @@ class StepLauncher {
   void begin(const StepInput& input);
   void join_begun();
   void synchronize();
-  void check_losses(const StepInput& input, const Tensor& losses) const;
+  bool trains() const;  // some step in flight
 
   std::vector<Context*> contexts_;
   std::vector<SpanRecorder*> spans_;
   const Stage& last_;
-  int micro_batches_;
+  StepGuard& guard_;
   bool eager_;
   int steps_ = 0;  // of training, launched so far
-  Buffer failure_flag_;
   std::deque<Slot> slots_;
   std::deque<InFlight> in_flight_;
 };

@@ -21,8 +21,12 @@ void TrainingLoop::launch(const StepInput& input) {
 StepResult TrainingLoop::finish() {
   if (StepLauncher* gpus = launcher()) return gpus->finish();
   STAGECOACH_CHECK(launched_.has_value(), "TrainingLoop::finish", "a step in flight", "none");
-  run_on_cpu(*std::exchange(launched_, std::nullopt));
-  return {stages().back()->losses(), stages().back()->correct()};
+  const StepInput input = *std::exchange(launched_, std::nullopt);
+  guard().begin(false);
+  run_on_cpu(input);
+  const StepResult result{stages().back()->losses(), stages().back()->correct()};
+  guard().check(input, result.losses);
+  return result;
 }
 
 }  // namespace stagecoach

@@ -34,6 +34,7 @@ class TrainingLoop {
 
  protected:
   virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
+  virtual StepGuard& guard() = 0;
   virtual void enqueue(const StepInput& input) = 0;
   // On the CPU; blocks, and the result is in the last stage's tensors.
   virtual void run_on_cpu(const StepInput& input) = 0;
@@ -51,7 +52,7 @@ struct PipelineOptions {
   // Of each rank, where they are not all the target's device.
   std::vector<Device> devices;
   bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
-  Optimizer optimizer;
+  std::shared_ptr<const Optimizer> optimizer = make_sgd(0.01f);
   std::int64_t loss_rows = 0;    // samples in a step
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };

@@ -18,18 +18,11 @@
 namespace stagecoach {
 namespace {
 
-Optimizer optimizer_of(const TrainConfig& config) {
-  Optimizer optimizer;
+std::shared_ptr<const Optimizer> optimizer_of(const TrainConfig& config) {
   const auto learning_rate = static_cast<float>(config.learning_rate);
   const auto weight_decay = static_cast<float>(config.weight_decay);
-  if (config.optimizer == "adam") {
-    optimizer.kind = Optimizer::Kind::kAdam;
-    optimizer.adam.learning_rate = learning_rate;
-    optimizer.adam.weight_decay = weight_decay;
-  } else {
-    optimizer.sgd = {learning_rate, static_cast<float>(config.momentum), weight_decay};
-  }
-  return optimizer;
+  if (config.optimizer == "adam") return make_adam(learning_rate, {.weight_decay = weight_decay});
+  return make_sgd(learning_rate, {static_cast<float>(config.momentum), weight_decay});
 }
 
 LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
@@ -124,7 +117,7 @@ TensorSpec Engine::input_spec(std::int64_t images) const {
 std::int64_t Engine::least_bytes(const std::vector<LayerPlan>& plans) const {
   StageMemory whole;
   whole.loss_rows = config_.batch();
-  whole.optimizer_states = optimizer_.states();
+  whole.optimizer_states = static_cast<int>(optimizer_->states().size());
   return plan_memory(plans, whole).arena.bytes();
 }
 
@@ -191,7 +184,7 @@ StepInput Engine::input_of(const Batch& batch, bool training) const {
   input.micro.seed = config_.seed;
   input.micro.step = steps_;
   input.micro.training = training;
-  if (training) input.optimizer = &optimizer_;
+  if (training) input.optimizer = optimizer_.get();
   return input;
 }
 

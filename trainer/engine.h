@@ -88,7 +88,7 @@ class Engine {
   const DeviceChoice devices_;
   Partition partition_;
   std::string partition_text_;
-  Optimizer optimizer_;
+  std::shared_ptr<const Optimizer> optimizer_;
   std::vector<std::int64_t> planned_without_recompute_;
   std::unique_ptr<TrainingLoop> loop_;
   Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one

@@ -46,10 +46,9 @@ void check(cudaError_t status, const char* call, std::source_location place) {
 }
 
 void use(Device device) {
-  static thread_local int current = -1;
-  if (current == device.index) return;
-  STAGECOACH_CUDA_CHECK(cudaSetDevice(device.index));
-  current = device.index;
+  int current = -1;  // other libraries of the process change it, too
+  STAGECOACH_CUDA_CHECK(cudaGetDevice(&current));
+  if (current != device.index) STAGECOACH_CUDA_CHECK(cudaSetDevice(device.index));
 }
 
 int device_count(std::string* why_none) {

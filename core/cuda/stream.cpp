@@ -1,6 +1,7 @@
 // Streams, events and graphs of a GPU.
 #include <map>
 #include <mutex>
+#include <type_traits>
 
 #include "core/cuda/backend.h"
 #include "core/cuda/runtime.h"
@@ -94,11 +95,11 @@ class CudaMark : public DeviceMark {
       return Clock::now();
     }
   }
+  // Marks of a failed stream count as reached: await() gives the error.
   bool reached() override {
     const cudaError_t status = cudaEventQuery(event_.get());
-    if (status != cudaErrorNotReady) STAGECOACH_CUDA_CHECK(status);
     cudaGetLastError();
-    return status == cudaSuccess;
+    return status != cudaErrorNotReady && status != cudaErrorStreamCaptureUnsupported;
   }
   cudaEvent_t native() const { return event_.get(); }
 
@@ -170,22 +171,26 @@ class CudaStream : public Stream {
 class CudaGraph : public Graph {
  public:
   CudaGraph(cudaGraph_t graph, Stream& stream) {
-    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
     STAGECOACH_CUDA_CHECK(status);
-    STAGECOACH_CUDA_CHECK(cudaGraphUpload(executable_, native_stream(stream)));
-  }
-  ~CudaGraph() override {
-    cudaGraphExecDestroy(executable_);
-    cudaGetLastError();
+    executable_.reset(executable);
+    STAGECOACH_CUDA_CHECK(cudaGraphUpload(executable, native_stream(stream)));
   }
   void launch(Stream& stream) override {
     use(stream.device());
-    STAGECOACH_CUDA_CHECK(cudaGraphLaunch(executable_, native_stream(stream)));
+    STAGECOACH_CUDA_CHECK(cudaGraphLaunch(executable_.get(), native_stream(stream)));
   }
 
  private:
-  cudaGraphExec_t executable_ = nullptr;
+  struct Destroy {
+    void operator()(cudaGraphExec_t executable) const {
+      cudaGraphExecDestroy(executable);
+      cudaGetLastError();
+    }
+  };
+  std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, Destroy> executable_;
 };
 
 // The first stream's capture spreads along events to the others, and must end where it began.

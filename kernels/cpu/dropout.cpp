@@ -14,7 +14,7 @@ constexpr std::int64_t kPiece = 128 * kPhiloxWords;
 }  // namespace
 
 void dropout(ThreadPool& pool, std::int64_t rows, std::int64_t columns, float* output,
-             const float* input, const DropoutMask& mask) {
+             const float* input, const DropoutMask& mask, std::uint32_t step) {
   const float p = mask.p;
   const float scale = 1.0f / (1.0f - p);
   const std::int64_t pieces = (columns + kPiece - 1) / kPiece;
@@ -23,7 +23,7 @@ void dropout(ThreadPool& pool, std::int64_t rows, std::int64_t columns, float* o
     const RandomStream stream{.seed = mask.seed,
                               .use = RandomUse::kDropout,
                               .layer = mask.layer,
-                              .step = mask.step,
+                              .step = step,
                               .sample = mask.first_sample + static_cast<std::uint32_t>(row)};
     const std::int64_t begin = task % pieces * kPiece;
     const std::int64_t end = std::min(begin + kPiece, columns);

@@ -7,8 +7,8 @@
 namespace stagecoach::cpu {
 
 void sgd_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* velocity,
-              const float* grad, const SgdOptions& options);
+              const float* grad, const SgdOptions& options, float learning_rate);
 void adam_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* m, float* v,
-               const float* grad, const AdamOptions& options, std::int64_t step);
+               const float* grad, const AdamOptions& options, const AdamRates& rates);
 
 }  // namespace stagecoach::cpu

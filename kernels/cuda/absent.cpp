@@ -51,6 +51,9 @@ void dropout(Context&, Tensor, Tensor, const DropoutMask&) {
 void softmax_cross_entropy(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, float) {
   refuse();
 }
+void raise_unless_finite(Context&, Tensor) {
+  refuse();
+}
 void sgd_step(Context&, Tensor, Tensor, Tensor, Tensor, const SgdOptions&) {
   refuse();
 }

@@ -49,28 +49,25 @@ class Scratch {
 // Milliseconds from one event of a GPU to another, on one stream.
 class Stopwatch {
  public:
-  Stopwatch() {
-    STAGECOACH_CUDA_CHECK(cudaEventCreate(&begin_));
-    STAGECOACH_CUDA_CHECK(cudaEventCreate(&end_));
-  }
-  ~Stopwatch() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
-  void start(cudaStream_t stream) { STAGECOACH_CUDA_CHECK(cudaEventRecord(begin_, stream)); }
+  void start(cudaStream_t stream) { STAGECOACH_CUDA_CHECK(cudaEventRecord(begin_.it, stream)); }
   float stop(cudaStream_t stream) {
     float milliseconds = 0;
-    STAGECOACH_CUDA_CHECK(cudaEventRecord(end_, stream));
-    STAGECOACH_CUDA_CHECK(cudaEventSynchronize(end_));
-    STAGECOACH_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin_, end_));
+    STAGECOACH_CUDA_CHECK(cudaEventRecord(end_.it, stream));
+    STAGECOACH_CUDA_CHECK(cudaEventSynchronize(end_.it));
+    STAGECOACH_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin_.it, end_.it));
     return milliseconds;
   }
 
  private:
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+  // One each, so that the first is destroyed where the second cannot be made.
+  struct Timestamp {
+    Timestamp() { STAGECOACH_CUDA_CHECK(cudaEventCreate(&it)); }
+    ~Timestamp() { cudaEventDestroy(it); }
+    Timestamp(const Timestamp&) = delete;
+    Timestamp& operator=(const Timestamp&) = delete;
+    cudaEvent_t it = nullptr;
+  };
+  Timestamp begin_, end_;
 };
 
 // `least`: of the plans before. One that is far slower is not run to the end.

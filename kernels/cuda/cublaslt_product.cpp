@@ -95,7 +95,9 @@ namespace {
 // What the choice of an algorithm may depend on.
 struct Preference {
   explicit Preference(const MatrixProduct& product, std::uint32_t alignment) {
-    STAGECOACH_CUBLASLT_CHECK(cublaslt().create_preference(&it));
+    cublasLtMatmulPreference_t made = nullptr;
+    STAGECOACH_CUBLASLT_CHECK(cublaslt().create_preference(&made));
+    it.reset(made);
     set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
         static_cast<std::uint64_t>(kProductWorkspaceBytes));
     set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction_schemes_of(product));
@@ -105,16 +107,16 @@ struct Preference {
       set(matrix, alignment);
     }
   }
-  ~Preference() { cublaslt().destroy_preference(it); }
-  Preference(const Preference&) = delete;
-  Preference& operator=(const Preference&) = delete;
-
   template <typename T>
   void set(cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-    STAGECOACH_CUBLASLT_CHECK(cublaslt().set_preference(it, attribute, &value, sizeof(value)));
+    STAGECOACH_CUBLASLT_CHECK(
+        cublaslt().set_preference(it.get(), attribute, &value, sizeof(value)));
   }
 
-  cublasLtMatmulPreference_t it = nullptr;
+  struct Destroy {
+    void operator()(cublasLtMatmulPreference_t made) const { cublaslt().destroy_preference(made); }
+  };
+  std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Destroy> it;  // also where a set() throws
 };
 
 // A context's handle, and the products that it has run.
@@ -159,7 +161,7 @@ class CublasLt {
     int count = 0;
     const cublasStatus_t status = cublaslt().choose_algorithm(
         handle_, description.operation(), description.a(), description.b(), description.d(),
-        description.d(), preference.it, 1, &result, &count);
+        description.d(), preference.it.get(), 1, &result, &count);
     // The second is its answer for some products with a single row or column.
     if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
     STAGECOACH_CUBLASLT_CHECK(status);

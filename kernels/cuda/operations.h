@@ -31,12 +31,14 @@ void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad
 void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input);
 void adaptive_avg_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad);
 
-// Forward and backward; the mask's step is that of begin_step().
+// Forward and backward.
 void dropout(Context& context, Tensor output, Tensor input, const DropoutMask& mask);
 
-// A loss that is not finite, or a label out of range, raises the context's failure flag.
 void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
                            Tensor logits, Tensor labels, float scale);
+
+// The context has a failure flag.
+void raise_unless_finite(Context& context, Tensor losses);
 
 // `copy` (undefined: none): BF16, gets the new parameters. Nothing is written when the context's
 // failure flag is raised.

@@ -49,7 +49,6 @@ void write_choices(const fs::path& file, const Choices& choices) {
   for (const auto& [key, choice] : choices) {
     json["plans"][key] = {{"engine", choice.engine}, {"knobs", choice.knobs}};
   }
-  fs::create_directories(file.parent_path());
   write_file(file, [&](std::ostream& stream) { stream << json.dump(1) << '\n'; });
 }
 
@@ -81,9 +80,12 @@ std::optional<EngineChoice> PlanCache::find(const std::string& key) const {
 void PlanCache::store(const std::string& key, const EngineChoice& choice) {
   choices_[key] = choice;
   if (file_.empty()) return;
-  Choices all = read_or_warn(file_);
-  all[key] = choice;
   try {
+    fs::create_directories(file_.parent_path());
+    // From reading to writing, so that nobody's choice is overwritten by who has not read it.
+    const FileLock lock(file_.string() + ".lock");
+    Choices all = read_or_warn(file_);
+    all[key] = choice;
     write_choices(file_, all);
   } catch (const std::exception& error) {
     spdlog::warn("the tuned plans are not kept in '{}': {}", file_.string(), error.what());

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <thread>
 
@@ -118,6 +119,8 @@ TEST(Arena, ViewsThatDoNotFitAreNamed) {
   EXPECT_THROW(arena.view(0, 2, 0, row_major({1})), Error);
   EXPECT_THROW(arena.view(0, -1, 0, row_major({1})), Error);
   EXPECT_THROW(arena.view(0, 0, -4, row_major({1})), Error);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_THROW(arena.view(0, 0, kMost - 3, row_major({4})), Error);  // its end is below 0
   try {
     arena.view(0, 1, 4, row_major({64}));
     FAIL();
@@ -201,6 +204,15 @@ TEST(Arena, ThreadsWithSlotsOfTheirOwnAddUp) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(arena.peak_bytes(), 1024);
+}
+
+TEST(ArenaPlan, RefusesMoreThanCanBeCounted) {
+  ArenaPlan plan;
+  plan.add("large", std::int64_t{1} << 61, 1);
+  EXPECT_THROW(plan.add("more", std::int64_t{1} << 40, 1 << 23), Error);  // 2^63
+  EXPECT_THROW(plan.add("more", std::numeric_limits<std::int64_t>::max(), 1), Error);
+  EXPECT_THROW(plan.add("as large again", std::int64_t{1} << 61, 2), Error);
+  EXPECT_EQ(plan.bytes(), std::int64_t{1} << 61);
 }
 
 }  // namespace

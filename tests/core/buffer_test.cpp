@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -65,6 +66,9 @@ TEST(Buffer, ViewsLieWithin) {
   EXPECT_THROW(buffer.view(row_major({4}), 49), Error);
   EXPECT_THROW(buffer.view(row_major({4}), -1), Error);
   EXPECT_THROW(buffer.view(row_major({17})), Error);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_THROW(buffer.view(row_major({4}), kMost - 3), Error);  // its end is below 0 in 64 bits
+  EXPECT_THROW(buffer.view(row_major({std::int64_t{1} << 62})), Error);
 }
 
 TEST(OwnedTensor, OutlivesItsMove) {

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <typeinfo>
+
 namespace stagecoach {
 namespace {
 
@@ -26,6 +31,60 @@ TEST(Error, KindsAreErrors) {
   EXPECT_THROW(throw UsageError("op", "a", "b"), Error);
   EXPECT_THROW(throw NumericError("op", "a", "b"), Error);
   EXPECT_THROW(throw Error("op", "a", "b"), std::runtime_error);
+}
+
+// What with_where() makes of an E.
+template <typename E>
+E located(const E& error) {
+  try {
+    std::rethrow_exception(with_where(std::make_exception_ptr(error), "rank 3"));
+  } catch (const E& known) {
+    EXPECT_EQ(typeid(known), typeid(E));
+    return known;
+  }
+}
+
+template <typename E>
+void expect_kept() {
+  const E error("op", "a", "b");
+  const E moved = located(error);
+  EXPECT_EQ(moved.message(), "rank 3: op: expected a, got b");
+  EXPECT_EQ(moved.operation(), "op");
+  EXPECT_EQ(moved.place().line(), error.place().line());
+  EXPECT_EQ(std::string(moved.what()), "rank 3: " + std::string(error.what()));
+}
+
+TEST(WithWhere, KeepsTheTypeAndThePlace) {
+  expect_kept<Error>();
+  expect_kept<UsageError>();
+  expect_kept<NumericError>();
+}
+
+TEST(WithWhere, LeavesTheOriginalAsItIs) {
+  const auto original = std::make_exception_ptr(Error("op", "a", "b"));
+  with_where(original, "rank 3");
+  try {
+    std::rethrow_exception(original);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "op: expected a, got b");
+  }
+}
+
+TEST(WithWhere, OfAnotherLibrarysErrorMakesAnError) {
+  const auto where_of = [](const auto& error) {
+    return with_where(std::make_exception_ptr(error), "rank 3");
+  };
+  try {
+    std::rethrow_exception(where_of(std::bad_alloc()));
+  } catch (const std::bad_alloc& error) {
+    EXPECT_EQ(std::string(error.what()), "rank 3: " + std::string(std::bad_alloc().what()));
+  }
+  try {
+    std::rethrow_exception(where_of(std::out_of_range("an index")));
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "rank 3: expected no failure, got an index");
+  }
+  EXPECT_THROW(std::rethrow_exception(where_of(7)), int);
 }
 
 TEST(Check, EvaluatesItsTextOnlyOnFailure) {

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include "core/error.h"
 
@@ -121,6 +123,94 @@ TEST_F(FileTest, WritesToPipesAndDevicesAsTheyAre) {
   fs::create_symlink("/dev/full", folder_ / "full");
   message_of(
       [&] { write_file(folder_ / "full", [](std::ostream& stream) { stream << "no room"; }); });
+}
+
+// --save latest, a link to the weights of the newest run.
+TEST_F(FileTest, WritesThroughALink) {
+  fs::create_directories(folder_ / "runs");
+  const auto write = [](const fs::path& file, const char* text) {
+    EXPECT_NO_THROW(check_writable("--save", file));
+    write_file(file, [&](std::ostream& stream) { stream << text; });
+  };
+  write(folder_ / "runs" / "one", "old");
+  fs::create_symlink("runs/one", folder_ / "latest");
+  fs::create_symlink(folder_ / "latest", folder_ / "link_to_link");
+  write(folder_ / "latest", "new");
+  EXPECT_EQ(content(folder_ / "runs" / "one"), "new");
+  write(folder_ / "link_to_link", "newer");
+  EXPECT_EQ(content(folder_ / "runs" / "one"), "newer");
+  fs::create_symlink("runs/two", folder_ / "next");  // where there is nothing yet
+  write(folder_ / "next", "first");
+  EXPECT_EQ(content(folder_ / "runs" / "two"), "first");
+  for (const char* link : {"latest", "link_to_link", "next"}) {
+    EXPECT_TRUE(fs::is_symlink(folder_ / link)) << link;
+  }
+  EXPECT_EQ(files(), 4);
+  fs::create_symlink("missing/three", folder_ / "nowhere");
+  EXPECT_NE(message_of([&] { check_writable("--save", folder_ / "nowhere"); }).find("missing"),
+            std::string::npos);
+}
+
+TEST_F(FileTest, ALinkThatLeadsToItselfIsRefused) {
+  fs::create_symlink("loop", folder_ / "loop");
+  message_of([&] { write_file(folder_ / "loop", [](std::ostream& stream) { stream << "x"; }); });
+  EXPECT_TRUE(fs::is_symlink(folder_ / "loop"));
+}
+
+TEST_F(FileTest, TwoNamesOfOneFileAreNoticed) {
+  const auto check = [&](const fs::path& one, const fs::path& other) {
+    check_different_files("train", {{"--save", one}, {"--report", other}});
+  };
+  fs::create_directories(folder_ / "runs");
+  std::ofstream(folder_ / "runs" / "one") << "x";
+  fs::create_symlink("runs/one", folder_ / "latest");
+  fs::create_symlink("runs", folder_ / "folder");
+  fs::create_symlink("runs/two", folder_ / "next");
+  const fs::path one = folder_ / "runs" / "one";
+  EXPECT_NO_THROW(check(one, folder_ / "runs" / "two"));
+  EXPECT_NO_THROW(check("", ""));
+  for (const fs::path& same :
+       {folder_ / "latest", folder_ / "folder" / "one", folder_ / "runs" / ".." / "runs" / "one"}) {
+    EXPECT_NE(message_of([&] { check(one, same); }).find("different files for --save and --report"),
+              std::string::npos)
+        << same;
+  }
+  EXPECT_THROW(check(folder_ / "next", folder_ / "runs" / "two"), UsageError);  // not there yet
+}
+
+TEST_F(FileTest, ManyMayWriteOneFileAtATime) {
+  const fs::path file = folder_ / "out";
+  std::vector<std::thread> threads;
+  for (char letter = 'a'; letter < 'e'; ++letter) {
+    threads.emplace_back([&, letter] {
+      for (int i = 0; i < 20; ++i) {
+        write_file(file, [&](std::ostream& stream) { stream << std::string(10000, letter); });
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::string text = content(file);
+  EXPECT_EQ(text, std::string(10000, text.at(0)));
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(FileTest, ALockIsHeldByOne) {
+  std::atomic<int> inside = 0;
+  std::atomic<bool> alone = true;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) {
+        const FileLock lock(folder_ / "lock");
+        if (++inside != 1) alone = false;
+        std::this_thread::yield();
+        --inside;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(alone);
+  message_of([&] { FileLock(folder_ / "missing" / "lock"); });
 }
 
 }  // namespace

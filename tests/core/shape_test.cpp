@@ -56,5 +56,13 @@ TEST(Shape, RefusesWhatIsNone) {
   EXPECT_THROW(shape[-1], Error);
 }
 
+TEST(Shape, RefusesToCountMoreElementsThanFit) {
+  const std::int64_t large = std::int64_t{1} << 32;
+  EXPECT_EQ(Shape({large, large / 4}).elements(), std::int64_t{1} << 62);
+  EXPECT_THROW(Shape({large, large}).elements(), Error);  // 0 in 64 bits
+  EXPECT_THROW(Shape({large, large / 2}).elements(), Error);
+  EXPECT_EQ(Shape({large, large, 0}).elements(), 0);
+}
+
 }  // namespace
 }  // namespace stagecoach

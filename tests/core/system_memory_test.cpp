@@ -82,10 +82,10 @@ TEST(SystemMemory, PeakCountsWhatIsTouched) {
 }
 
 TEST(SystemMemory, RefusesMoreThanIsAvailable) {
-  EXPECT_NO_THROW(check_memory("nothing", 0));
-  EXPECT_NO_THROW(check_memory("a little", 16 * kMiB));
+  EXPECT_NO_THROW(check_memory("nothing", 0, {}, ""));
+  EXPECT_NO_THROW(check_memory("a little", 16 * kMiB, {}, ""));
   try {
-    check_memory("the plan", std::int64_t{3} << 40);
+    check_memory("the plan", std::int64_t{3} << 40, {}, "use smaller images");
     FAIL();
   } catch (const Error& error) {
     const std::string& text = error.message();

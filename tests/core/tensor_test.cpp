@@ -94,5 +94,11 @@ TEST(CheckTensor, NamesOperationTensorAndBothSpecs) {
   EXPECT_THROW(check_tensor("linear", "input", missing, row_major({2, 3})), Error);
 }
 
+TEST(TensorSpec, RefusesToCountMoreBytesThanFit) {
+  const TensorSpec spec = row_major({std::int64_t{1} << 32, std::int64_t{1} << 30});
+  EXPECT_EQ(spec.elements(), std::int64_t{1} << 62);
+  EXPECT_THROW(spec.bytes(), Error);  // 0 in 64 bits
+}
+
 }  // namespace
 }  // namespace stagecoach

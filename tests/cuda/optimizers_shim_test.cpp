@@ -86,7 +86,7 @@ class OptimizersShim : public ::testing::TestWithParam<std::tuple<std::int64_t, 
 TEST_P(OptimizersShim, SgdWithTheRateOfTheStep) {
   Gpu gpu;
   const State state(gpu, count(), shift(), true);
-  const SgdOptions options{.learning_rate = 1e9f, .momentum = 0.9f, .weight_decay = 0.01f};
+  const SgdOptions options{.momentum = 0.9f, .weight_decay = 0.01f};
   std::vector<Exact> exact = start();
   const std::vector<float> grad = numbers(count(), 2);
   for (int step = 0; step < kSteps; ++step) {
@@ -100,15 +100,13 @@ TEST_P(OptimizersShim, SgdWithTheRateOfTheStep) {
 TEST_P(OptimizersShim, AdamWithTheRatesOfTheStep) {
   Gpu gpu;
   const State state(gpu, count(), shift(), true);
-  AdamOptions options{.learning_rate = 0, .weight_decay = 0.01f};
+  const AdamOptions options{.weight_decay = 0.01f};
   std::vector<Exact> exact = start();
   const std::vector<float> grad = numbers(count(), 2);
   for (int step = 1; step <= kSteps; ++step) {
-    options.learning_rate = kRates[step - 1];
-    const AdamRates rates = adam_rates(options, step);
+    const AdamRates rates = adam_rates(kRates[step - 1], options, step);
     begin_step(gpu.context(), {.step = step, .adam = rates});
-    options.learning_rate = 1e9f;
-    adam_step(gpu.context(), state.parameter, state.first, state.second, state.grad, options, 1000,
+    adam_step(gpu.context(), state.parameter, state.first, state.second, state.grad, options,
               state.copy);
     for (std::size_t i = 0; i < exact.size(); ++i) exact[i].adam(grad[i], rates, options);
   }
@@ -123,7 +121,7 @@ TEST_P(OptimizersShim, WithoutACopyTheSame) {
     const State state(gpu, count(), shift(), with_copy);
     begin_step(gpu.context(), {.learning_rate = 0.1f, .adam = {0.1f, 0.5f}});
     sgd_step(gpu.context(), state.parameter, state.first, state.grad, {}, state.copy);
-    adam_step(gpu.context(), state.parameter, state.first, state.second, state.grad, {}, 1,
+    adam_step(gpu.context(), state.parameter, state.first, state.second, state.grad, {},
               state.copy);
     results.push_back(gpu.get(state.parameter));
   }
@@ -146,7 +144,7 @@ TEST_P(OptimizersShim, LeaveEverythingWhenTheFlagIsRaised) {
   const auto step = [&] {
     begin_step(gpu.context(), {.learning_rate = 0.1f, .adam = {0.1f, 0.5f}});
     sgd_step(gpu.context(), state.parameter, state.first, state.grad, {}, state.copy);
-    adam_step(gpu.context(), state.parameter, state.first, state.second, state.grad, {}, 1,
+    adam_step(gpu.context(), state.parameter, state.first, state.second, state.grad, {},
               state.copy);
   };
   step();  // so that moments and copy are not zeros

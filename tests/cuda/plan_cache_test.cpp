@@ -7,6 +7,8 @@
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
 
 #include "core/log.h"
 
@@ -64,6 +66,24 @@ TEST_F(PlanCacheTest, KeepsWhatAnotherProcessAdded) {
   other.store("b", kSecond);
   EXPECT_EQ(PlanCache(file()).find("a"), kFirst);
   EXPECT_EQ(PlanCache(file()).find("b"), kSecond);
+}
+
+TEST_F(PlanCacheTest, LosesNothingWhenSeveralTuneAtATime) {
+  constexpr int kThreads = 4, kPlans = 10;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      PlanCache cache(file());
+      for (int i = 0; i < kPlans; ++i) cache.store(fmt::format("{} {}", t, i), kFirst);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const PlanCache all(file());
+  for (int t = 0; t < kThreads; ++t) {
+    for (int i = 0; i < kPlans; ++i) {
+      EXPECT_TRUE(all.find(fmt::format("{} {}", t, i)).has_value()) << t << ", " << i;
+    }
+  }
 }
 
 TEST_F(PlanCacheTest, IgnoresDamagedAndForeignFilesWithAWarning) {

@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
+#include "kernels/step.h"
 #include "tests/kernels/checks.h"
 #include "tests/kernels/tensors.h"
 
@@ -22,13 +24,24 @@ using testing::random_tensor;
 using testing::run_on_context;
 
 constexpr DropoutMask kMask{
-    .p = 0.3f, .seed = 0x123456789ABCDEFull, .layer = 5, .step = 70000, .first_sample = 11};
+    .p = 0.3f, .seed = 0x123456789ABCDEFull, .layer = 5, .first_sample = 11};
+constexpr std::int64_t kStep = 70000;
+
+// On a context whose step has begun.
+template <typename Operations>
+void run_in_step(int threads, const Operations& operations, std::int64_t step = kStep) {
+  run_on_context(threads, [&](Context& context) {
+    begin_step(context, {.step = step});
+    operations(context);
+  });
+}
 
 std::vector<std::uint8_t> mask_bytes(std::int64_t rows, std::int64_t columns,
-                                     const DropoutMask& mask, int threads = 2) {
+                                     const DropoutMask& mask, int threads = 2,
+                                     std::int64_t step = kStep) {
   const OwnedTensor x = filled_tensor(row_major({rows, columns}), 1.0f);
-  run_on_context(threads,
-                 [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, mask); });
+  run_in_step(
+      threads, [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, mask); }, step);
   return bytes_of(x.tensor);
 }
 
@@ -37,10 +50,10 @@ class DropoutTest : public ::testing::TestWithParam<std::int64_t> {};
 TEST_P(DropoutTest, DropsByTheDefinition) {
   const OwnedTensor input = random_tensor(row_major({3, GetParam()}), 1);
   const OwnedTensor output(input.tensor.spec);
-  run_on_context(
+  run_in_step(
       2, [&](Context& context) { dropout_forward(context, output.tensor, input.tensor, kMask); });
   for (std::int64_t n = 0; n < 3; ++n) {
-    const RandomStream stream{kMask.seed, RandomUse::kDropout, kMask.layer, kMask.step,
+    const RandomStream stream{kMask.seed, RandomUse::kDropout, kMask.layer, kStep,
                               kMask.first_sample + static_cast<std::uint32_t>(n)};
     for (std::int64_t e = 0; e < GetParam(); ++e) {
       const bool dropped = uniform01(stream.word(static_cast<std::uint64_t>(e))) < kMask.p;
@@ -53,7 +66,7 @@ TEST_P(DropoutTest, DropsByTheDefinition) {
 TEST_P(DropoutTest, BackwardHasTheSameMaskAndScale) {
   const OwnedTensor input = random_tensor(row_major({3, GetParam()}), 1);
   const OwnedTensor forward(input.tensor.spec), backward(input.tensor.spec);
-  run_on_context(2, [&](Context& context) {
+  run_in_step(2, [&](Context& context) {
     dropout_forward(context, forward.tensor, input.tensor, kMask);
     dropout_backward(context, backward.tensor, input.tensor, kMask);
   });
@@ -63,7 +76,7 @@ TEST_P(DropoutTest, BackwardHasTheSameMaskAndScale) {
 TEST_P(DropoutTest, WorksInPlace) {
   const OwnedTensor input = random_tensor(row_major({3, GetParam()}), 1);
   const OwnedTensor output(input.tensor.spec), in_place = copy_of(input.tensor);
-  run_on_context(2, [&](Context& context) {
+  run_in_step(2, [&](Context& context) {
     dropout_forward(context, output.tensor, input.tensor, kMask);
     dropout_forward(context, in_place.tensor, in_place.tensor, kMask);
   });
@@ -78,7 +91,7 @@ TEST(Dropout, CopiesWhenNothingIsDropped) {
   DropoutMask mask = kMask;
   mask.p = 0.0f;
   const OwnedTensor input = random_tensor(row_major({2, 77}), 1), output(input.tensor.spec);
-  run_on_context(
+  run_in_step(
       1, [&](Context& context) { dropout_forward(context, output.tensor, input.tensor, mask); });
   EXPECT_EQ(bytes_of(output.tensor), bytes_of(input.tensor));
 }
@@ -86,8 +99,7 @@ TEST(Dropout, CopiesWhenNothingIsDropped) {
 TEST(Dropout, ADroppedElementIsZeroWhateverItWas) {
   for (const float value : {NAN, INFINITY, -2.0f}) {
     const OwnedTensor x = filled_tensor(row_major({1, 200}), value);
-    run_on_context(1,
-                   [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, kMask); });
+    run_in_step(1, [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, kMask); });
     const std::vector<std::uint8_t> kept = mask_bytes(1, 200, kMask);
     std::int64_t dropped = 0;
     for (std::int64_t e = 0; e < 200; ++e) {
@@ -108,8 +120,7 @@ TEST(Dropout, DropsItsShareIndependentlyOfTheNeighbours) {
     DropoutMask mask = kMask;
     mask.p = p;
     const OwnedTensor x = filled_tensor(row_major({kRows, kColumns}), 1.0f);
-    run_on_context(2,
-                   [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, mask); });
+    run_in_step(2, [&](Context& context) { dropout_forward(context, x.tensor, x.tensor, mask); });
     std::int64_t dropped = 0, with_right = 0, with_below = 0;
     const auto is_dropped = [&](std::int64_t n, std::int64_t e) {
       return at(x.tensor, n % kRows, e % kColumns) == 0.0f;
@@ -144,12 +155,24 @@ TEST(Dropout, DependsOnEachKeyOfTheMask) {
   other = kMask;
   other.layer += 1;
   EXPECT_NE(mask_bytes(4, 100, other), base);
-  other = kMask;
-  other.step += 1;
-  EXPECT_NE(mask_bytes(4, 100, other), base);
+  EXPECT_NE(mask_bytes(4, 100, kMask, 2, kStep + 1), base);
   other = kMask;
   other.first_sample += 1;
   EXPECT_NE(mask_bytes(4, 100, other), base);
+}
+
+// What was enqueued before a step has begun has the mask of the step before.
+TEST(Dropout, HasTheStepThatHadBegunWhenItWasEnqueued) {
+  const OwnedTensor first = filled_tensor(row_major({4, 100}), 1.0f);
+  const OwnedTensor second = filled_tensor(row_major({4, 100}), 1.0f);
+  run_on_context(2, [&](Context& context) {
+    for (const auto& [x, step] : {std::pair(first.tensor, kStep), {second.tensor, kStep + 1}}) {
+      begin_step(context, {.step = step});
+      dropout_forward(context, x, x, kMask);
+    }
+  });
+  EXPECT_EQ(bytes_of(first.tensor), mask_bytes(4, 100, kMask));
+  EXPECT_EQ(bytes_of(second.tensor), mask_bytes(4, 100, kMask, 2, kStep + 1));
 }
 
 TEST(Dropout, DoesNotDependOnHowTheBatchIsCut) {

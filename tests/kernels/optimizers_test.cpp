@@ -63,8 +63,9 @@ TEST(Sgd, AgreesWithPyTorch) {
     for (int step = 1; step <= 3; ++step) {
       const OwnedTensor grad = tensor_of(kGrads[step - 1]);
       run_on_context(1, [&](Context& context) {
+        begin_step(context, {.learning_rate = 0.01f});
         sgd_step(context, parameter.tensor, velocity.tensor, grad.tensor,
-                 {.learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = golden.weight_decay});
+                 {.momentum = 0.9f, .weight_decay = golden.weight_decay});
       });
       if (step == 1) expect_near(parameter.tensor, golden.after_one);
     }
@@ -90,8 +91,9 @@ TEST(Adam, AgreesWithPyTorch) {
     for (int step = 1; step <= 3; ++step) {
       const OwnedTensor grad = tensor_of(kGrads[step - 1]);
       run_on_context(1, [&](Context& context) {
-        adam_step(context, parameter.tensor, m.tensor, v.tensor, grad.tensor,
-                  {.learning_rate = 1e-3f, .weight_decay = golden.weight_decay}, step);
+        const AdamOptions options{.weight_decay = golden.weight_decay};
+        begin_step(context, {.adam = adam_rates(1e-3f, options, step)});
+        adam_step(context, parameter.tensor, m.tensor, v.tensor, grad.tensor, options);
       });
       if (step == 1) expect_near(parameter.tensor, golden.after_one);
     }
@@ -114,9 +116,11 @@ struct Many {
 
 TEST(Sgd, AgreesWithDoubleForEveryElement) {
   for (const float momentum : {0.0f, 0.9f}) {
-    const SgdOptions options{.learning_rate = 0.1f, .momentum = momentum, .weight_decay = 1e-2f};
+    const float learning_rate = 0.1f;
+    const SgdOptions options{.momentum = momentum, .weight_decay = 1e-2f};
     const Many start, many;
     run_on_context(2, [&](Context& context) {
+      begin_step(context, {.learning_rate = learning_rate});
       for (int step = 0; step < kSteps; ++step) {
         sgd_step(context, many.parameter.tensor, many.first.tensor, many.grad.tensor, options);
       }
@@ -126,7 +130,7 @@ TEST(Sgd, AgreesWithDoubleForEveryElement) {
       for (int step = 0; step < kSteps; ++step) {
         velocity =
             options.momentum * velocity + many.at(many.grad, i) + options.weight_decay * parameter;
-        parameter -= options.learning_rate * velocity;
+        parameter -= learning_rate * velocity;
       }
       ASSERT_NEAR(many.at(many.parameter, i), parameter, 5e-7) << i;
       ASSERT_NEAR(many.at(many.first, i), velocity, 5e-7) << i;
@@ -135,12 +139,14 @@ TEST(Sgd, AgreesWithDoubleForEveryElement) {
 }
 
 TEST(Adam, AgreesWithDoubleForEveryElement) {
-  const AdamOptions options{.learning_rate = 0.01f, .weight_decay = 1e-2f};
+  const float learning_rate = 0.01f;
+  const AdamOptions options{.weight_decay = 1e-2f};
   const Many start, many;
   run_on_context(2, [&](Context& context) {
     for (int step = 1; step <= kSteps; ++step) {
+      begin_step(context, {.adam = adam_rates(learning_rate, options, step)});
       adam_step(context, many.parameter.tensor, many.first.tensor, many.second.tensor,
-                many.grad.tensor, options, step);
+                many.grad.tensor, options);
     }
   });
   for (std::int64_t i = 0; i < kMany; ++i) {
@@ -149,7 +155,7 @@ TEST(Adam, AgreesWithDoubleForEveryElement) {
       const double g = many.at(many.grad, i) + options.weight_decay * parameter;
       m = options.beta1 * m + (1.0 - options.beta1) * g;
       v = options.beta2 * v + (1.0 - options.beta2) * g * g;
-      const double rate = options.learning_rate / (1.0 - std::pow(options.beta1, step));
+      const double rate = learning_rate / (1.0 - std::pow(options.beta1, step));
       const double root = std::sqrt(v / (1.0 - std::pow(options.beta2, step)));
       parameter -= rate * m / (root + options.epsilon);
     }
@@ -188,6 +194,7 @@ void expect_same_bits_at_every_place(const Step& step) {
 TEST(Sgd, GivesTheSameBitsAtEveryPlaceOfTheBuffer) {
   expect_same_bits_at_every_place([](Tensor parameter, Tensor velocity, Tensor, Tensor grad) {
     run_on_context(2, [&](Context& context) {
+      begin_step(context, {.learning_rate = 0.01f});
       for (int step = 0; step < 3; ++step) {
         sgd_step(context, parameter, velocity, grad, {.weight_decay = 0.01f});
       }
@@ -199,10 +206,31 @@ TEST(Adam, GivesTheSameBitsAtEveryPlaceOfTheBuffer) {
   expect_same_bits_at_every_place([](Tensor parameter, Tensor m, Tensor v, Tensor grad) {
     run_on_context(2, [&](Context& context) {
       for (int step = 1; step <= 3; ++step) {
-        adam_step(context, parameter, m, v, grad, {.weight_decay = 0.01f}, step);
+        begin_step(context, {.adam = adam_rates(1e-3f, {}, step)});
+        adam_step(context, parameter, m, v, grad, {.weight_decay = 0.01f});
       }
     });
   });
+}
+
+// The rates are those that were told before it was enqueued, on one road for both.
+TEST(Optimizers, TakeTheRatesOfTheStepThatHadBegun) {
+  const OwnedTensor start = random_tensor(row_major({9}), 1),
+                    grad = random_tensor(row_major({9}), 2);
+  const auto moved = [&](const std::vector<float>& rates) {
+    const OwnedTensor p = copy_of(start.tensor), velocity(row_major({9})), m(row_major({9})),
+                      v(row_major({9}));
+    run_on_context(1, [&](Context& context) {
+      for (const float rate : rates) {
+        begin_step(context, {.learning_rate = rate, .adam = {.rate = rate}});
+        sgd_step(context, p.tensor, velocity.tensor, grad.tensor, {.momentum = 0});
+        adam_step(context, p.tensor, m.tensor, v.tensor, grad.tensor, {});
+      }
+    });
+    return bytes_of(p.tensor);
+  };
+  EXPECT_EQ(moved({0.0f, 0.0f}), bytes_of(start.tensor));
+  EXPECT_NE(moved({0.1f, 0.0f}), moved({0.0f, 0.1f}));
 }
 
 TEST(Optimizers, GiveTheSameBytesForAnyThreads) {
@@ -211,8 +239,9 @@ TEST(Optimizers, GiveTheSameBytesForAnyThreads) {
     const OwnedTensor grad = random_tensor(row_major({200003}), 2);
     const OwnedTensor velocity(row_major({200003})), m(row_major({200003})), v(row_major({200003}));
     run_on_context(threads, [&](Context& context) {
+      begin_step(context, {.learning_rate = 0.01f, .adam = adam_rates(1e-3f, {}, 1)});
       sgd_step(context, parameter.tensor, velocity.tensor, grad.tensor, {});
-      adam_step(context, parameter.tensor, m.tensor, v.tensor, grad.tensor, {}, 1);
+      adam_step(context, parameter.tensor, m.tensor, v.tensor, grad.tensor, {});
     });
     return bytes_of(parameter.tensor);
   });
@@ -227,12 +256,11 @@ TEST(Optimizers, RefuseOtherTensors) {
                {"sgd_step", "velocity F32 [4]", "[5]"});
   expect_error([&] { sgd_step(context, p.tensor, p.tensor, other.tensor, {}); },
                {"sgd_step", "grad F32 [4]", "[5]"});
-  expect_error([&] { adam_step(context, p.tensor, other.tensor, p.tensor, p.tensor, {}, 1); },
+  expect_error([&] { adam_step(context, p.tensor, other.tensor, p.tensor, p.tensor, {}); },
                {"adam_step", "m F32 [4]", "[5]"});
   expect_error([&] { adam_step(context, p.tensor, p.tensor, other.tensor, p.tensor, {}, 1); },
                {"adam_step", "v F32 [4]", "[5]"});
-  expect_error([&] { adam_step(context, p.tensor, p.tensor, p.tensor, p.tensor, {}, 0); },
-               {"adam_step", "step >= 1", "step 0"});
+  expect_error([&] { adam_rates(1e-3f, {}, 0); }, {"adam_rates", "step >= 1", "step 0"});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/step.h"
 #include "layers/layer.h"
 #include "tests/kernels/tensors.h"
 
@@ -62,6 +63,7 @@ class LayerRun {
     copy(first_.tensor, x.tensor);
     const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
     run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
+      begin_step(context, {.step = micro.step});
       layer->forward(context, {output, first_.tensor, weights, saved}, micro, kLayerIndex);
     });
     copy(y.tensor, output);
@@ -79,6 +81,7 @@ class LayerRun {
     const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
     const std::vector<Tensor> weight_grads = views(grads);
     run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
+      begin_step(context, {.step = micro.step});
       layer->backward_input(context,
                             {input_grad, output_grad.tensor,
                              plan.output_needed_by_input ? output : Tensor{}, weights, saved},

@@ -73,6 +73,16 @@ TEST(Network, NamesTheLayerThatDoesNotFit) {
   expect_error([&] { unnamed.plan(row_major({2, 3}), 1); }, {"layer 1 (Flatten())", "[2, 3]"});
 }
 
+TEST(Network, AnErrorOfALayerKeepsItsPlace) {
+  try {
+    small_network().plan(channels_last(2, 3, 3, 3), 1);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.place().file_name()).find("max_pool2d"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Network, ListsItsParametersInOrder) {
   const Network network = small_network();
   const auto parameters = parameters_of(network, network.plan(channels_last(2, 3, 6, 6), 1));

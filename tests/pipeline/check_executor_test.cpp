@@ -44,10 +44,8 @@ TensorSpec tiny_input(int rows) {
   return row_major({rows, kFeatures});
 }
 
-Optimizer optimizer() {
-  Optimizer result;
-  result.sgd = {.learning_rate = 0.5f, .momentum = 0.9f, .weight_decay = 0.01f};
-  return result;
+std::shared_ptr<const Optimizer> optimizer() {
+  return make_sgd(0.5f, {.momentum = 0.9f, .weight_decay = 0.01f});
 }
 
 // The bytes of weights and losses after some steps.
@@ -69,14 +67,14 @@ class Job {
     input.images = images_[step].tensor;
     input.labels = labels_[step].tensor;
     input.micro.step = step;
-    input.optimizer = &optimizer_;
+    input.optimizer = optimizer_.get();
     return input;
   }
   std::int64_t samples() const { return static_cast<std::int64_t>(micro_batches_) * kRows; }
 
  private:
   int micro_batches_;
-  Optimizer optimizer_ = optimizer();
+  std::shared_ptr<const Optimizer> optimizer_ = optimizer();
   std::vector<OwnedTensor> images_, labels_;
 };
 
@@ -157,6 +155,7 @@ class Machine {
       for (const auto& channel : channels_) channel->reset();
       rendezvous_->begin(static_cast<int>(executors_.size()));
       const StepInput input = job.input(step);
+      for (const auto& context : contexts_) begin_step(*context, values_of(input));
       std::vector<std::exception_ptr> errors(executors_.size());
       std::vector<std::thread> threads;
       for (std::size_t rank = 0; rank < executors_.size(); ++rank) {

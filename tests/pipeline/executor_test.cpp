@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <source_location>
 #include <tuple>
 #include <type_traits>
 
@@ -202,9 +203,8 @@ std::string expected_error(const PipelineOptions& options, const Failure& failur
   if (std::is_same_v<Loop, PlainLoop>) return error;
   int stage = 0;
   while (options.partition.end(stage) <= kFailingLayer) ++stage;
-  return fmt::format("rank {}, stage {}, {} of micro-batch {}: expected no failure, got {}",
-                     options.schedule.rank_of(stage), stage, name_of(failure.kind),
-                     failure.micro_batch, error);
+  return fmt::format("rank {}, stage {}, {} of micro-batch {}: {}", options.schedule.rank_of(stage),
+                     stage, name_of(failure.kind), failure.micro_batch, error);
 }
 
 // Fails with the layer's error, soon, and can be taken down afterwards.
@@ -255,6 +255,28 @@ TEST(PlainLoop, AFailureEndsTheStep) {
   });
 }
 
+TEST(Executor, AFailureKeepsItsTypeAndItsPlace) {
+  for (const bool at_once : {false, true}) {
+    const unsigned line = std::source_location::current().line() + 1;
+    const auto fail = [] { throw UsageError("layer", "no failure", "this one"); };
+    const Network network = hooked_network(
+        kFailingLayer, [&](Context& context, ActionKind kind, std::int64_t micro_batch) {
+          if (kind != ActionKind::kBackwardInput || micro_batch != 1) return;
+          if (at_once) fail();
+          context.stream().enqueue(fail);
+        });
+    Job<Pipeline> job(small_options(one_f_one_b_schedule(2, kMicroBatches), {6}), network);
+    try {
+      job.train(1);
+      ADD_FAILURE() << "no error";
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.message(),
+                "rank 1, stage 1, B of micro-batch 1: layer: expected no failure, got this one");
+      EXPECT_EQ(error.place().line(), line);
+    }
+  }
+}
+
 // A micro-batch with an infinite image, between good steps.
 template <typename Loop>
 void expect_numeric_error(const PipelineOptions& options, int micro_batch) {
@@ -270,7 +292,7 @@ void expect_numeric_error(const PipelineOptions& options, int micro_batch) {
   std::fill_n(bad.images.tensor.template as<float>() + sample * image, image,
               std::numeric_limits<float>::infinity());
   try {
-    job.loop.run(bad.input(2, &job.options.optimizer));
+    job.loop.run(bad.input(2, job.options.optimizer.get()));
     ADD_FAILURE() << "no error";
   } catch (const NumericError& error) {
     const std::string expected = "training step 3: expected a finite loss, got ";

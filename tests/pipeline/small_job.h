@@ -130,22 +130,19 @@ struct SmallBatch {
   OwnedTensor images, labels;
 };
 
-inline Optimizer small_sgd() {
-  Optimizer optimizer;
-  optimizer.sgd = {.learning_rate = 0.05f, .momentum = 0.9f, .weight_decay = 0.01f};
-  return optimizer;
+using OptimizerPointer = std::shared_ptr<const Optimizer>;
+
+inline OptimizerPointer small_sgd() {
+  return make_sgd(0.05f, {.momentum = 0.9f, .weight_decay = 0.01f});
 }
-inline Optimizer small_adam() {
-  Optimizer optimizer;
-  optimizer.kind = Optimizer::Kind::kAdam;
-  optimizer.adam.learning_rate = 0.01f;
-  optimizer.adam.weight_decay = 0.01f;
-  return optimizer;
+inline OptimizerPointer small_adam() {
+  return make_adam(0.01f, {.weight_decay = 0.01f});
 }
 
 // `cuts`: the first layers of all stages but the first.
 inline PipelineOptions small_options(const Schedule& schedule, const std::vector<int>& cuts,
-                                     int threads = 1, const Optimizer& optimizer = small_sgd(),
+                                     int threads = 1,
+                                     const OptimizerPointer& optimizer = small_sgd(),
                                      int layers = 12) {
   PipelineOptions options;
   options.partition.first = {0};
@@ -188,7 +185,7 @@ struct Job {
   void train(int count, int first = 0) {
     for (int step = first; step < first + count; ++step) {
       const SmallBatch batch(options.schedule.micro_batches, static_cast<std::uint64_t>(step));
-      loop.run(batch.input(step, &options.optimizer));
+      loop.run(batch.input(step, options.optimizer.get()));
       note_losses();
     }
     outcome.weights = weights();
@@ -233,7 +230,7 @@ struct Job {
 };
 
 // What the plain loop with one thread makes of `steps` steps.
-inline Outcome plain_outcome(int micro_batches, const Optimizer& optimizer, int steps) {
+inline Outcome plain_outcome(int micro_batches, const OptimizerPointer& optimizer, int steps) {
   Job<PlainLoop> plain(small_options(naive_schedule(1, micro_batches), {}, 1, optimizer));
   plain.train(steps);
   return plain.outcome;

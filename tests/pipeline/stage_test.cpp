@@ -48,6 +48,7 @@ struct StageRun {
                       .loss_rows = kMicroBatches * kMicroBatchRows,
                       .optimizer_states = optimizer_states};
     stage = std::make_unique<Stage>(network, plans, options, context);
+    begin_step(context, {.step = 4});
     stage->initialize(kSeed);
     context.stream().synchronize();
   }
@@ -63,6 +64,7 @@ struct StageRun {
 class LayersApart {
  public:
   LayersApart(const StageRun& run, std::int64_t batch) : batch_(batch), network_(run.network) {
+    begin_step(context_, {.step = 4});
     for (int i = run.stage->first(); i < run.stage->end(); ++i) {
       Values& values = layers_.emplace_back(run.plans[i], i);
       for (std::size_t p = 0; p < run.plans[i].parameters.size(); ++p) {
@@ -270,35 +272,35 @@ TEST(Stage, OptimizerMovesEveryParameterByItsGradient) {
     tensor.spec = row_major({tensor.elements()});
     return tensor;
   };
-  for (const Optimizer& optimizer : {testing::small_sgd(), testing::small_adam()}) {
-    StageRun run(4, 9, 1, 1, optimizer.states());
+  for (const auto& optimizer : {testing::small_sgd(), testing::small_adam()}) {
+    const auto states = optimizer->states().size();
+    StageRun run(4, 9, 1, 1, static_cast<int>(states));
     std::vector<OwnedTensor> expected;
     for (const Stage::Parameter& parameter : run.stage->parameters()) {
       testing::fill_random(parameter.grad, 1);
       expected.push_back(copy_of(parameter.value));
       const OwnedTensor first(parameter.value.spec), second(parameter.value.spec);
-      const Tensor value = flat(expected.back().tensor), grad = flat(parameter.grad);
+      FlatShard shard{flat(expected.back().tensor), flat(parameter.grad), {flat(first.tensor)}, {}};
+      if (states == 2) shard.states.push_back(flat(second.tensor));
       testing::run_on_context(1, [&](Context& context) {
         for (int step = 0; step < 2; ++step) {
-          if (optimizer.kind == Optimizer::Kind::kSgd) {
-            sgd_step(context, value, flat(first.tensor), grad, optimizer.sgd);
-          } else {
-            adam_step(context, value, flat(first.tensor), flat(second.tensor), grad, optimizer.adam,
-                      step + 1);
-          }
+          begin_step(context, optimizer->values(step));
+          optimizer->step(context, shard);
         }
       });
     }
-    run.stage->optimizer_step(optimizer, 0);
-    run.stage->optimizer_step(optimizer, 1);
+    for (int step = 0; step < 2; ++step) {
+      begin_step(run.context, optimizer->values(step));
+      run.stage->optimizer_step(*optimizer);
+    }
     run.wait();
     for (std::size_t i = 0; i < expected.size(); ++i) {
       EXPECT_EQ(bytes_of(run.stage->parameters()[i].value), bytes_of(expected[i].tensor));
     }
   }
   StageRun run(4, 9);
-  EXPECT_EQ(error_of([&] { run.stage->optimizer_step(testing::small_adam(), 0); }),
-            "optimizer_step: expected 2 planned optimizer states, got 1");
+  EXPECT_EQ(error_of([&] { run.stage->optimizer_step(*testing::small_adam()); }),
+            "adam: expected 2 states, got 1");
 }
 
 TEST(Stage, RefusesASlotThatIsInUse) {

@@ -31,6 +31,7 @@ enum cudaError_t {
   cudaErrorNoKernelImageForDevice = 209,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
   cudaErrorStreamCaptureUnjoined = 904,
@@ -60,6 +61,10 @@ void set_memory_bytes(std::size_t bytes);
 // The compute capability of the GPUs, and whether the build's kernels have code for it.
 void set_compute_capability(int major, int minor, bool has_code = true);
 bool has_code();
+// The next call of that name fails, if it is cudaEventQuery or cudaGraphUpload.
+void fail_next(const char* call);
+// Graphs that were instantiated and not destroyed.
+int executable_graphs();
 // Runs `task` as the next work of `stream`, or captures it.
 cudaError_t enqueue(Stream* stream, std::function<void()> task);
 }  // namespace simulated
@@ -84,6 +89,7 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 template <typename Function>

@@ -25,6 +25,8 @@ std::atomic<int> device_count = initial_device_count();
 std::atomic<std::size_t> memory_bytes = std::size_t{8} << 30;  // of each GPU
 std::atomic<int> capability_major = 9, capability_minor = 0;
 std::atomic<bool> kernels_have_code = true;
+std::atomic<const char*> failing_call = "";
+std::atomic<int> executables = 0;  // graphs
 thread_local int current_device = 0;
 thread_local int captures = 0;  // begun by this thread and not ended
 
@@ -127,6 +129,17 @@ void set_compute_capability(int major, int minor, bool has_code) {
 bool has_code() {
   return kernels_have_code;
 }
+void fail_next(const char* call) {
+  failing_call = call;
+}
+int executable_graphs() {
+  return executables;
+}
+// Whether this is the call that is to fail.
+bool fails(const char* call) {
+  const char* failing = failing_call;
+  return std::strcmp(failing, call) == 0 && failing_call.compare_exchange_strong(failing, "");
+}
 
 cudaError_t enqueue(Stream* stream, std::function<void()> task) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;  // nothing on the default stream
@@ -186,6 +199,10 @@ cudaError_t cudaGetDeviceCount(int* count) {
 cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= simulated::device_count) return cudaErrorInvalidDevice;
   current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
@@ -322,6 +339,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (captures > 0 || event->in_capture) return cudaErrorStreamCaptureUnsupported;
+  if (simulated::fails("cudaEventQuery")) return cudaErrorLaunchFailure;
   std::lock_guard lock(event->mutex);
   return event->reached == event->recorded ? cudaSuccess : cudaErrorNotReady;
 }
@@ -364,10 +382,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                  unsigned long long) {
   *executable = new simulated::Graph(*graph);
+  ++simulated::executables;
   return cudaSuccess;
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
-  return cudaSuccess;
+  return simulated::fails("cudaGraphUpload") ? cudaErrorLaunchFailure : cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   return simulated::enqueue(stream, [executable] {
@@ -380,5 +399,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   delete executable;
+  --simulated::executables;
   return cudaSuccess;
 }

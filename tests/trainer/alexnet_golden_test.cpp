@@ -99,9 +99,10 @@ class PlainAlexNet {
   }
 
   void adam(std::int64_t step) {
+    begin_step(context_, {.adam = adam_rates(kLearningRate, {}, step)});
     for (std::size_t i = 0; i < values_.size(); ++i) {
       adam_step(context_, flat(values_[i]), flat(first_moments_[i]), flat(second_moments_[i]),
-                flat(grads_[i]), {.learning_rate = kLearningRate}, step);
+                flat(grads_[i]), {});
     }
     context_.stream().synchronize();
   }

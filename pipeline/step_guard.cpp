@@ -1,0 +1,51 @@
+#include "pipeline/step_guard.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace stagecoach {
+namespace {
+
+Buffer flag_for(const std::vector<Context*>& contexts) {
+  const bool pinned =
+      std::ranges::any_of(contexts, [](Context* context) { return context->device() != Device{}; });
+  return pinned ? Buffer::pinned(sizeof(std::uint32_t)) : Buffer(sizeof(std::uint32_t));
+}
+
+}  // namespace
+
+StepGuard::StepGuard(std::vector<Context*> contexts, int micro_batches)
+    : contexts_(std::move(contexts)), micro_batches_(micro_batches), flag_(flag_for(contexts_)) {
+  for (Context* context : contexts_) {
+    context->set_failure_flag(static_cast<std::uint32_t*>(flag_.data()));
+  }
+}
+
+StepGuard::~StepGuard() {
+  for (Context* context : contexts_) {
+    context->stream().reset();
+    context->set_failure_flag(nullptr);
+  }
+}
+
+void StepGuard::begin(bool behind_a_training_step) {
+  if (behind_a_training_step) return;
+  std::atomic_ref(*static_cast<std::uint32_t*>(flag_.data())).store(0);
+}
+
+void StepGuard::check(const StepInput& input, const Tensor& losses) const {
+  if (!input.micro.training) return;
+  const auto* loss = losses.as<float>();
+  const std::int64_t rows = losses.elements() / micro_batches_;
+  for (std::int64_t i = 0; i < losses.elements(); ++i) {
+    if (std::isfinite(loss[i])) continue;
+    throw NumericError(
+        fmt::format("training step {}", input.micro.step + 1), "a finite loss",
+        fmt::format("{} for sample {} of micro-batch {}", loss[i], i % rows, i / rows));
+  }
+}
+
+}  // namespace stagecoach
