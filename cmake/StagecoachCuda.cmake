@@ -65,14 +65,15 @@ if(STAGECOACH_HAVE_CUDA)
     $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo
     $<$<BOOL:${STAGECOACH_WERROR}>:-Werror=all-warnings> -Wdefault-stream-launch
     -Xptxas=-warn-spills -Xcompiler=-Wall,-Wextra,$<JOIN:${STAGECOACH_MACHINE},,>>)
-  target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels PRIVATE CUDA::cudart_static
-                        nlohmann_json::nlohmann_json)
+  target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels PRIVATE stagecoach_options
+                        CUDA::cudart_static nlohmann_json::nlohmann_json)
   target_include_directories(stagecoach_backend SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})
   # Where the libraries were when this was built; LD_LIBRARY_PATH comes first.
   get_filename_component(cudnn_folder ${CUDNN_LIBRARY} DIRECTORY)
   set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR} ${cudnn_folder})
 else()
   add_library(stagecoach_backend OBJECT core/cuda/absent.cpp kernels/cuda/absent.cpp)
-  target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels)
+  target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels PRIVATE stagecoach_options)
 endif()
+set_target_properties(stagecoach_backend PROPERTIES POSITION_INDEPENDENT_CODE ${STAGECOACH_PIC})
 target_link_libraries(stagecoach_backend PUBLIC ${CMAKE_DL_LIBS})

@@ -9,28 +9,32 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_G
   list(APPEND STAGECOACH_MACHINE -mmove-max=128 -mstore-max=128)
 endif()
 
+# Linked PRIVATE: who uses the libraries compiles as it likes.
 add_library(stagecoach_options INTERFACE)
+target_compile_features(stagecoach_options INTERFACE cxx_std_20)
 target_compile_options(stagecoach_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor $<$<BOOL:${STAGECOACH_WERROR}>:-Werror>
   ${STAGECOACH_MACHINE} -ffp-contract=fast -fno-math-errno>)
-target_include_directories(stagecoach_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_include_directories(stagecoach_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(STAGECOACH_SANITIZE)
   target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}
                          -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE})
 endif()
 
-# stagecoach_library(NAME [PUBLIC lib...] [PRIVATE lib...]): every .cpp of the folder NAME, but main.cpp
-# and the backends in its folder cuda.
+# stagecoach_sources(VARIABLE FOLDER...): every .cpp of the folders, but main.cpp and the backends in
+# folders named cuda.
+function(stagecoach_sources result)
+  list(TRANSFORM ARGN APPEND "/*.cpp" OUTPUT_VARIABLE patterns)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} ${patterns})
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|/cuda/")
+  set(${result} ${sources} PARENT_SCOPE)
+endfunction()
+
+# stagecoach_library(NAME SOURCES file... [PUBLIC lib...] [PRIVATE lib...])
 function(stagecoach_library name)
-  cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${name}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|^[a-z]+/cuda/")
-  if(NOT sources)
-    add_library(stagecoach_${name} INTERFACE)
-    target_link_libraries(stagecoach_${name} INTERFACE stagecoach_options ${arg_PUBLIC} ${arg_PRIVATE})
-    return()
-  endif()
-  add_library(stagecoach_${name} STATIC ${sources})
-  target_link_libraries(stagecoach_${name} PUBLIC stagecoach_options ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
+  cmake_parse_arguments(arg "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(stagecoach_${name} STATIC ${arg_SOURCES})
+  set_target_properties(stagecoach_${name} PROPERTIES POSITION_INDEPENDENT_CODE ${STAGECOACH_PIC})
+  target_link_libraries(stagecoach_${name} PUBLIC ${arg_PUBLIC} PRIVATE stagecoach_options ${arg_PRIVATE})
 endfunction()

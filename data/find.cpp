@@ -86,11 +86,7 @@ DataSplits find_data(const DataRequest& request) {
 }
 
 DataSplits find_data(const DataRequest& request, const Archive& archive) {
-  const bool synthetic = request.kind == "synthetic";
-  if (!synthetic && request.kind != "auto" && request.kind != "cifar10") {
-    throw UsageError("--data", "auto, cifar10 or synthetic", fmt::format("'{}'", request.kind));
-  }
-  if (synthetic) {
+  if (request.kind == DataKind::kSynthetic) {
     if (!request.directory.empty()) {
       throw UsageError("--data-dir", "a folder with CIFAR-10", "--data synthetic",
                        "leave one of them out");
@@ -103,7 +99,7 @@ DataSplits find_data(const DataRequest& request, const Archive& archive) {
   try {
     return read_cached(request, archive);
   } catch (const Error& error) {
-    if (request.kind == "cifar10") {
+    if (request.kind == DataKind::kCifar10) {
       throw Error("data", "CIFAR-10, or its download", error.message(), kHelp);
     }
     spdlog::warn(

@@ -9,6 +9,7 @@
 
 #include "core/context.h"
 #include "core/worker.h"
+#include "data/batch.h"
 #include "data/dataset.h"
 #include "kernels/image_transform.h"
 #include "kernels/resident_images.h"
@@ -37,6 +38,8 @@ struct Batch {
   // On a GPU: reached when they are there. Streams that read them wait for it.
   std::optional<Event> ready;
   std::int64_t count = 0;  // samples filled, from the front; the rest is no part of the batch
+
+  operator BatchView() const { return {images.tensor, labels.tensor, ready, count}; }
 };
 
 // Which samples of the data set batch number `i` holds; empty ends the sequence.

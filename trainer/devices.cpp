@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
+#include <thread>
 
 #include "core/cuda/backend.h"
 #include "core/error.h"
@@ -16,83 +16,68 @@ namespace {
 
 constexpr const char* kTrain = "stagecoach train";
 
-DeviceChoice choose_cpu(const TrainConfig& config) {
-  if (config.precision != "auto" && config.precision != "fp32") {
-    throw UsageError(kTrain, "--precision fp32 on the CPU", config.precision,
+DeviceChoice choose_cpu(const TrainJob& job) {
+  const char* given = job.device.kind == DeviceRequest::Kind::kCpu ? "--device cpu" : "the CPU";
+  const auto refuse = [given](const char* option) {
+    throw UsageError(kTrain, fmt::format("{} on a GPU", option), given, "leave it out");
+  };
+  if (job.precision.value_or(Precision::kFp32) != Precision::kFp32) {
+    throw UsageError(kTrain, "--precision fp32 on the CPU", std::string(name_of(*job.precision)),
                      "tf32 and bf16 need a GPU");
   }
+  if (job.eager) refuse("--eager");
+  if (job.tune) refuse("--tune");
+  if (job.fast_nondeterministic) refuse("--fast-nondeterministic");
   DeviceChoice choice;
-  choice.target = Target(config.threads_per_stage());
-  choice.devices.resize(static_cast<std::size_t>(config.ranks()));
+  choice.target = Target(job.threads > 0 ? job.threads : threads_of_rank(job.ranks()));
+  choice.devices.resize(static_cast<std::size_t>(job.ranks()));
   choice.text = "cpu";
   return choice;
 }
 
-Precision gpu_precision(const std::string& word) {
-  if (word == "fp32") return Precision::kFp32;
-  return word == "tf32" ? Precision::kTf32 : Precision::kBf16;
-}
-
 // Those asked for, or all.
-std::vector<int> existing_gpus(const TrainConfig& config, int count, const std::string& why_none) {
-  std::vector<int> gpus = gpu_indices(config.device);
+std::vector<int> existing_gpus(std::vector<int> gpus, int count, const std::string& why_none) {
+  const std::string text = gpus.empty() ? "cuda" : fmt::format("cuda:{}", fmt::join(gpus, ","));
   if (count == 0) {
-    throw UsageError(kTrain, fmt::format("a GPU for --device {}", config.device),
-                     "none: " + why_none, "--device cpu trains without one");
+    throw UsageError(kTrain, fmt::format("a GPU for --device {}", text), "none: " + why_none,
+                     "--device cpu trains without one");
   }
   if (gpus.empty()) {
     gpus.resize(static_cast<std::size_t>(count));
     std::iota(gpus.begin(), gpus.end(), 0);
   }
   for (const int gpu : gpus) {
-    if (gpu < count) continue;
-    throw UsageError(kTrain, fmt::format("--device with GPUs from 0 to {}", count - 1),
-                     fmt::format("{}", config.device), "`stagecoach info` lists them");
+    if (gpu >= 0 && gpu < count) continue;
+    throw UsageError(kTrain, fmt::format("--device with GPUs from 0 to {}", count - 1), text,
+                     "`stagecoach info` lists them");
   }
   return gpus;
 }
 
 }  // namespace
 
-std::vector<int> gpu_indices(const std::string& text) {
-  std::vector<int> indices;
-  const std::size_t colon = text.find(':');
-  const char* at = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
-  const char* end = text.data() + text.size();
-  bool good = text.substr(0, colon) == "cuda" && (colon == std::string::npos || at < end);
-  while (good && at < end) {
-    int index = 0;
-    const auto [stop, code] = std::from_chars(at, end, index);
-    const bool comma = stop < end && *stop == ',' && stop + 1 < end;
-    good = code == std::errc() && *at != '-' && (stop == end || comma) &&
-           std::find(indices.begin(), indices.end(), index) == indices.end();
-    indices.push_back(index);
-    at = comma ? stop + 1 : end;
-  }
-  if (good) return indices;
-  throw UsageError(kTrain, "--device auto, cpu, cuda, or GPUs like cuda:0,1, each once",
-                   fmt::format("'{}'", text));
+int threads_of_rank(int ranks) {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks);
 }
 
-DeviceChoice choose_devices(const TrainConfig& config) {
+DeviceChoice choose_devices(const TrainJob& job) {
+  using Kind = DeviceRequest::Kind;
   std::string why_none;
-  const int count = config.device == "cpu" ? 0 : cuda::device_count(&why_none);
-  const bool on_cpu = config.device == "cpu" || (config.device == "auto" && count == 0);
-  if (on_cpu) return choose_cpu(config);
-
-  TrainConfig wanted = config;
-  if (wanted.device == "auto") wanted.device = "cuda";
-  std::vector<int> gpus = existing_gpus(wanted, count, why_none);
-  const auto ranks = static_cast<std::size_t>(config.ranks());
+  const int count = job.device.kind == Kind::kCpu ? 0 : cuda::device_count(&why_none);
+  if (job.device.kind == Kind::kCpu || (job.device.kind == Kind::kAuto && count == 0)) {
+    return choose_cpu(job);
+  }
+  std::vector<int> gpus = existing_gpus(job.device.gpus, count, why_none);
+  const auto ranks = static_cast<std::size_t>(job.ranks());
   gpus.resize(std::min(gpus.size(), ranks));
   DeviceChoice choice;
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     choice.devices.push_back({DeviceType::kCuda, gpus[rank * gpus.size() / ranks]});
   }
   choice.target = Target(1, choice.devices[0]);
-  choice.target.precision = gpu_precision(config.precision);
-  choice.target.deterministic = !config.fast_nondeterministic;
-  choice.target.tune = config.tune;
+  choice.target.precision = job.precision.value_or(Precision::kBf16);
+  choice.target.deterministic = !job.fast_nondeterministic;
+  choice.target.tune = job.tune;
   for (const Device& device : choice.devices) {
     Target target = choice.target;
     target.device = device;

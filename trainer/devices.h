@@ -6,7 +6,7 @@
 
 #include "core/target.h"
 #include "core/tensor.h"
-#include "trainer/config.h"
+#include "trainer/job.h"
 
 namespace stagecoach {
 
@@ -18,13 +18,13 @@ struct DeviceChoice {
   DType dtype() const { return target.precision == Precision::kBf16 ? DType::kBF16 : DType::kF32; }
 };
 
-// --device auto is the GPUs where there are any, else the CPU; cuda is all GPUs. Ranks are shared
-// out in runs of neighbours: one GPU each where there are enough, else several on one. Throws
-// UsageError for a GPU that is not there (with the reason), for a precision that the device does
-// not have, and for options of GPUs on the CPU.
-DeviceChoice choose_devices(const TrainConfig& config);
+// kAuto is the GPUs where there are any, else the CPU. Ranks are shared out in runs of neighbours:
+// one GPU each where there are enough, else several on one. Throws UsageError for a GPU that is not
+// there (with the reason), for a precision that the device does not have, and for what only a GPU
+// has on the CPU.
+DeviceChoice choose_devices(const TrainJob& job);
 
-// The GPUs of "cuda:0,2": {0, 2}; none for "cuda" alone. UsageError for other words.
-std::vector<int> gpu_indices(const std::string& text);
+// Compute threads of each of so many ranks on the CPU: its cores, shared out; at least 1.
+int threads_of_rank(int ranks);
 
 }  // namespace stagecoach

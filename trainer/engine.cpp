@@ -11,19 +11,14 @@
 #include "core/safetensors.h"
 #include "core/system_memory.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/pipeline.h"
 #include "pipeline/plain_loop.h"
 #include "pipeline/profile.h"
 #include "pipeline/schedule/check.h"
+#include "trainer/words.h"
 
 namespace stagecoach {
 namespace {
-
-std::shared_ptr<const Optimizer> optimizer_of(const TrainConfig& config) {
-  const auto learning_rate = static_cast<float>(config.learning_rate);
-  const auto weight_decay = static_cast<float>(config.weight_decay);
-  if (config.optimizer == "adam") return make_adam(learning_rate, {.weight_decay = weight_decay});
-  return make_sgd(learning_rate, {static_cast<float>(config.momentum), weight_decay});
-}
 
 LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
   LayerCosts costs;
@@ -39,11 +34,6 @@ LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
 Tensor on_host(const Stage& stage, const Tensor& tensor, std::deque<OwnedTensor>& copies) {
   if (tensor.device.type == DeviceType::kCpu) return tensor;
   return copies.emplace_back(to_host(stage.context().stream(), tensor)).tensor;
-}
-
-TrainConfig without_recompute(TrainConfig config) {
-  config.recompute = "never";
-  return config;
 }
 
 BatchResult sum_of(const StepResult& step, std::int64_t samples) {
@@ -66,74 +56,147 @@ std::string cuts_of(const Partition& partition) {
 
 }  // namespace
 
-TensorSpec input_spec(const TrainConfig& config, const DeviceChoice& devices, std::int64_t images) {
-  return channels_last(images, 3, config.image_size, config.image_size, devices.dtype());
+class Engine::Impl {
+ public:
+  Impl(const Network& network, const TrainJob& job, const DeviceChoice& devices,
+       const EngineOptions& options);
+
+  void launch(const BatchView& batch);
+  BatchResult finish();
+  BatchResult eval_batch(const BatchView& batch);
+  void save(const std::filesystem::path& file) const;
+  void load(const std::filesystem::path& file);
+
+ private:
+  friend class Engine;  // what only hands a member out
+
+  TensorSpec input_spec(std::int64_t images) const;
+  std::int64_t least_bytes(const std::vector<LayerPlan>& plans) const;
+  void check_least_memory(const std::vector<LayerPlan>& plans, std::int64_t other_bytes) const;
+  Partition choose_partition(const std::vector<LayerPlan>& plans,
+                             const std::function<void(const std::string&)>& note);
+  StepInput input_of(const BatchView& batch, bool training) const;
+  [[noreturn]] void explain(const std::string& operation, const std::string& got,
+                            const StepInput& input, const char* hint);
+  std::string nonfinite_layer(const StepInput& input);
+
+  const Network network_;
+  const TrainJob job_;
+  const std::shared_ptr<const Optimizer> optimizer_;
+  const DeviceChoice devices_;
+  Partition partition_;
+  std::string partition_text_;
+  std::vector<std::int64_t> planned_without_recompute_;
+  std::unique_ptr<TrainingLoop> loop_;
+  Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one
+  std::int64_t steps_ = 0;
+  std::deque<StepInput> in_flight_;
+};
+
+Engine::Engine(const Network& network, const TrainJob& job, const DeviceChoice& devices,
+               const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(network, job, devices, options)) {}
+Engine::~Engine() = default;
+
+void Engine::launch(const BatchView& batch) {
+  impl_->launch(batch);
+}
+int Engine::max_in_flight() const {
+  return impl_->loop_->max_in_flight();
+}
+BatchResult Engine::finish() {
+  return impl_->finish();
+}
+BatchResult Engine::eval_batch(const BatchView& batch) {
+  return impl_->eval_batch(batch);
+}
+std::int64_t Engine::steps() const {
+  return impl_->steps_;
+}
+void Engine::save(const std::filesystem::path& file) const {
+  impl_->save(file);
+}
+void Engine::load(const std::filesystem::path& file) {
+  impl_->load(file);
+}
+const TrainingLoop& Engine::loop() const {
+  return *impl_->loop_;
+}
+const Pipeline* Engine::pipeline() const {
+  return impl_->pipeline_;
+}
+const Partition& Engine::partition() const {
+  return impl_->partition_;
+}
+const std::string& Engine::partition_text() const {
+  return impl_->partition_text_;
+}
+const DeviceChoice& Engine::devices() const {
+  return impl_->devices_;
+}
+const std::vector<std::int64_t>& Engine::planned_without_recompute() const {
+  return impl_->planned_without_recompute_;
 }
 
-Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t other_bytes,
-               const std::function<void(const std::string&)>& note)
-    : network_(network),
-      config_(config),
-      devices_(choose_devices(config)),
-      optimizer_(optimizer_of(config)) {
+Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoice& devices,
+                   const EngineOptions& options)
+    : network_(network), job_(job), optimizer_(job.optimizer.make()), devices_(devices) {
   const std::vector<LayerPlan> plans =
-      network.plan(input_spec(config.micro_batch_size), devices_.target);
-  check_least_memory(plans, other_bytes);
-  partition_ = choose_partition(plans, note);
+      network_.plan(input_spec(job.micro_batch_size), devices_.target);
+  check_least_memory(plans, options.other_bytes);
+  partition_ = choose_partition(plans, options.note);
 
-  PipelineOptions options;
-  options.partition = partition_;
-  options.schedule = schedule_of(config);
-  options.recompute_interval = config.recompute_interval;
-  options.target = devices_.target;
-  options.devices = devices_.devices;
-  options.eager = config.eager;
-  options.optimizer = optimizer_;
-  options.loss_rows = config.batch();
-  options.other_bytes = other_bytes;
-  if (config.stages == 0) {
-    loop_ = std::make_unique<PlainLoop>(network, plans, options);
+  PipelineOptions pipeline;
+  pipeline.partition = partition_;
+  pipeline.schedule = job.schedule;
+  pipeline.target = devices_.target;
+  pipeline.devices = devices_.devices;
+  pipeline.eager = job.eager;
+  pipeline.optimizer = optimizer_;
+  pipeline.loss_rows = job.batch();
+  pipeline.other_bytes = options.other_bytes;
+  if (!job.pipeline) {
+    loop_ = std::make_unique<PlainLoop>(network_, plans, pipeline);
   } else {
-    if (config.recompute != "never") {
-      PipelineOptions keeping = options;
-      keeping.schedule = schedule_of(without_recompute(config));
-      keeping.recompute_interval = 0;
-      planned_without_recompute_ = planned_bytes(plans, keeping);
+    if (job.recompute != Recompute::kNever) {  // a table may have R of its own
+      planned_without_recompute_ = planned_bytes(plans, pipeline);
+      pipeline.schedule = with_recompute(job.schedule, job.recompute);
     }
-    auto pipeline = std::make_unique<Pipeline>(network, plans, options);
-    pipeline_ = pipeline.get();
-    loop_ = std::move(pipeline);
+    pipeline.recompute_interval = job.recompute_interval;
+    auto made = std::make_unique<Pipeline>(network_, plans, pipeline);
+    pipeline_ = made.get();
+    loop_ = std::move(made);
   }
   for (const auto& stage : loop_->stages()) {
-    stage->initialize(config.seed);
+    stage->initialize(job.seed);
     stage->context().stream().synchronize();
   }
 }
 
-TensorSpec Engine::input_spec(std::int64_t images) const {
-  return stagecoach::input_spec(config_, devices_, images);
+TensorSpec Engine::Impl::input_spec(std::int64_t images) const {
+  return job_.input(images, devices_.dtype());
 }
 
-std::int64_t Engine::least_bytes(const std::vector<LayerPlan>& plans) const {
+std::int64_t Engine::Impl::least_bytes(const std::vector<LayerPlan>& plans) const {
   StageMemory whole;
-  whole.loss_rows = config_.batch();
+  whole.loss_rows = job_.batch();
   whole.optimizer_states = static_cast<int>(optimizer_->states().size());
   return plan_memory(plans, whole).arena.bytes();
 }
 
 // What every split over one device needs, before the layers are measured: that takes a few
 // micro-batches. Stages on several GPUs share it, so there the pipeline's own check decides.
-void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
-                                std::int64_t other_bytes) const {
+void Engine::Impl::check_least_memory(const std::vector<LayerPlan>& plans,
+                                      std::int64_t other_bytes) const {
   if (devices_.devices.front() != devices_.devices.back()) return;
   const Device device = devices_.target.device;
   const std::int64_t available = available_memory_bytes(device);
   const std::int64_t needed = least_bytes(plans) + other_bytes;
   if (needed <= available) return;
   // What would fit: halved until it does. The other bytes shrink with the batch, or stay.
-  std::int64_t size = config_.micro_batch_size / 2;
+  std::int64_t size = job_.micro_batch_size / 2;
   while (size >= 1 && least_bytes(network_.plan(input_spec(size), devices_.target)) +
-                              other_bytes * size / config_.micro_batch_size >
+                              other_bytes * size / job_.micro_batch_size >
                           available) {
     size /= 2;
   }
@@ -144,29 +207,28 @@ void Engine::check_least_memory(const std::vector<LayerPlan>& plans,
                          : "not even --micro-batch-size 1 would fit: use smaller images");
 }
 
-Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
-                                   const std::function<void(const std::string&)>& note) {
-  const std::int64_t stages = config_.pieces();
-  const LayerCosts ones(plans.size(), 1.0);
-  Partition partition = partition_by_cost(ones, stages);  // throws for too many stages
-  LayerCosts costs = ones;
+Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
+                                         const std::function<void(const std::string&)>& note) {
+  const PartitionKind kind = job_.partition.kind;
+  const int stages = job_.stages();
+  LayerCosts costs(plans.size(), 1.0);
+  Partition partition = partition_by_cost(costs, stages);  // throws for too many stages
   const char* unit = "layers";
-  if (config_.partition == "time" && stages > 1) {
+  if (kind == PartitionKind::kTime && stages > 1) {
     note("measuring the time of each layer, to split the network");
     costs = measure_layers(network_, plans, devices_.target);
     for (double& seconds : costs) seconds *= 1e3;
     unit = "ms";
-  } else if (config_.partition == "parameters") {
+  } else if (kind == PartitionKind::kParameters) {
     costs = parameter_counts(plans);
     unit = "parameters";
   }
-  const bool explicit_cuts = has_cuts(config_);
-  partition = explicit_cuts ? partition_from_text(config_.partition, network_.size(), stages)
-              : config_.partition == "time"
-                  ? partition_by_makespan(costs, check(schedule_of(without_recompute(config_))))
-                  : partition_by_cost(costs, stages);
-  partition_text_ =
-      fmt::format("{} ({})", explicit_cuts ? "given" : config_.partition, cuts_of(partition));
+  partition =
+      kind == PartitionKind::kCuts ? partition_at(job_.partition.cuts, network_.size(), stages)
+      : kind == PartitionKind::kTime && job_.pipeline ? partition_by_makespan(costs, check(job_.schedule))
+                                                      : partition_by_cost(costs, stages);
+  partition_text_ = fmt::format("{} ({})", kind == PartitionKind::kCuts ? "given" : name_of(kind),
+                                cuts_of(partition));
   if (stages > 1) {
     std::string table = describe(partition, costs, unit);
     table.pop_back();  // the note ends the line
@@ -175,34 +237,35 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
   return partition;
 }
 
-StepInput Engine::input_of(const Batch& batch, bool training) const {
-  check_tensor("Engine", "images", batch.images.tensor, input_spec(config_.batch()));
+StepInput Engine::Impl::input_of(const BatchView& batch, bool training) const {
+  check_tensor("Engine", "images", batch.inputs, input_spec(job_.batch()));
   StepInput input;
-  input.images = batch.images.tensor;
-  input.labels = batch.labels.tensor;
+  input.images = batch.inputs;
+  input.labels = batch.targets;
   input.ready = batch.ready;
-  input.micro.seed = config_.seed;
+  input.micro.seed = job_.seed;
   input.micro.step = steps_;
   input.micro.training = training;
   if (training) input.optimizer = optimizer_.get();
   return input;
 }
 
-void Engine::launch(const Batch& batch) {
-  STAGECOACH_CHECK(batch.count == config_.batch(), "training step",
-                   fmt::format("{} samples", config_.batch()), fmt::format("{}", batch.count));
+void Engine::Impl::launch(const BatchView& batch) {
+  const std::int64_t count = batch.count < 0 ? job_.batch() : batch.count;
+  STAGECOACH_CHECK(count == job_.batch(), "training step", fmt::format("{} samples", job_.batch()),
+                   fmt::format("{}", count));
   StepInput input = input_of(batch, true);
   input.micro.step += std::ssize(in_flight_);
   loop_->launch(input);
   in_flight_.push_back(input);
 }
 
-BatchResult Engine::finish() {
+BatchResult Engine::Impl::finish() {
   STAGECOACH_CHECK(!in_flight_.empty(), "Engine::finish", "a training step in flight", "none");
   const StepInput input = in_flight_.front();
   in_flight_.pop_front();
   try {
-    const BatchResult result = sum_of(loop_->finish(), config_.batch());
+    const BatchResult result = sum_of(loop_->finish(), job_.batch());
     ++steps_;
     return result;
   } catch (const NumericError& error) {
@@ -212,11 +275,12 @@ BatchResult Engine::finish() {
   }
 }
 
-BatchResult Engine::eval_batch(const Batch& batch) {
+BatchResult Engine::Impl::eval_batch(const BatchView& batch) {
   STAGECOACH_CHECK(in_flight_.empty(), "Engine::eval_batch", "no training step in flight",
                    fmt::format("{}", in_flight_.size()));
   const StepInput input = input_of(batch, false);
-  const BatchResult result = sum_of(loop_->run(input), batch.count);
+  const BatchResult result =
+      sum_of(loop_->run(input), batch.count < 0 ? job_.batch() : batch.count);
   if (!std::isfinite(result.loss)) {
     explain(fmt::format("evaluation after training step {}", steps_),
             fmt::format("{}", result.loss), input, "try a smaller --lr");
@@ -224,17 +288,17 @@ BatchResult Engine::eval_batch(const Batch& batch) {
   return result;
 }
 
-void Engine::explain(const std::string& operation, const std::string& got, const StepInput& input,
-                     const char* hint) {
+void Engine::Impl::explain(const std::string& operation, const std::string& got,
+                           const StepInput& input, const char* hint) {
   const std::string layer = nonfinite_layer(input);
   throw NumericError(operation, "a finite loss", layer.empty() ? got : layer, hint);
 }
 
 // Runs F of one micro-batch after another, layer by layer, until one is not finite.
-std::string Engine::nonfinite_layer(const StepInput& input) {
-  for (std::int64_t m = 0; m < config_.micro_batches; ++m) {
-    const MicroBatch micro = micro_batch_of(input, m, config_.micro_batch_size);
-    Tensor fed = rows_of(input.images, micro.first_sample, config_.micro_batch_size);
+std::string Engine::Impl::nonfinite_layer(const StepInput& input) {
+  for (std::int64_t m = 0; m < job_.micro_batches(); ++m) {
+    const MicroBatch micro = micro_batch_of(input, m, job_.micro_batch_size);
+    Tensor fed = rows_of(input.images, micro.first_sample, job_.micro_batch_size);
     for (const auto& stage : loop_->stages()) {
       stage->begin_step();
       if (fed.device != stage->context().device()) {
@@ -261,7 +325,7 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
   return "";
 }
 
-void Engine::save(const std::filesystem::path& file) const {
+void Engine::Impl::save(const std::filesystem::path& file) const {
   std::vector<NamedTensor> tensors;
   std::deque<OwnedTensor> copies;
   for (const auto& stage : loop_->stages()) {
@@ -280,7 +344,7 @@ void Engine::save(const std::filesystem::path& file) const {
   write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
 }
 
-void Engine::load(const std::filesystem::path& file) {
+void Engine::Impl::load(const std::filesystem::path& file) {
   const SafetensorsFile stored(file);
   for (const auto& stage : loop_->stages()) {
     for (const Stage::Parameter& p : stage->parameters()) {

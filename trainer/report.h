@@ -1,11 +1,12 @@
-// Report: what a training run did, for people and as JSON.
+// Report: what a training run did.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "trainer/job.h"
 
 namespace stagecoach {
 
@@ -46,13 +47,13 @@ struct MemoryReport {
 
 struct RunReport {
   std::string model, schedule, partition, device = "cpu";
-  std::string precision = "fp32";
-  std::string launch;  // on a GPU: "graph" or "eager"
-  std::string data;    // "CIFAR-10 from DIR", "synthetic"
-  int stages = 0;      // K, ranks; 0: the plain loop
-  int chunks = 1;      // stages on each rank
+  Precision precision = Precision::kFp32;
+  Launch launch = Launch::kThreads;
+  std::string data;  // "CIFAR-10 from DIR", "synthetic"
+  int stages = 0;    // K, ranks; 0: the plain loop
+  int chunks = 1;    // stages on each rank
   int micro_batches = 0, threads = 1;
-  std::string recompute = "never";
+  Recompute recompute = Recompute::kNever;
   int recompute_interval = 0;
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
   std::int64_t micro_batch_size = 0, steps = 0, image_size = 0;
@@ -69,15 +70,5 @@ struct RunReport {
   std::optional<BubbleReport> bubble;  // absent for the plain loop
   std::vector<MemoryReport> memory;    // per stage
 };
-
-// Keys: images_per_second, step_seconds_median, loss_first, loss_last, accuracy (null when not
-// asked), data, device, precision, launch, bubble.{measured,predicted,formula,imbalance} (null for
-// the plain loop),
-// stages[].{first_layer,last_layer,parameters,forward_seconds,backward_input_seconds,
-// backward_weight_seconds,wait_seconds,...}, memory[].{planned_bytes,peak_bytes}, and the rest.
-nlohmann::json to_json(const RunReport& report);
-
-// The report as people read it on a terminal, at most 100 columns.
-std::string to_text(const RunReport& report);
 
 }  // namespace stagecoach

@@ -11,55 +11,36 @@
 #include "core/safetensors.h"
 #include "core/system_memory.h"
 #include "data/find.h"
+#include "data/loader.h"
 #include "data/sampler.h"
 #include "pipeline/picture/svg.h"
+#include "pipeline/pipeline.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
+#include "trainer/report_json.h"
 #include "trainer/statistics.h"
 
 namespace stagecoach {
 namespace {
 
 // Before long work, of which a download is the longest: what is asked for must be possible.
-void check_request(const TrainConfig& config, const Network& network) {
-  if (config.pieces() > network.size()) {
-    const std::string chunks = config.chunks > 1 ? fmt::format(" times {}", config.chunks) : "";
-    throw UsageError("stagecoach train",
-                     fmt::format("--stages{} of at most {}, the layers of {}", chunks,
-                                 network.size(), network.name()),
-                     fmt::format("{}", config.stages), "every stage needs a layer");
-  }
-  schedule_of(config);
-  for (const std::string& note : config.table_notes) spdlog::info(note);
-  if (has_cuts(config)) partition_from_text(config.partition, network.size(), config.pieces());
-  for (const auto* file :
-       {&config.save, &config.metrics, &config.report, &config.trace, &config.svg}) {
+void check_files(const TrainRun& run) {
+  for (const std::string& note : run.notes) spdlog::info(note);
+  for (const auto* file : {&run.save, &run.metrics, &run.report, &run.trace, &run.svg}) {
     if (!file->empty()) check_writable("stagecoach train", *file);
   }
-  if (!config.init.empty()) SafetensorsFile{config.init};
+  if (!run.init.empty()) SafetensorsFile{run.init};
 }
 
-DataSplits find_data_of(const TrainConfig& config) {
-  DataRequest request;
-  request.kind = config.data;
-  request.directory = config.data_dir;
-  request.max_train = config.max_train_samples;
-  request.max_test = config.max_test_samples;
-  request.seed = config.seed;
-  request.quiet = config.quiet;
-  return find_data(request);
-}
-
-LoaderOptions loader_options(const TrainConfig& config, const DeviceChoice& devices,
-                             bool training) {
+LoaderOptions loader_options(const TrainRun& run, const DeviceChoice& devices, bool training) {
   LoaderOptions options;
   options.target = devices.target;
   options.target.threads = 1;
   options.dtype = devices.dtype();
-  options.transform.resize = config.image_size * 8 / 7;
-  options.transform.crop = config.image_size;
-  options.seed = config.seed;
-  if (training) options.augmentation = {config.random_crop, config.random_flip};
+  options.transform.resize = run.image_size * 8 / 7;
+  options.transform.crop = run.image_size;
+  options.seed = run.job.seed;
+  if (training) options.augmentation = {run.random_crop, run.random_flip};
   return options;
 }
 
@@ -74,24 +55,23 @@ std::string data_text(const Dataset& dataset) {
 
 class Training {
  public:
-  explicit Training(const TrainConfig& config)
-      : config_(config),
-        network_(make_alexnet(10, static_cast<float>(config.dropout))),
-        devices_(choose_devices(config)),
-        data_((check_request(config, network_), find_data_of(config))),
+  explicit Training(const TrainRun& run)
+      : run_(run),
+        devices_(choose_devices(run.job)),
+        data_((check_files(run), find_data(run.data))),
         steps_(count_steps()),
-        batches_(data_.train.size(), config.batch(), config.seed),
-        engine_(network_, config, loader_bytes(),
-                [](const std::string& line) { spdlog::info(line); }),
-        statistics_(static_cast<int>(engine_.loop().stages().size())) {}
+        batches_(data_.train.size(), run.job.batch(), run.job.seed),
+        engine_(run.network, run.job, devices_,
+                {loader_bytes(), [](const std::string& line) { spdlog::info(line); }}),
+        statistics_(run.job.stages()) {}
 
   RunReport run() {
-    if (!config_.init.empty()) engine_.load(config_.init);
-    MetricsFile metrics(config_.metrics);
-    Progress progress(steps_, config_.quiet);
+    if (!run_.init.empty()) engine_.load(run_.init);
+    MetricsFile metrics(run_.metrics);
+    Progress progress(steps_, run_.quiet);
     loader_.emplace(
-        data_.train, config_.batch(), [this](std::int64_t step) { return batch_of(step); },
-        loader_options(config_, devices_, true), 0,
+        data_.train, run_.job.batch(), [this](std::int64_t step) { return batch_of(step); },
+        loader_options(run_, devices_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     start_ = Clock::now();
     for (std::int64_t step = 1; step <= steps_; ++step) {
@@ -108,21 +88,21 @@ class Training {
   }
 
  private:
-  std::int64_t steps_per_epoch() const { return data_.train.size() / config_.batch(); }
+  std::int64_t steps_per_epoch() const { return data_.train.size() / run_.job.batch(); }
 
   std::int64_t count_steps() const {
     STAGECOACH_CHECK(steps_per_epoch() > 0, "stagecoach train",
                      fmt::format("at least one batch of {} training images (--micro-batch-size "
                                  "times --micro-batches)",
-                                 config_.batch()),
+                                 run_.job.batch()),
                      fmt::format("{}", data_.train.size()));
-    return config_.steps > 0 ? config_.steps : config_.epochs * steps_per_epoch();
+    return run_.steps > 0 ? run_.steps : run_.epochs * steps_per_epoch();
   }
 
   // Two batches of a loader, and while testing two more; on a GPU also the images.
   std::int64_t loader_bytes() const {
-    const std::int64_t batch = input_spec(config_, devices_, config_.batch()).bytes();
-    const std::int64_t batches = (config_.eval_every > 0 ? 4 : 2) * batch;
+    const std::int64_t batch = run_.job.input(run_.job.batch(), devices_.dtype()).bytes();
+    const std::int64_t batches = (run_.eval_every > 0 ? 4 : 2) * batch;
     if (devices_.target.device.type == DeviceType::kCpu) return batches;
     return batches +
            static_cast<std::int64_t>(data_.train.pixels.size() + data_.test.pixels.size());
@@ -134,7 +114,7 @@ class Training {
   }
 
   bool evaluates_after(std::int64_t step) const {
-    return config_.eval_every > 0 && (step % config_.eval_every == 0 || step == steps_);
+    return run_.eval_every > 0 && (step % run_.eval_every == 0 || step == steps_);
   }
 
   // Launches the step, if it is not yet, and what may follow it before the host knows its result.
@@ -161,20 +141,27 @@ class Training {
             static_cast<double>(result.samples) / seconds, std::nullopt};
   }
 
-  // Accuracy on the test split.
+  // Accuracy on the test split. One loader serves all evaluations: it has the images on a GPU.
   double evaluate() {
-    const std::int64_t size = data_.test.size(), batch = config_.batch();
-    const auto order = [size, batch](std::int64_t i) {
-      std::vector<std::int64_t> samples;
-      for (std::int64_t s = i * batch; s < std::min(size, (i + 1) * batch); ++s) {
-        samples.push_back(s);
-      }
-      return samples;
-    };
-    Loader loader(data_.test, batch, order, loader_options(config_, devices_, false));
+    const std::int64_t batch = run_.job.batch(), size = data_.test.size(),
+                       batches = (size + batch - 1) / batch;
+    if (!test_loader_) {
+      const std::int64_t evaluations = (steps_ + run_.eval_every - 1) / run_.eval_every;
+      const auto order = [=](std::int64_t i) {
+        std::vector<std::int64_t> samples;
+        if (i >= evaluations * batches) return samples;
+        i %= batches;
+        for (std::int64_t s = i * batch; s < std::min(size, (i + 1) * batch); ++s) {
+          samples.push_back(s);
+        }
+        return samples;
+      };
+      test_loader_.emplace(data_.test, batch, order,
+                           loader_options(run_, devices_, false));
+    }
     BatchResult sum;
-    while (const Batch* test = loader.next()) {
-      const BatchResult result = engine_.eval_batch(*test);
+    for (std::int64_t i = 0; i < batches; ++i) {
+      const BatchResult result = engine_.eval_batch(*test_loader_->next());
       sum.correct += result.correct;
       sum.samples += result.samples;
     }
@@ -184,29 +171,30 @@ class Training {
   }
 
   void fill_report() {
-    report_.model = config_.model;
-    report_.schedule = config_.stages == 0 ? "none" : config_.schedule;
+    const TrainJob& job = run_.job;
+    report_.model = run_.network.name();
+    report_.schedule = job.pipeline ? run_.schedule : "none";
     report_.partition = engine_.partition_text();
     report_.data = data_text(data_.train);
-    report_.stages = config_.stages;
-    report_.chunks = config_.chunks;
-    report_.recompute = config_.recompute;
-    report_.recompute_interval = config_.recompute_interval;
+    report_.stages = job.pipeline ? job.ranks() : 0;
+    report_.chunks = run_.chunks;
+    report_.recompute = job.recompute;
+    report_.recompute_interval = job.recompute_interval;
     report_.planned_without_recompute = engine_.planned_without_recompute();
-    report_.micro_batches = config_.micro_batches;
-    report_.micro_batch_size = config_.micro_batch_size;
+    report_.micro_batches = job.micro_batches();
+    report_.micro_batch_size = job.micro_batch_size;
     report_.threads = devices_.target.threads;
     report_.device = devices_.text;
-    report_.precision = name_of(devices_.target.precision);
+    report_.precision = devices_.target.precision;
     if (devices_.target.device.type == DeviceType::kCuda) {
-      report_.launch = config_.eager ? "eager" : "graph";
+      report_.launch = job.eager ? Launch::kEager : Launch::kGraph;
     }
-    report_.image_size = config_.image_size;
+    report_.image_size = run_.image_size;
     report_.steps = steps_;
-    report_.seed = config_.seed;
+    report_.seed = job.seed;
     report_.total_seconds = seconds_since(start_);
     report_.step_seconds_median = statistics_.step_seconds_median();
-    report_.images_per_second = static_cast<double>(config_.batch()) / report_.step_seconds_median;
+    report_.images_per_second = static_cast<double>(job.batch()) / report_.step_seconds_median;
     report_.data_wait_seconds = loader_->waited_seconds();
     report_.data_waits = loader_->waits();
     report_.loader_bytes = loader_->bytes();
@@ -229,20 +217,20 @@ class Training {
 
   // "features.0 Conv2d"; a layer that has no name by its kind.
   std::string layer_name(int layer) const {
-    const std::string kind = network_[layer].layer->describe();
-    const std::string& name = network_[layer].name;
+    const std::string kind = run_.network[layer].layer->describe();
+    const std::string& name = run_.network[layer].name;
     return (name.empty() ? "" : name + " ") + kind.substr(0, kind.find('('));
   }
 
   void write_files() {
-    if (!config_.save.empty()) engine_.save(config_.save);
+    if (!run_.save.empty()) engine_.save(run_.save);
     const std::string title =
         fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model, report_.schedule,
                     report_.stages, report_.micro_batches, report_.micro_batch_size);
-    if (!config_.trace.empty()) write_chrome_trace(config_.trace, statistics_.trace(), title);
-    if (!config_.svg.empty()) write_svg(title);
-    if (!config_.report.empty()) {
-      write_file(config_.report,
+    if (!run_.trace.empty()) write_chrome_trace(run_.trace, statistics_.trace(), title);
+    if (!run_.svg.empty()) write_svg(title);
+    if (!run_.report.empty()) {
+      write_file(run_.report,
                  [this](std::ostream& out) { out << to_json(report_).dump(2) << '\n'; });
     }
   }
@@ -258,21 +246,21 @@ class Training {
           statistics_.predicted(*pipeline), statistics_.costs(*pipeline),
           "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
     }
-    timelines.push_back({measured, step, std::max(1, config_.stages)});
-    write_file(config_.svg, [&](std::ostream& out) { out << draw_svg(timelines, title); });
+    timelines.push_back({measured, step, run_.job.ranks()});
+    write_file(run_.svg, [&](std::ostream& out) { out << draw_svg(timelines, title); });
   }
 
   static std::string bubble_text(double fraction) {
     return fmt::format(": bubble {:.1f} %", 100 * fraction);
   }
 
-  const TrainConfig config_;
-  Network network_;
+  const TrainRun run_;
   DeviceChoice devices_;
   DataSplits data_;
   std::int64_t steps_;
   ShuffledBatches batches_;
-  std::optional<Loader> loader_;  // outlives the engine, whose steps in flight read its batches
+  // They outlive the engine, whose steps in flight read their batches.
+  std::optional<Loader> loader_, test_loader_;
   Engine engine_;
   Statistics statistics_;
   RunReport report_;
@@ -284,9 +272,9 @@ class Training {
 
 }  // namespace
 
-RunReport train(const TrainConfig& config) {
-  initialize_log(config.quiet);
-  return Training(config).run();
+RunReport train(const TrainRun& run) {
+  initialize_log(run.quiet);
+  return Training(run).run();
 }
 
 }  // namespace stagecoach

@@ -1,7 +1,8 @@
 #include "pipeline/schedule/partition.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -50,23 +51,6 @@ double makespan_of(const Partition& partition, const LayerCosts& costs, const Pr
     simulated.stages.push_back({third, third, third});
   }
   return simulate(program, simulated, BufferLimit::kPlanned, false).makespan;
-}
-
-std::vector<int> numbers_of(std::string_view text, const std::string& expected) {
-  std::vector<int> numbers;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at != end) {
-    int number = 0;
-    const auto [stop, error] = std::from_chars(at, end, number);
-    const bool more = stop != end;
-    if (error != std::errc() || (more && (*stop != ',' || stop + 1 == end))) {
-      throw UsageError("partition", expected, fmt::format("'{}'", text));
-    }
-    numbers.push_back(number);
-    at = more ? stop + 1 : stop;
-  }
-  return numbers;
 }
 
 }  // namespace
@@ -119,24 +103,25 @@ Partition partition_by_makespan(const LayerCosts& costs, const Program& program)
   return best;
 }
 
-Partition partition_from_text(std::string_view text, int layers, std::int64_t wanted) {
+Partition partition_at(const std::vector<int>& cuts, int layers, std::int64_t wanted) {
   const int stages = checked_stages("partition", wanted, layers);
-  const std::string expected =
+  Partition partition{{0}, layers};
+  partition.first.insert(partition.first.end(), cuts.begin(), cuts.end());
+  const bool ascending = std::adjacent_find(partition.first.begin(), partition.first.end(),
+                                            std::greater_equal<>()) == partition.first.end();
+  if (partition.stages() == stages && ascending && partition.first.back() < layers) {
+    return partition;
+  }
+  throw UsageError(
+      "partition",
       stages == 1 ? "no cut for 1 stage"
       : stages == 2
           ? fmt::format("one number from 1 to {}: the first layer of the second stage", layers - 1)
           : fmt::format(
                 "{} ascending numbers from 1 to {}, separated by commas: the first layer of each "
                 "stage but the first",
-                stages - 1, layers - 1);
-  Partition partition{{0}, layers};
-  for (int cut : numbers_of(text, expected)) partition.first.push_back(cut);
-  const bool ascending = std::adjacent_find(partition.first.begin(), partition.first.end(),
-                                            std::greater_equal<>()) == partition.first.end();
-  if (partition.stages() != stages || !ascending || partition.first.back() >= layers) {
-    throw UsageError("partition", expected, fmt::format("'{}'", text));
-  }
-  return partition;
+                stages - 1, layers - 1),
+      fmt::format("'{}'", fmt::join(cuts, ",")));
 }
 
 std::string describe(const Partition& partition, const LayerCosts& costs,

@@ -32,9 +32,9 @@ Partition partition_by_cost(const LayerCosts& costs, std::int64_t stages);
 // is partition_by_cost().
 Partition partition_by_makespan(const LayerCosts& costs, const Program& program);
 
-// "3,10": the index of each later stage's first layer. UsageError for anything that is not
+// `cuts`: the index of each later stage's first layer. UsageError for anything that is not
 // stages - 1 ascending numbers in [1, layers).
-Partition partition_from_text(std::string_view text, int layers, std::int64_t stages);
+Partition partition_at(const std::vector<int>& cuts, int layers, std::int64_t stages);
 
 // A table for people: per stage its layers, cost and share; then the imbalance (1 - mean / max)
 // and, for costs in "ms", the best possible speed-up sum / max.

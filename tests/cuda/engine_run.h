@@ -9,14 +9,15 @@
 
 #include "core/copy.h"
 #include "tests/trainer/engine_run.h"
+#include "trainer/cli/words.h"
 
 namespace stagecoach::testing {
 
-inline TrainConfig gpu_config(int stages, const std::string& precision = "fp32",
-                              const std::string& device = "cuda:0") {
-  TrainConfig config = small_config(stages);
-  config.device = device;
-  config.precision = precision;
+inline TrainRequest gpu_config(int stages, const std::string& precision = "fp32",
+                               const std::string& device = "cuda:0") {
+  TrainRequest config = small_config(stages);
+  config.device = device_of("test", device);
+  config.precision = value_of("test", "--precision", precision, kPrecisionWords);
   return config;
 }
 
@@ -35,7 +36,7 @@ inline std::map<std::string, std::vector<float>> weights_on_host(const Engine& e
 
 // Batches in the order of the synthetic data, on the engine's first device.
 inline std::unique_ptr<Loader> batches_for(const EngineRun& run, const Dataset& dataset,
-                                           const TrainConfig& config) {
+                                           const TrainRequest& config) {
   const Engine& engine = run.engine;
   LoaderOptions options;
   options.augmentation = {true, true};
@@ -51,7 +52,7 @@ struct Trained {
   bool operator==(const Trained&) const = default;
 };
 
-inline Trained train_steps(EngineRun& run, const TrainConfig& config, int steps) {
+inline Trained train_steps(EngineRun& run, const TrainRequest& config, int steps) {
   const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
   const std::unique_ptr<Loader> loader = batches_for(run, dataset, config);
   Trained trained;
@@ -62,7 +63,7 @@ inline Trained train_steps(EngineRun& run, const TrainConfig& config, int steps)
   trained.weights = weights_on_host(run.engine);
   return trained;
 }
-inline Trained train_steps(const TrainConfig& config, int steps) {
+inline Trained train_steps(const TrainRequest& config, int steps) {
   EngineRun run(config);
   return train_steps(run, config, steps);
 }
@@ -93,7 +94,7 @@ inline std::vector<double> run_ahead(
 }
 
 // train_steps() that way.
-inline Trained train_ahead(const TrainConfig& config, int steps) {
+inline Trained train_ahead(const TrainRequest& config, int steps) {
   const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
   EngineRun run(config);
   const std::unique_ptr<Loader> loader = batches_for(run, dataset, config);

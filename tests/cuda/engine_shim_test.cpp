@@ -24,7 +24,7 @@ constexpr int kSteps = 5;  // two of them eager, two captured, one launched agai
 class EngineShim : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(EngineShim, GivesTheSameBitsTwice) {
-  const TrainConfig config = gpu_config(0, GetParam());
+  const TrainRequest config = gpu_config(0, GetParam());
   EXPECT_EQ(train_steps(config, kSteps), train_steps(config, kSteps));
 }
 
@@ -32,7 +32,7 @@ TEST_P(EngineShim, GivesTheSameBitsForEverySplitAndSchedule) {
   const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
   for (const int stages : {1, 2, 4}) {
     for (const char* schedule : {"naive", "gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"}) {
-      TrainConfig config = gpu_config(stages, GetParam());
+      TrainRequest config = gpu_config(stages, GetParam());
       config.schedule = schedule;
       EXPECT_EQ(train_steps(config, kSteps), expected) << stages << " stages, " << schedule;
     }
@@ -41,10 +41,10 @@ TEST_P(EngineShim, GivesTheSameBitsForEverySplitAndSchedule) {
 
 TEST_P(EngineShim, GivesTheSameBitsWhereFRunsAgain) {
   const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
-  TrainConfig config = gpu_config(2, GetParam());
-  config.recompute = "except_last";
+  TrainRequest config = gpu_config(2, GetParam());
+  config.recompute = Recompute::kExceptLast;
   EXPECT_EQ(train_steps(config, kSteps), expected);
-  config.recompute = "always";
+  config.recompute = Recompute::kAlways;
   EXPECT_EQ(train_steps(config, kSteps), expected);
   config.recompute_interval = 2;
   EXPECT_EQ(train_steps(config, kSteps), expected);
@@ -55,28 +55,28 @@ TEST_P(EngineShim, GivesTheSameBitsWhereFRunsAgain) {
 TEST_P(EngineShim, GivesTheSameBitsForEveryCut) {
   const Trained expected = train_steps(gpu_config(0, GetParam()), kSteps);
   for (int cut = 1; cut < 12; ++cut) {
-    TrainConfig config = gpu_config(2, GetParam());
-    config.partition = std::to_string(cut);
+    TrainRequest config = gpu_config(2, GetParam());
+    config.partition = PartitionRequest::at({cut});
     EXPECT_EQ(train_steps(config, kSteps), expected) << "cut at " << cut;
   }
 }
 
 TEST_P(EngineShim, GraphsGiveTheBitsOfEagerSteps) {
-  for (const char* optimizer : {"sgd", "adam"}) {
-    TrainConfig config = gpu_config(2, GetParam());
+  for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kAdam}) {
+    TrainRequest config = gpu_config(2, GetParam());
     config.optimizer = optimizer;
     config.learning_rate = 0.01;
     const Trained graph = train_steps(config, kSteps);
     config.eager = true;
-    EXPECT_EQ(train_steps(config, kSteps), graph) << optimizer;
+    EXPECT_EQ(train_steps(config, kSteps), graph) << word_of(kOptimizerWords, optimizer);
   }
 }
 
 TEST_P(EngineShim, TrainsAsTheCpuDoes) {
   const bool bf16 = std::string(GetParam()) == "bf16";
   const double bound = bf16 ? 1e-2 : std::string(GetParam()) == "tf32" ? 1e-3 : 1e-5;
-  TrainConfig on_cpu = small_config(0), on_gpu = gpu_config(0, GetParam());
-  on_cpu.device = "cpu";
+  TrainRequest on_cpu = small_config(0), on_gpu = gpu_config(0, GetParam());
+  on_cpu.device = DeviceRequest::cpu();
   // Steps that a rounding error does not grow in.
   on_cpu.learning_rate = on_gpu.learning_rate = 0.01;
   const Trained cpu = train_steps(on_cpu, kSteps), gpu = train_steps(on_gpu, kSteps);
@@ -96,7 +96,7 @@ TEST_P(EngineShim, TrainsAsTheCpuDoes) {
 TEST_P(EngineShim, StepsThatDoNotWaitForTheHostGiveTheSameBits) {
   const Trained expected = train_steps(gpu_config(0, GetParam()), 9);
   for (const int stages : {0, 1, 2, 4}) {
-    const TrainConfig config = gpu_config(stages, GetParam());
+    const TrainRequest config = gpu_config(stages, GetParam());
     EXPECT_EQ(testing::train_ahead(config, 9), expected) << stages << " stages";
   }
 }
@@ -107,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(Precisions, EngineShim, ::testing::Values("fp32", "tf32
 // The first step that is a graph's, not only an eager one.
 TEST(EngineFailureShim, ALossThatIsNotFiniteChangesNoWeight) {
   for (const auto& [stages, precision] : {std::pair{0, "fp32"}, {2, "fp32"}, {2, "bf16"}}) {
-    const TrainConfig config = gpu_config(stages, precision);
+    const TrainRequest config = gpu_config(stages, precision);
     const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
     testing::EngineRun run(config);
     const auto loader = testing::batches_for(run, dataset, config);
@@ -157,7 +157,7 @@ class EngineAheadShim : public ::testing::TestWithParam<int> {
     }
   }
 
-  const TrainConfig config_ = gpu_config(GetParam());
+  const TrainRequest config_ = gpu_config(GetParam());
   const Dataset dataset_ = make_synthetic(1, Split::kTrain, 40);
   testing::EngineRun run_{config_};
   Engine& engine_ = run_.engine;
@@ -246,12 +246,12 @@ TEST(EngineFilesShim, WeightsGoToAFileAndBack) {
   const std::string file = ::testing::TempDir() + "gpu-weights.safetensors";
   for (const char* precision : {"fp32", "bf16"}) {
     const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
-    const TrainConfig config = gpu_config(2, precision);
+    const TrainRequest config = gpu_config(2, precision);
     testing::EngineRun trained(config);
     const auto loader = testing::batches_for(trained, dataset, config);
     trained.engine.train_batch(*loader->next());
     trained.engine.save(file);
-    TrainConfig other = config;
+    TrainRequest other = config;
     other.seed = 7;
     testing::EngineRun fresh(other);
     fresh.engine.load(file);
@@ -263,7 +263,7 @@ TEST(EngineFilesShim, WeightsGoToAFileAndBack) {
 
 TEST(EngineTraceShim, EveryStepHasItsTimes) {
   const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
-  const TrainConfig config = gpu_config(2);
+  const TrainRequest config = gpu_config(2);
   testing::EngineRun run(config);
   const auto loader = testing::batches_for(run, dataset, config);
   const Clock::time_point origin = Clock::now();
@@ -278,7 +278,7 @@ TEST(EngineTraceShim, EveryStepHasItsTimes) {
       end = std::max(end, event.end);
       if (event.kind == TraceKind::kForward) ++forwards;
     }
-    EXPECT_EQ(forwards, 2 * config.micro_batches);
+    EXPECT_EQ(forwards, 2 * *config.micro_batches);
     EXPECT_GT(end, last_end);
     last_end = end;
   };

@@ -22,9 +22,10 @@ class SimulatedDevices : public ::testing::Test {
   }
 };
 
-std::vector<int> indices_of(const TrainConfig& config) {
+std::vector<int> indices_of(const TrainRequest& config) {
   std::vector<int> indices;
-  for (const Device& device : choose_devices(config).devices) indices.push_back(device.index);
+  for (const Device& device : choose_devices(job_of(config)).devices)
+    indices.push_back(device.index);
   return indices;
 }
 
@@ -34,7 +35,7 @@ TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOne) {
     for (const int stages : {2, 4}) {
       for (const char* schedule : {"gpipe", "1f1b", "zb-h1", "zb-v"}) {
         for (const bool eager : {false, true}) {
-          TrainConfig config = gpu_config(stages, precision, "cuda:0,1");
+          TrainRequest config = gpu_config(stages, precision, "cuda:0,1");
           config.schedule = schedule;
           config.eager = eager;
           EXPECT_EQ(train_steps(config, 5), expected) << precision << stages << schedule << eager;
@@ -46,8 +47,8 @@ TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOne) {
 
 TEST_F(SimulatedDevices, TwoGpusGiveTheBitsOfOneWhereFRunsAgain) {
   const auto expected = train_steps(gpu_config(0, "fp32"), 5);
-  TrainConfig config = gpu_config(4, "fp32", "cuda:0,1");
-  config.recompute = "always";
+  TrainRequest config = gpu_config(4, "fp32", "cuda:0,1");
+  config.recompute = Recompute::kAlways;
   EXPECT_EQ(train_steps(config, 5), expected);
   config.recompute_interval = 2;
   EXPECT_EQ(train_steps(config, 5), expected);
@@ -77,20 +78,21 @@ TEST_F(SimulatedDevices, RanksAreSharedOutInRuns) {
 }
 
 TEST_F(SimulatedDevices, AutoTakesTheGpusOrTheCpu) {
-  TrainConfig config = gpu_config(2, "auto", "auto");
-  EXPECT_EQ(choose_devices(config).text, "cuda:0,1 (Simulated GPU)");
-  EXPECT_EQ(choose_devices(config).target.precision, Precision::kBf16);
+  TrainRequest config = gpu_config(2, "auto", "auto");
+  EXPECT_EQ(choose_devices(job_of(config)).text, "cuda:0,1 (Simulated GPU)");
+  EXPECT_EQ(choose_devices(job_of(config)).target.precision, Precision::kBf16);
   simulated::set_device_count(0);
-  EXPECT_EQ(choose_devices(config).text, "cpu");
-  EXPECT_EQ(choose_devices(config).target.precision, Precision::kFp32);
+  EXPECT_EQ(choose_devices(job_of(config)).text, "cpu");
+  EXPECT_EQ(choose_devices(job_of(config)).target.precision, Precision::kFp32);
 }
 
 TEST_F(SimulatedDevices, SaysWhatIsNotThere) {
-  expect_error([] { choose_devices(gpu_config(1, "fp32", "cuda:0,5")); },
+  expect_error([] { choose_devices(job_of(gpu_config(1, "fp32", "cuda:0,5"))); },
                {"GPUs from 0 to 1", "cuda:0,5", "stagecoach info"});
-  expect_error([] { choose_devices(gpu_config(1, "bf16", "cpu")); }, {"--precision fp32", "bf16"});
+  expect_error([] { choose_devices(job_of(gpu_config(1, "bf16", "cpu"))); },
+               {"--precision fp32", "bf16"});
   simulated::set_device_count(0);
-  expect_error([] { choose_devices(gpu_config(1)); },
+  expect_error([] { choose_devices(job_of(gpu_config(1))); },
                {"a GPU for --device cuda:0", "no NVIDIA driver is installed", "--device cpu"});
   expect_error(
       [] {
@@ -102,15 +104,15 @@ TEST_F(SimulatedDevices, SaysWhatIsNotThere) {
 TEST_F(SimulatedDevices, RefusesOtherWordsForDevices) {
   for (const char* text : {"gpu", "cuda:", "cuda:0,", "cuda:,1", "cuda:x", "cuda:-1", "cuda:1,1",
                            "cuda:99999999999"}) {
-    expect_error([&] { gpu_indices(text); }, {"cuda:0,1, each once", text});
+    expect_error([&] { device_of("test", text); }, {"cuda:0,1, each once", text});
   }
-  EXPECT_EQ(gpu_indices("cuda"), std::vector<int>{});
-  EXPECT_EQ(gpu_indices("cuda:3,0"), (std::vector<int>{3, 0}));
+  EXPECT_EQ(device_of("test", "cuda").gpus, std::vector<int>{});
+  EXPECT_EQ(device_of("test", "cuda:3,0").gpus, (std::vector<int>{3, 0}));
 }
 
 TEST_F(SimulatedDevices, SaysWhatWouldFitIntoMemory) {
   simulated::set_memory_bytes(2 << 20);
-  TrainConfig config = gpu_config(2);
+  TrainRequest config = gpu_config(2);
   config.micro_batch_size = 512;
   config.micro_batches = 1;
   expect_error([&] { testing::EngineRun run(config); },

@@ -26,7 +26,7 @@ TEST_F(SimulatedSteps, TwoGpusGiveTheBitsOfOne) {
   const auto expected = testing::train_steps(gpu_config(0), 9);
   for (const int stages : {2, 4}) {
     for (const char* schedule : {"gpipe", "1f1b", "zb-h1"}) {
-      TrainConfig config = gpu_config(stages, "fp32", "cuda:0,1");
+      TrainRequest config = gpu_config(stages, "fp32", "cuda:0,1");
       config.schedule = schedule;
       EXPECT_EQ(testing::train_ahead(config, 9), expected) << stages << schedule;
     }
@@ -36,7 +36,7 @@ TEST_F(SimulatedSteps, TwoGpusGiveTheBitsOfOne) {
 // While a step is slow to begin, the host has launched the next one and wants another batch.
 TEST_F(SimulatedSteps, NoBatchIsOverwrittenWhileAStepReadsIt) {
   for (const char* device : {"cuda:0", "cuda:0,1"}) {
-    const TrainConfig config = gpu_config(2, "fp32", device);
+    const TrainRequest config = gpu_config(2, "fp32", device);
     const auto expected = testing::train_steps(config, 8);
     testing::EngineRun run(config);
     const auto loader = testing::batches_for(run, dataset_, config);
@@ -51,7 +51,7 @@ TEST_F(SimulatedSteps, NoBatchIsOverwrittenWhileAStepReadsIt) {
 }
 
 TEST_F(SimulatedSteps, AStepWaitsForItsBatch) {
-  const TrainConfig config = gpu_config(2);
+  const TrainRequest config = gpu_config(2);
   testing::EngineRun expected(config), run(config);
   const auto loader = testing::batches_for(expected, dataset_, config);
   Context writer(expected.engine.devices().target);
@@ -59,7 +59,7 @@ TEST_F(SimulatedSteps, AStepWaitsForItsBatch) {
   for (int step = 0; step < 4; ++step) {
     const Batch& batch = *loader->next();
     Batch& copied = *late.emplace_back(std::make_unique<Batch>(
-        channels_last(config.batch(), 3, config.image_size, config.image_size), writer.device()));
+        channels_last(testing::batch_of(config), 3, config.image_size, config.image_size), writer.device()));
     copied.count = batch.count;
     writer.stream().wait(*batch.ready);
     delay(writer.stream(), std::chrono::milliseconds(20));
@@ -72,7 +72,7 @@ TEST_F(SimulatedSteps, AStepWaitsForItsBatch) {
 }
 
 TEST_F(SimulatedSteps, TheHostDoesNotWaitForALaunchedStep) {
-  const TrainConfig config = gpu_config(2);
+  const TrainRequest config = gpu_config(2);
   testing::EngineRun run(config);
   const auto loader = testing::batches_for(run, dataset_, config);
   testing::run_ahead(run.engine, *loader, 4);

@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "data/loader.h"
 #include "layers/layers.h"
+#include "pipeline/pipeline.h"
 #include "trainer/engine.h"
+#include "trainer/request.h"
 
 namespace stagecoach::testing {
 
@@ -32,25 +35,31 @@ inline Network small_network(float dropout) {
 }
 
 // Of small_network(): 4 micro-batches of 2 images, 1F1B, cut in layers of equal number.
-inline TrainConfig small_config(int stages) {
-  TrainConfig config;
-  config.device = "cpu";
+inline TrainRequest small_config(int stages) {
+  TrainRequest config;
+  config.device = DeviceRequest::cpu();
   config.image_size = 16;
   config.stages = stages;
   config.micro_batch_size = 2;
   config.micro_batches = 4;
-  config.partition = "uniform";
+  config.partition = {PartitionKind::kUniform, {}};
   config.learning_rate = 0.05;
   config.threads = 1;
   return config;
 }
 
-// A network and its engine, which keeps a reference to it.
+// The samples of a step.
+inline std::int64_t batch_of(const TrainRequest& config) {
+  return config.micro_batch_size * config.micro_batches.value_or(kDefaultMicroBatches);
+}
+
+// A network and its engine.
 struct EngineRun {
-  EngineRun(Network of, const TrainConfig& config, std::int64_t other_bytes = 0)
+  EngineRun(Network of, const TrainRequest& config, std::int64_t other_bytes = 0)
       : network(std::move(of)),
-        engine(network, config, other_bytes, [this](const std::string& line) { notes += line; }) {}
-  explicit EngineRun(const TrainConfig& config)
+        engine(network, job_of(config),
+               {other_bytes, [this](const std::string& line) { notes += line; }}) {}
+  explicit EngineRun(const TrainRequest& config)
       : EngineRun(small_network(static_cast<float>(config.dropout)), config) {}
 
   std::string notes;
@@ -59,16 +68,16 @@ struct EngineRun {
 };
 
 // Training batches of the synthetic data, as `stagecoach train` makes them.
-inline std::unique_ptr<Loader> training_batches(const Dataset& dataset, const TrainConfig& config,
+inline std::unique_ptr<Loader> training_batches(const Dataset& dataset, const TrainRequest& config,
                                                 LoaderOptions options = {}) {
   options.transform.resize = config.image_size * 8 / 7;
   options.transform.crop = config.image_size;
-  const auto order = [size = dataset.size(), batch = config.batch()](std::int64_t i) {
+  const auto order = [size = dataset.size(), batch = batch_of(config)](std::int64_t i) {
     std::vector<std::int64_t> samples(static_cast<std::size_t>(batch));
     std::iota(samples.begin(), samples.end(), i * batch % (size - batch + 1));
     return samples;
   };
-  return std::make_unique<Loader>(dataset, config.batch(), order, options);
+  return std::make_unique<Loader>(dataset, batch_of(config), order, options);
 }
 
 using Bytes = std::vector<char>;

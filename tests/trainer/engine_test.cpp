@@ -18,6 +18,7 @@ namespace stagecoach {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::batch_of;
 using testing::bytes_of;
 using testing::different_weights;
 using testing::EngineRun;
@@ -32,7 +33,7 @@ const Dataset& dataset() {
 }
 
 // Trains on the first `steps` batches of the data.
-std::vector<BatchResult> train(Engine& engine, const TrainConfig& config, int steps) {
+std::vector<BatchResult> train(Engine& engine, const TrainRequest& config, int steps) {
   const auto loader = training_batches(dataset(), config);
   std::vector<BatchResult> results;
   for (int i = 0; i < steps; ++i) results.push_back(engine.train_batch(*loader->next()));
@@ -71,7 +72,7 @@ class EngineTest : public ::testing::Test {
 };
 
 TEST_F(EngineTest, TwoStagesEqualThePlainLoopInEveryBit) {
-  const TrainConfig plain = small_config(0), split = small_config(2);
+  const TrainRequest plain = small_config(0), split = small_config(2);
   EngineRun a(plain), b(split);
   const auto initial = weights_of(a.engine);
   EXPECT_EQ(different_weights(b.engine, initial), "");
@@ -86,7 +87,7 @@ TEST_F(EngineTest, TwoStagesEqualThePlainLoopInEveryBit) {
 }
 
 TEST_F(EngineTest, TheLossOfABatchGoesDown) {
-  TrainConfig config = small_config(3);
+  TrainRequest config = small_config(3);
   config.dropout = 0;
   // Small steps along the gradient: the loss falls whatever the last bits are. Large ones learn the
   // batch by heart, or kill every ReLU, as the processor's rounding has it.
@@ -104,9 +105,9 @@ TEST_F(EngineTest, TheLossOfABatchGoesDown) {
 }
 
 TEST_F(EngineTest, TrainsOnFullBatchesOnly) {
-  const TrainConfig config = small_config(2);
+  const TrainRequest config = small_config(2);
   EngineRun run(config);
-  Batch batch(channels_last(config.batch(), 3, config.image_size, config.image_size));
+  Batch batch(channels_last(batch_of(config), 3, config.image_size, config.image_size));
   batch.count = 5;
   const auto before = weights_of(run.engine);
   try {
@@ -120,7 +121,7 @@ TEST_F(EngineTest, TrainsOnFullBatchesOnly) {
 }
 
 TEST_F(EngineTest, EvaluationChangesNothing) {
-  const TrainConfig config = small_config(3);
+  const TrainRequest config = small_config(3);
   EngineRun evaluated(config), undisturbed(config);
   const auto loader = training_batches(dataset(), config);
   for (int i = 0; i < 3; ++i) {
@@ -136,7 +137,7 @@ TEST_F(EngineTest, EvaluationChangesNothing) {
 }
 
 TEST_F(EngineTest, EvaluationHasNoDropout) {
-  TrainConfig config = small_config(2), other_seed = config, without = config;
+  TrainRequest config = small_config(2), other_seed = config, without = config;
   other_seed.seed = 99;
   without.dropout = 0;
   EngineRun a(config), b(other_seed), c(without);
@@ -154,16 +155,16 @@ TEST_F(EngineTest, EvaluationHasNoDropout) {
 }
 
 TEST_F(EngineTest, EvaluationTakesABatchThatIsNotFull) {
-  const TrainConfig plain = small_config(0), split = small_config(4);
+  const TrainRequest plain = small_config(0), split = small_config(4);
   EngineRun a(plain), b(split);
   const auto loader = training_batches(dataset(), plain);
-  Batch batch(channels_last(plain.batch(), 3, plain.image_size, plain.image_size));
+  Batch batch(channels_last(batch_of(plain), 3, plain.image_size, plain.image_size));
   const Batch& full = *loader->next();
   std::memcpy(batch.images.tensor.data, full.images.tensor.data, full.images.buffer.bytes());
   std::memcpy(batch.labels.tensor.data, full.labels.tensor.data, full.labels.buffer.bytes());
   double sum = 0;
   std::int64_t correct = 0;
-  for (std::int64_t count = 1; count <= plain.batch(); ++count) {
+  for (std::int64_t count = 1; count <= batch_of(plain); ++count) {
     batch.count = count;
     const BatchResult result = a.engine.eval_batch(batch);
     expect_same(b.engine.eval_batch(batch), result);
@@ -178,7 +179,7 @@ TEST_F(EngineTest, EvaluationTakesABatchThatIsNotFull) {
 }
 
 TEST_F(EngineTest, SavedWeightsLoadIntoAnyNumberOfStages) {
-  const TrainConfig config = small_config(2);
+  const TrainRequest config = small_config(2);
   EngineRun run(config);
   train(run.engine, config, 3);
   run.engine.save(file());
@@ -187,7 +188,7 @@ TEST_F(EngineTest, SavedWeightsLoadIntoAnyNumberOfStages) {
   const BatchResult expected = run.engine.eval_batch(batch);
   for (const int stages : {0, 1, 3, 12}) {
     SCOPED_TRACE(stages);
-    TrainConfig other = small_config(stages);
+    TrainRequest other = small_config(stages);
     other.seed = 5;
     EngineRun loaded(other);
     EXPECT_NE(different_weights(loaded.engine, weights_of(run.engine)), "");
@@ -200,11 +201,11 @@ TEST_F(EngineTest, SavedWeightsLoadIntoAnyNumberOfStages) {
 }
 
 TEST_F(EngineTest, FromSavedWeightsEveryNumberOfStagesGoesOnTheSame) {
-  const TrainConfig config = small_config(2);
+  const TrainRequest config = small_config(2);
   EngineRun run(config);
   train(run.engine, config, 3);
   run.engine.save(file());
-  const TrainConfig plain = small_config(0), split = small_config(5);
+  const TrainRequest plain = small_config(0), split = small_config(5);
   EngineRun a(plain), b(split);
   a.engine.load(file());
   b.engine.load(file());
@@ -215,7 +216,7 @@ TEST_F(EngineTest, FromSavedWeightsEveryNumberOfStagesGoesOnTheSame) {
 
 // Momentum and the number of the step are not saved; without them and dropout nothing is missing.
 TEST_F(EngineTest, WithoutOptimizerStateAndDropoutTrainingGoesOnAsIfItHadNotStopped) {
-  TrainConfig config = small_config(2);
+  TrainRequest config = small_config(2);
   config.momentum = 0;
   config.dropout = 0;
   EngineRun whole(config), begun(config), resumed(config);
@@ -264,7 +265,7 @@ class Editor {
 // What loading a file says that `edit` has made from another engine's weights. The last parameter
 // is the one to spoil: all others could have been read before it.
 std::string load_error(const fs::path& file, const std::function<void(Editor&)>& edit) {
-  TrainConfig config = small_config(3);
+  TrainRequest config = small_config(3);
   EngineRun target(config);
   config.seed = 4;
   EngineRun source(config);
@@ -316,7 +317,7 @@ TEST_F(EngineTest, AFileThatIsMissingOrDamagedChangesNothing) {
 TEST_F(EngineTest, NanInTheWeightsStopsTheStepAndIsNamed) {
   for (const int stages : {0, 1, 3}) {
     SCOPED_TRACE(stages);
-    const TrainConfig config = small_config(stages);
+    const TrainRequest config = small_config(stages);
     EngineRun run(config), fresh(config);
     run.engine.save(file());
     Editor editor(run.engine);
@@ -344,7 +345,7 @@ TEST_F(EngineTest, NanInTheWeightsStopsTheStepAndIsNamed) {
 TEST_F(EngineTest, ALearningRateThatExplodesStopsWithTheWeightsBeforeTheStep) {
   for (const int stages : {0, 3}) {
     SCOPED_TRACE(stages);
-    TrainConfig config = small_config(stages);
+    TrainRequest config = small_config(stages);
     config.learning_rate = 1e15;
     EngineRun run(config);
     const auto loader = training_batches(dataset(), config);
@@ -368,7 +369,7 @@ TEST_F(EngineTest, ALearningRateThatExplodesStopsWithTheWeightsBeforeTheStep) {
 
 // What an exploding last step leaves: its loss is that of the weights before it.
 TEST_F(EngineTest, WeightsThatAreNotFiniteAreNeitherEvaluatedNorSaved) {
-  const TrainConfig config = small_config(2);
+  const TrainRequest config = small_config(2);
   EngineRun run(config);
   train(run.engine, config, 2);
   run.engine.save(file());
@@ -394,7 +395,7 @@ TEST_F(EngineTest, WeightsThatAreNotFiniteAreNeitherEvaluatedNorSaved) {
 }
 
 // The message of the UsageError for a config that cannot be.
-std::string usage_error(const TrainConfig& config) {
+std::string usage_error(const TrainRequest& config) {
   try {
     EngineRun run(config);
     ADD_FAILURE() << "accepted";
@@ -406,30 +407,31 @@ std::string usage_error(const TrainConfig& config) {
 
 TEST_F(EngineTest, MoreStagesThanLayersAreRefused) {
   expect_has(usage_error(small_config(13)), "12 layers, got 13");
-  TrainConfig config = small_config(13);
-  config.partition = "time";  // before anything is measured
+  TrainRequest config = small_config(13);
+  config.partition = {PartitionKind::kTime, {}};  // before anything is measured
   expect_has(usage_error(config), "12 layers, got 13");
 }
 
 TEST_F(EngineTest, CutsOutOfRangeAreRefused) {
-  TrainConfig config = small_config(3);
-  for (const char* cuts : {"3,12", "0,3", "5,5", "7,3", "3"}) {
-    config.partition = cuts;
-    expect_has(usage_error(config), std::string("got '") + cuts + "'");
+  TrainRequest config = small_config(3);
+  const std::vector<std::vector<int>> wrong = {{3, 12}, {0, 3}, {5, 5}, {7, 3}, {3}};
+  for (const std::vector<int>& cuts : wrong) {
+    config.partition = PartitionRequest::at(cuts);
+    expect_has(usage_error(config), fmt::format("got '{}'", fmt::join(cuts, ",")));
   }
 }
 
 TEST_F(EngineTest, PartitionsAreWhatWasAskedFor) {
-  TrainConfig config = small_config(3);
+  TrainRequest config = small_config(3);
   EXPECT_EQ(EngineRun(config).engine.partition().first, (std::vector<int>{0, 4, 8}));
-  config.partition = "3,10";
+  config.partition = PartitionRequest::at({3, 10});
   EngineRun given(config);
   EXPECT_EQ(given.engine.partition().first, (std::vector<int>{0, 3, 10}));
   EXPECT_EQ(given.engine.partition_text(), "given (cut at layers 3,10)");
   expect_has(given.notes, "given (cut at layers 3,10)");
-  config.partition = "parameters";  // 6176 of 7598 are in layer 8
+  config.partition = {PartitionKind::kParameters, {}};  // 6176 of 7598 are in layer 8
   EXPECT_EQ(EngineRun(config).engine.partition().first, (std::vector<int>{0, 4, 9}));
-  config.partition = "time";
+  config.partition = {PartitionKind::kTime, {}};
   EngineRun timed(config);
   EXPECT_EQ(timed.engine.partition().stages(), 3);
   expect_has(timed.notes, "measuring the time of each layer");
@@ -439,12 +441,12 @@ TEST_F(EngineTest, PartitionsAreWhatWasAskedFor) {
 // Refused before it is allocated: else the machine would kill the process.
 TEST_F(EngineTest, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
   for (const int stages : {0, 2}) {
-    for (const char* partition : {"uniform", "time"}) {
-      SCOPED_TRACE(std::to_string(stages) + " stages, " + partition);
-      TrainConfig config = small_config(stages);
+    for (const PartitionKind partition : {PartitionKind::kUniform, PartitionKind::kTime}) {
+      SCOPED_TRACE(std::to_string(stages) + " stages");
+      TrainRequest config = small_config(stages);
       config.image_size = 224;
       config.micro_batch_size = 1'000'000;
-      config.partition = partition;
+      config.partition = {partition, {}};
       const auto start = std::chrono::steady_clock::now();
       try {
         EngineRun run(make_alexnet(), config);
@@ -459,18 +461,18 @@ TEST_F(EngineTest, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
 }
 
 TEST_F(EngineTest, MemoryThatOthersNeedCounts) {
-  const TrainConfig config = small_config(2);
+  const TrainRequest config = small_config(2);
   EXPECT_NO_THROW(EngineRun(small_network(0.5f), config, 0));
   EXPECT_THROW(EngineRun(small_network(0.5f), config, std::int64_t{1} << 50), Error);
 }
 
 TEST_F(EngineTest, NothingIsMeasuredForAPlanThatCannotFit) {
-  TrainConfig config = small_config(2);
-  config.partition = "time";
+  TrainRequest config = small_config(2);
+  config.partition = {PartitionKind::kTime, {}};
   const Network network = small_network(0.5f);
   std::string notes;
   const auto note = [&notes](const std::string& line) { notes += line; };
-  EXPECT_THROW(Engine(network, config, std::int64_t{1} << 50, note), Error);
+  EXPECT_THROW(Engine(network, job_of(config), {std::int64_t{1} << 50, note}), Error);
   EXPECT_EQ(notes, "");
 }
 

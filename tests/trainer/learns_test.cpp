@@ -13,19 +13,20 @@ TEST(Learns, SyntheticImagesWellAboveChance) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "too slow with a sanitizer";
 #endif
-  TrainConfig config;
-  config.device = "cpu";
-  config.data = "synthetic";
+  TrainRequest config;
+  config.device = DeviceRequest::cpu();
+  config.data = DataKind::kSynthetic;
   config.image_size = 64;
   config.micro_batch_size = 16;
   config.micro_batches = 2;
   config.steps = 160;
-  config.eval_every = config.steps;
+  config.eval_every = *config.steps;
   config.max_test_samples = 500;
-  config.optimizer = "adam";
+  config.optimizer = OptimizerKind::kAdam;
   config.learning_rate = 3e-4;
+  config.weight_decay = 0.0005;
   config.quiet = true;
-  const RunReport report = train(config);
+  const RunReport report = train(resolve(config));
   EXPECT_NEAR(report.loss_first, 2.303, 0.1);
   EXPECT_LT(report.loss_last, 2);
   ASSERT_TRUE(report.accuracy.has_value());

@@ -204,8 +204,8 @@ TEST_F(ProgramErrors, WhatDoesNotFitIntoMemoryIsRefusedAtOnce) {
 
 // AlexNet's weights, drawn from `seed`, with one NaN in features.3.bias.
 void write_weights_with_nan(const fs::path& file) {
-  TrainConfig config;
-  config.device = "cpu";
+  TrainRequest config;
+  config.device = DeviceRequest::cpu();
   config.stages = 0;
   config.image_size = 64;
   config.micro_batch_size = 1;

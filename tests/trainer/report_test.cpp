@@ -1,9 +1,11 @@
-#include "trainer/report.h"
+#include "trainer/cli/report_text.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <sstream>
+
+#include "trainer/report_json.h"
 
 namespace stagecoach {
 namespace {
@@ -141,7 +143,7 @@ TEST(ReportText, SaysWhatZbH1WouldTake) {
 
 TEST(ReportText, WhatRecomputingCosts) {
   RunReport r = example();
-  r.recompute = "always";
+  r.recompute = Recompute::kAlways;
   r.recompute_interval = 3;
   r.stage[0].recompute_seconds = 0.010;
   r.stage[1].recompute_seconds = 0.015;

@@ -1,5 +1,6 @@
 // Losses and weights have the same bits for every number of stages, schedule, partition and number
 // of threads, at a fixed size and number of micro-batches.
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -9,6 +10,7 @@
 
 #include "pipeline/schedule/generators.h"
 #include "tests/trainer/engine_run.h"
+#include "trainer/cli/words.h"
 
 namespace stagecoach {
 namespace {
@@ -24,15 +26,16 @@ constexpr int kSteps = 5;
 // One kind of training: what must not change the bits is set on top of `config`.
 struct Job {
   Network network;
-  TrainConfig config;
+  TrainRequest config;
 };
 
-std::string name_of(const TrainConfig& c) {
-  return fmt::format("K = {}, {}, partition {}, {} threads, M = {}, {}", c.stages, c.schedule,
-                     c.partition, c.threads, c.micro_batches, c.optimizer);
+std::string name_of(const TrainRequest& c) {
+  return fmt::format("K = {}, {}, partition {}{}, {} threads, M = {}, {}", *c.stages, c.schedule,
+                     name_of(c.partition.kind), fmt::join(c.partition.cuts, ","), c.threads,
+                     *c.micro_batches, word_of(kOptimizerWords, c.optimizer));
 }
 
-std::vector<double> train(Engine& engine, const TrainConfig& config) {
+std::vector<double> train(Engine& engine, const TrainRequest& config) {
   static const Dataset images = make_synthetic(11, Split::kTrain, 64);
   const auto loader = training_batches(images, config);
   std::vector<double> losses;
@@ -43,7 +46,7 @@ std::vector<double> train(Engine& engine, const TrainConfig& config) {
 // The plain loop with one thread, which all others are compared with.
 struct Reference {
   explicit Reference(const Job& job) {
-    TrainConfig plain = job.config;
+    TrainRequest plain = job.config;
     plain.stages = 0;
     plain.threads = 1;
     EngineRun run(job.network, plain);
@@ -54,7 +57,7 @@ struct Reference {
   std::map<std::string, testing::Bytes> weights;
 };
 
-void expect_same_bits(const Job& job, const Reference& reference, const TrainConfig& config) {
+void expect_same_bits(const Job& job, const Reference& reference, const TrainRequest& config) {
   SCOPED_TRACE(name_of(config));
   EngineRun run(job.network, config);
   EXPECT_EQ(train(run.engine, config), reference.losses);
@@ -65,9 +68,9 @@ void expect_same_bits(const Job& job, const Reference& reference, const TrainCon
 }
 
 // There are layers enough, and micro-batches (DualPipe-V wants twice as many as ranks).
-bool can_have(const Network& network, const TrainConfig& config) {
-  if (config.pieces() > network.size()) return false;
-  return config.schedule != "dualpipe-v" || config.micro_batches >= 2 * config.stages;
+bool can_have(const Network& network, const TrainRequest& config) {
+  if (*config.stages * default_chunks(config.schedule) > network.size()) return false;
+  return config.schedule != "dualpipe-v" || *config.micro_batches >= 2 * *config.stages;
 }
 
 // Every schedule with 1 and 2 threads. The plain loop has no schedule.
@@ -75,7 +78,7 @@ void expect_same_bits_for_schedules(const Job& job, const Reference& reference, 
   for (const std::string& schedule : kSchedules) {
     if (stages == 0 && schedule != kSchedules.front()) continue;
     for (const int threads : {1, 2}) {
-      TrainConfig config = job.config;
+      TrainRequest config = job.config;
       config.stages = stages;
       config.schedule = schedule;
       config.threads = threads;
@@ -98,12 +101,12 @@ class AlexNetBits : public ::testing::Test {
   }
   static const Job& job() {
     static const Job alexnet = [] {
-      TrainConfig config;
-      config.device = "cpu";
+      TrainRequest config;
+      config.device = DeviceRequest::cpu();
       config.image_size = 64;
       config.micro_batch_size = 2;
       config.micro_batches = 3;
-      config.partition = "uniform";
+      config.partition = {PartitionKind::kUniform, {}};
       return Job{make_alexnet(10, static_cast<float>(config.dropout)), config};
     }();
     return alexnet;
@@ -133,9 +136,9 @@ TEST_F(AlexNetBits, AreThoseOfThePlainLoopWithAnyPartition) {
       {2, "time"}, {4, "time"}, {2, "parameters"}, {8, "parameters"}, {2, "1"},
       {2, "21"},   {3, "3,10"}, {3, "1,21"},       {22, each_layer}};
   for (const auto& [stages, partition] : partitions) {
-    TrainConfig config = job().config;
+    TrainRequest config = job().config;
     config.stages = stages;
-    config.partition = partition;
+    config.partition = partition_of("test", partition);
     config.threads = 1;
     expect_same_bits(job(), reference(), config);
   }
@@ -144,14 +147,14 @@ TEST_F(AlexNetBits, AreThoseOfThePlainLoopWithAnyPartition) {
 TEST_F(AlexNetBits, AreThoseOfThePlainLoopWithRecomputation) {
   struct Mode {
     const char* schedule;
-    const char* recompute;
+    Recompute recompute;
     int interval;
   };
-  for (const Mode& mode : {Mode{"gpipe", "always", 0},
-                           {"1f1b", "except_last", 0},
-                           {"1f1b", "always", 3},
-                           {"zb-v", "always", 0}}) {
-    TrainConfig config = job().config;
+  for (const Mode& mode : {Mode{"gpipe", Recompute::kAlways, 0},
+                           {"1f1b", Recompute::kExceptLast, 0},
+                           {"1f1b", Recompute::kAlways, 3},
+                           {"zb-v", Recompute::kAlways, 0}}) {
+    TrainRequest config = job().config;
     config.stages = 3;
     config.schedule = mode.schedule;
     config.recompute = mode.recompute;
@@ -164,11 +167,11 @@ TEST_F(AlexNetBits, AreThoseOfThePlainLoopWithRecomputation) {
 // The small network is quick, so everything is crossed with everything, and with M and optimizers.
 class SmallNetworkBits : public ::testing::TestWithParam<int> {
  protected:
-  static Job job(int micro_batches, const std::string& optimizer) {
-    TrainConfig config = testing::small_config(0);
+  static Job job(int micro_batches, OptimizerKind optimizer) {
+    TrainRequest config = testing::small_config(0);
     config.micro_batches = micro_batches;
     config.optimizer = optimizer;
-    config.learning_rate = optimizer == "adam" ? 1e-3 : 0.05;
+    config.learning_rate = optimizer == OptimizerKind::kAdam ? 1e-3 : 0.05;
     return {testing::small_network(static_cast<float>(config.dropout)), config};
   }
 };
@@ -178,11 +181,11 @@ INSTANTIATE_TEST_SUITE_P(Stages, SmallNetworkBits, ::testing::Values(0, 1, 2, 3,
 
 TEST_P(SmallNetworkBits, AreThoseOfThePlainLoop) {
   for (const int micro_batches : {1, 2, 3, 5, 8}) {
-    for (const char* optimizer : {"sgd", "adam"}) {
+    for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kAdam}) {
       Job one = job(micro_batches, optimizer);
       const Reference reference(one);
-      for (const char* partition : {"uniform", "parameters"}) {
-        one.config.partition = partition;
+      for (const PartitionKind partition : {PartitionKind::kUniform, PartitionKind::kParameters}) {
+        one.config.partition = {partition, {}};
         expect_same_bits_for_schedules(one, reference, GetParam());
       }
     }
@@ -190,28 +193,28 @@ TEST_P(SmallNetworkBits, AreThoseOfThePlainLoop) {
 }
 
 TEST(SameBits, HoldForEveryCut) {
-  TrainConfig config = testing::small_config(2);
+  TrainRequest config = testing::small_config(2);
   const Job job{testing::small_network(0.5f), config};
   const Reference reference(job);
   for (int cut = 1; cut < job.network.size(); ++cut) {
-    config.partition = std::to_string(cut);
+    config.partition = PartitionRequest::at({cut});
     expect_same_bits(job, reference, config);
   }
 }
 
 // What the bits do depend on: were they the same here too, the comparisons would be worth nothing.
 TEST(SameBits, DependOnSeedDropoutAndMicroBatches) {
-  const TrainConfig base = testing::small_config(0);
-  const auto reference = [](const TrainConfig& config) {
+  const TrainRequest base = testing::small_config(0);
+  const auto reference = [](const TrainRequest& config) {
     return Reference({testing::small_network(static_cast<float>(config.dropout)), config});
   };
   const Reference plain = reference(base);
-  TrainConfig seed = base, dropout = base, split = base;
+  TrainRequest seed = base, dropout = base, split = base;
   seed.seed = 2;
   dropout.dropout = 0;
   split.micro_batch_size = 4;
   split.micro_batches = 2;
-  for (const TrainConfig& config : {seed, dropout, split}) {
+  for (const TrainRequest& config : {seed, dropout, split}) {
     EXPECT_TRUE(reference(config).weights != plain.weights) << name_of(config);
   }
   EXPECT_TRUE(reference(base).weights == plain.weights);

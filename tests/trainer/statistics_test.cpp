@@ -57,8 +57,8 @@ std::vector<TraceEvent> slow_second_stage(double unit) {
 // A pipeline with that schedule.
 class StatisticsOfTwoStages : public ::testing::Test {
  protected:
-  static TrainConfig config() {
-    TrainConfig config = small_config(2);
+  static TrainRequest config() {
+    TrainRequest config = small_config(2);
     config.micro_batches = 2;
     return config;
   }

@@ -1,3 +1,5 @@
+#include "trainer/cli/command_line.h"
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,14 +11,11 @@
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/options.h"
 #include "trainer/cli/suggest.h"
-#include "trainer/config.h"
+#include "trainer/cli/words.h"
+#include "trainer/networks.h"
 
 namespace stagecoach {
 namespace {
-
-constexpr std::int64_t kDefaultSteps = 20;
-constexpr double kSgdLearningRate = 0.01;
-constexpr double kAdamLearningRate = 1e-4;  // AlexNet from scratch often diverges at Adam's 1e-3
 
 constexpr const char* kTrain = "stagecoach train";
 constexpr const char* kFooter = R"(Examples:
@@ -48,23 +47,18 @@ What a run measures, and prints at its end:
 Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
 --threads or --eager, to the last bit; they do on the device, its kind, and the precision.)";
 
-// The options whose being given matters, not only their value.
-struct GivenOptions {
-  CLI::Option* stages = nullptr;
-  CLI::Option* micro_batches = nullptr;
-  CLI::Option* chunks = nullptr;
-  CLI::Option* recompute = nullptr;
-  CLI::Option* steps = nullptr;
-  CLI::Option* epochs = nullptr;
-  CLI::Option* learning_rate = nullptr;
-  CLI::Option* momentum = nullptr;
-};
-
-void add_data_options(CLI::App& app, TrainConfig& c) {
+void add_data_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Network and data");
-  group.add("--model", c.model, "NAME", "network: alexnet");
+  group
+      .add_text("--model", "NAME", "network: " + enumerate(network_names()),
+                [&c](const std::string& option, const std::string& name) {
+                  check_name(kTrain, option, name, network_names());
+                  c.model = name;
+                })
+      ->default_str(c.model);
   group.add("--data", c.data, "NAME",
-            "auto (CIFAR-10, else synthetic), cifar10 or\nsynthetic; the report says which");
+            "auto (CIFAR-10, else synthetic), cifar10 or\nsynthetic; the report says which",
+            kDataWords);
   group.add("--data-dir", c.data_dir, "DIR",
             "folder of CIFAR-10's binary files (default: $CIFAR10_DIR,\n"
             "else the cache folder, else a download)");
@@ -77,43 +71,63 @@ void add_data_options(CLI::App& app, TrainConfig& c) {
   group.add_flag("--random-flip", c.random_flip, "augment: mirror every second image, by chance");
 }
 
-void add_pipeline_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
+void add_pipeline_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Pipeline");
-  given.stages = group.add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
-                           "K, stages that work at the same time; 0 is the plain\n"
-                           "loop without a pipeline");
-  group.add("--schedule", c.schedule, "NAME",
-            enumerate(schedule_names()) +
-                ",\nor a file with a table of your own: text, or PyTorch's .csv;\n"
-                "it says K, M and V itself");
-  given.micro_batches =
-      group.add("--micro-batches", c.micro_batches, "M", "M, micro-batches in a step");
-  given.chunks = group.add("--chunks", c.chunks, "V",
-                           "V, stages that each of the K holds, for interleaved\n"
-                           "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]");
-  given.chunks->default_str("");
+  group
+      .add("-p,--stages,--pipeline-parallel-size", c.stages, "K",
+           "K, stages that work at the same time; 0 is the plain\n"
+           "loop without a pipeline")
+      ->default_str(fmt::format("{}", kDefaultStages));
+  group
+      .add_text("--schedule", "NAME",
+                enumerate(schedule_names()) +
+                    ",\nor a file with a table of your own: text, or PyTorch's .csv;\n"
+                    "it says K, M and V itself",
+                [&c](const std::string& option, const std::string& name) {
+                  if (!names_a_file(name)) check_name(kTrain, option, name, schedule_names());
+                  c.schedule = name;
+                })
+      ->default_str(c.schedule);
+  group.add("--micro-batches", c.micro_batches, "M", "M, micro-batches in a step")
+      ->default_str(fmt::format("{}", kDefaultMicroBatches));
+  group.add("--chunks", c.chunks, "V",
+            "V, stages that each of the K holds, for interleaved\n"
+            "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]");
   group.add("--micro-batch-size", c.micro_batch_size, "B",
             "images in a micro-batch; a step trains M x B images");
-  group.add("--partition", c.partition, "HOW",
-            "how layers are shared out: by measured time, uniform,\n"
-            "by parameters, or the first layers of the later stages: 3,10");
-  given.recompute = group.add("--recompute", c.recompute, "WHEN",
-                              "never, except_last or always: F of a micro-batch runs again\n"
-                              "before its B, instead of keeping what it saves; the same bits\n"
-                              "in less memory");
+  group
+      .add_text("--partition", "HOW",
+                "how layers are shared out: by measured time, uniform,\n"
+                "by parameters, or the first layers of the later stages: 3,10",
+                [&c](const std::string&, const std::string& text) {
+                  c.partition = partition_of(kTrain, text);
+                })
+      ->default_str(std::string(name_of(c.partition.kind)));
+  group
+      .add("--recompute", c.recompute, "WHEN",
+           "never, except_last or always: F of a micro-batch runs again\n"
+           "before its B, instead of keeping what it saves; the same bits\n"
+           "in less memory",
+           kRecomputeWords)
+      ->default_str(std::string(name_of(Recompute::kNever)));
   group.add("--recompute-interval,--activation-checkpoint-interval", c.recompute_interval, "N",
             "N layers again at a time, and only the inputs of these runs are\n"
             "kept: --recompute always; 0: all layers of a stage at once");
 }
 
-void add_device_options(CLI::App& app, TrainConfig& c) {
+void add_device_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Device");
-  group.add("--device", c.device, "NAME",
-            "auto (the GPUs where there are any, else the CPU), cpu, cuda, or\n"
-            "GPUs by number: cuda:0,1; stages that find no GPU of their\nown share one");
+  group
+      .add_text(
+          "--device", "NAME",
+          "auto (the GPUs where there are any, else the CPU), cpu, cuda, or\n"
+          "GPUs by number: cuda:0,1; stages that find no GPU of their\nown share one",
+          [&c](const std::string&, const std::string& text) { c.device = device_of(kTrain, text); })
+      ->default_str(std::string(word_of(kDeviceWords, c.device.kind)));
   group.add("--precision", c.precision, "NAME",
             "fp32, tf32 or bf16 (with fp32 weights, sums and optimizer);\n"
-            "auto: bf16 on a GPU, fp32 on the CPU");
+            "auto: bf16 on a GPU, fp32 on the CPU",
+            kPrecisionWords);
   group.add("--threads", c.threads, "T", "CPU: compute threads of each stage; 0: cores / stages");
   group.add_flag("--eager", c.eager,
                  "GPU: launch every kernel anew in every step, instead of\nthe captured graph");
@@ -124,26 +138,26 @@ void add_device_options(CLI::App& app, TrainConfig& c) {
                  "GPU: also algorithms that give other bits from run to run");
 }
 
-void add_training_options(CLI::App& app, TrainConfig& c, GivenOptions& given) {
+void add_training_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Training");
-  given.steps = group.add("-s,--steps", c.steps, "N",
-                          fmt::format("training steps [{}, unless --epochs]", kDefaultSteps));
-  given.steps->default_str("");
-  given.epochs = group.add("--epochs", c.epochs, "N", "passes over the training images, instead");
-  given.epochs->default_str("");
+  group.add("-s,--steps", c.steps, "N",
+            fmt::format("training steps [{}, unless --epochs]", kDefaultSteps));
+  group.add("--epochs", c.epochs, "N", "passes over the training images, instead");
   group.add("--eval-every", c.eval_every, "N", "test accuracy every N steps; 0: never");
-  group.add("--optimizer", c.optimizer, "NAME", "sgd or adam");
-  given.learning_rate = group.add(
-      "--lr,--learning-rate", c.learning_rate, "X",
-      fmt::format("learning rate [sgd: {}, adam: {}]", kSgdLearningRate, kAdamLearningRate));
-  given.learning_rate->default_str("");
-  given.momentum = group.add("--momentum", c.momentum, "X", "of sgd, below 1");
-  group.add("--weight-decay", c.weight_decay, "X", "added to the gradients: X * weight");
+  group.add("--optimizer", c.optimizer, "NAME", "sgd or adam", kOptimizerWords);
+  group.add("--lr,--learning-rate", c.learning_rate, "X",
+            fmt::format("learning rate [sgd: {}, adam: {}]", kSgdDefaults.learning_rate,
+                        kAdamDefaults.learning_rate));
+  group.add("--momentum", c.momentum, "X", "of sgd, below 1")
+      ->default_str(fmt::format("{}", kDefaultMomentum));
+  group.add("--weight-decay", c.weight_decay, "X",
+            fmt::format("added to the gradients: X * weight [sgd: {}, adam: {}]",
+                        kSgdDefaults.weight_decay, kAdamDefaults.weight_decay));
   group.add("--dropout", c.dropout, "P", "chance that a value is dropped, below 1");
   group.add("--seed", c.seed, "S", "of weights, order, augmentation, dropout");
 }
 
-void add_file_options(CLI::App& app, TrainConfig& c) {
+void add_file_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Files and output");
   const char* type = "FILE";
   group.add("--init", c.init, type, "weights to begin with (safetensors, torchvision's names)");
@@ -154,37 +168,6 @@ void add_file_options(CLI::App& app, TrainConfig& c) {
             "what each stage did when, for ui.perfetto.dev;\nthe last 100 steps");
   group.add("--svg", c.svg, type, "picture of the measured and the predicted timeline");
   group.add_flag("--quiet", c.quiet, "no progress and no notes; warnings remain");
-}
-
-void check_given(const CommandLine& line, const GivenOptions& given) {
-  const auto at_least_one = [](const char* option, std::int64_t value) {
-    if (value >= 1) return;
-    throw UsageError(kTrain, fmt::format("{} of at least 1", option), fmt::format("{}", value));
-  };
-  if (given.steps->count() > 0) at_least_one("--steps", line.train.steps);
-  if (given.epochs->count() > 0) at_least_one("--epochs", line.train.epochs);
-  if (given.momentum->count() > 0 && line.train.optimizer == "adam") {
-    throw UsageError(kTrain, "--momentum with --optimizer sgd only", "--momentum with adam",
-                     "Adam has averages of its own, with fixed rates of 0.9 and 0.999");
-  }
-}
-
-// Defaults that depend on other options.
-void resolve(TrainConfig& config, const GivenOptions& given) {
-  const std::vector<std::string> names = schedule_names();
-  if (names_a_file(config.schedule)) {
-    read_table(config, {.stages = given.stages->count() > 0,
-                        .micro_batches = given.micro_batches->count() > 0,
-                        .chunks = given.chunks->count() > 0});
-  } else if (given.chunks->count() == 0) {
-    const bool known = std::find(names.begin(), names.end(), config.schedule) != names.end();
-    config.chunks = config.stages == 0 || !known ? 1 : default_chunks(config.schedule);
-  }
-  if (given.recompute->count() == 0 && config.recompute_interval > 0) config.recompute = "always";
-  if (given.steps->count() == 0 && given.epochs->count() == 0) config.steps = kDefaultSteps;
-  if (given.learning_rate->count() == 0) {
-    config.learning_rate = config.optimizer == "adam" ? kAdamLearningRate : kSgdLearningRate;
-  }
 }
 
 // What CLI11 did not understand, in this program's words.
@@ -224,7 +207,7 @@ void resolve(TrainConfig& config, const GivenOptions& given) {
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
   CommandLine line;
-  GivenOptions given;
+  TrainRequest request;
   CLI::App app(
       "Trains a network whose layers are split over pipeline stages, and shows what the "
       "pipeline did.",
@@ -238,11 +221,11 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   CLI::App& train = *app.add_subcommand("train", "train a network as a pipeline of stages");
   train.set_help_flag("-h,--help", "this help");
   train.footer(kTrainFooter);
-  add_data_options(train, line.train);
-  add_pipeline_options(train, line.train, given);
-  add_device_options(train, line.train);
-  add_training_options(train, line.train, given);
-  add_file_options(train, line.train);
+  add_data_options(train, request);
+  add_pipeline_options(train, request);
+  add_device_options(train, request);
+  add_training_options(train, request);
+  add_file_options(train, request);
   CLI::App& simulate =
       *app.add_subcommand("simulate", "replay schedules with given costs; draw and compare them");
   const SimulateOptions simulate_options = add_simulate_options(simulate, line.simulate);
@@ -265,9 +248,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   if (info.parsed()) line.command = Command::kInfo;
   if (train.parsed()) {
     line.command = Command::kTrain;
-    check_given(line, given);
-    resolve(line.train, given);
-    validate(line.train);
+    line.train = resolve(request);
   }
   if (simulate.parsed()) {
     line.command = Command::kSimulate;

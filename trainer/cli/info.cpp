@@ -1,4 +1,7 @@
+#include "trainer/cli/info.h"
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <fstream>
 #include <thread>
@@ -9,7 +12,8 @@
 #include "kernels/cuda/versions.h"
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/suggest.h"
-#include "trainer/train.h"
+#include "trainer/cli/words.h"
+#include "trainer/networks.h"
 
 namespace stagecoach {
 namespace {
@@ -72,8 +76,10 @@ std::string info_text() {
          cuda_lines() +
          line("compiled",
               fmt::format("by GCC-compatible {}, for {}", __VERSION__, instructions())) +
-         line("matrices", cpu::gemm_library()) + line("networks", "alexnet") +
-         line("schedules", enumerate(schedule_names())) + line("optimizers", "sgd, adam") +
+         line("matrices", cpu::gemm_library()) +
+         line("networks", fmt::format("{}", fmt::join(network_names(), ", "))) +
+         line("schedules", enumerate(schedule_names())) +
+         line("optimizers", fmt::format("{}", fmt::join(words_of(kOptimizerWords), ", "))) +
          line("data", "CIFAR-10 (binary files), synthetic");
 }
 

@@ -8,6 +8,9 @@
 #include <new>
 
 #include "core/error.h"
+#include "trainer/cli/command_line.h"
+#include "trainer/cli/info.h"
+#include "trainer/cli/report_text.h"
 #include "trainer/cli/simulate_command.h"
 #include "trainer/train.h"
 
@@ -16,7 +19,7 @@ namespace {
 int run(int argc, char** argv) {
   using namespace stagecoach;
   const CommandLine line = parse_command_line(argc, argv);
-  if (line.command == Command::kTrain) fmt::print("{}", to_text(train(line.train)));
+  if (line.command == Command::kTrain) fmt::print("{}", to_text(train(*line.train)));
   if (line.command == Command::kSimulate) fmt::print("{}", simulate_command(line.simulate));
   if (line.command == Command::kInfo) fmt::print("{}", info_text());
   STAGECOACH_CHECK(std::fflush(stdout) == 0, "stagecoach", "to write to the standard output",

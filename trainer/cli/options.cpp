@@ -1,5 +1,6 @@
 #include "trainer/cli/options.h"
 
+#include <memory>
 #include <utility>
 
 #include "core/error.h"
@@ -28,6 +29,16 @@ std::string operation_of(const CLI::App& command) {
 void throw_no_number(const std::string& operation, const char* kind, const std::string& option,
                      const std::string& text) {
   throw UsageError(operation, fmt::format("{} after {}", kind, option), fmt::format("'{}'", text));
+}
+
+CLI::Option* Group::add_text(
+    const char* names, const char* type, const std::string& text,
+    const std::function<void(const std::string& option, const std::string& word)>& take) const {
+  // The option is known only behind add_option_function().
+  const auto option = std::make_shared<CLI::Option*>();
+  *option = app_.add_option_function<std::string>(
+      names, [option, take](const std::string& word) { take((*option)->get_name(), word); }, text);
+  return (*option)->type_name(type)->group(name_);
 }
 
 CLI::Option* Group::add(const char* names, std::filesystem::path& file, const char* type,

@@ -6,9 +6,13 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
+
+#include "trainer/cli/words.h"
 
 namespace stagecoach {
 
@@ -31,16 +35,15 @@ std::string operation_of(const CLI::App& command);
 [[noreturn]] void throw_no_number(const std::string& operation, const char* kind,
                                   const std::string& option, const std::string& text);
 
-// `text` as CLI11 reads it right: it takes "" for 0, 010 for 8, -1 for 2^64 - 1 and what is too
+// `text` as a number, all of it: CLI11 takes "" for 0, 010 for 8, -1 for 2^64 - 1 and what is too
 // large for the largest number. Throws UsageError.
 template <typename T>
-std::string checked_number(const std::string& operation, const std::string& option,
-                           const std::string& text) {
+T number_of(const std::string& operation, const std::string& option, const std::string& text) {
   T value{};
   const char* end = text.data() + text.size();
   const auto [stop, code] = std::from_chars(text.data(), end, value);
   const bool whole = std::is_integral_v<T>;
-  if (stop == end && code == std::errc()) return whole ? fmt::format("{}", value) : text;
+  if (stop == end && code == std::errc()) return value;
   const char* kind = !whole                                   ? "a number"
                      : code == std::errc::result_out_of_range ? "a smaller number"
                      : std::is_unsigned_v<T>                  ? "a whole number, at least 0,"
@@ -58,13 +61,48 @@ class Group {
     CLI::Option* option = app_.add_option(names, value, text)->type_name(type)->group(name_);
     if constexpr (std::is_arithmetic_v<T>) {
       const auto check = [option, operation = operation_of(app_)](std::string& word) {
-        word = checked_number<T>(operation, option->get_name(), word);
+        const T number = number_of<T>(operation, option->get_name(), word);
+        if (std::is_integral_v<T>) word = fmt::format("{}", number);
         return std::string();
       };
       option->transform(CLI::Validator(check, ""));
     }
     return option;
   }
+  // A number that stays empty where it is not given.
+  template <typename T>
+  CLI::Option* add(const char* names, std::optional<T>& value, const char* type,
+                   const std::string& text) const {
+    return add_text(names, type, text,
+                    [&value, operation = operation_of(app_)](const std::string& option,
+                                                             const std::string& word) {
+                      value = number_of<T>(operation, option, word);
+                    });
+  }
+  // One of the words of `table`.
+  template <typename Value, std::size_t count>
+  CLI::Option* add(const char* names, Value& value, const char* type, const std::string& text,
+                   const Word<std::type_identity_t<Value>> (&table)[count]) const {
+    return add_text(names, type, text,
+                    [&value, &table, operation = operation_of(app_)](const std::string& option,
+                                                                     const std::string& word) {
+                      value = value_of(operation, option, word, table);
+                    })
+        ->default_str(std::string(word_of(table, value)));
+  }
+  template <typename Value, std::size_t count>
+  CLI::Option* add(const char* names, std::optional<Value>& value, const char* type,
+                   const std::string& text, const Word<Value> (&table)[count]) const {
+    return add_text(names, type, text,
+                    [&value, &table, operation = operation_of(app_)](const std::string& option,
+                                                                     const std::string& word) {
+                      value = value_of(operation, option, word, table);
+                    });
+  }
+  // Hands the option's name and its word to `take`.
+  CLI::Option* add_text(
+      const char* names, const char* type, const std::string& text,
+      const std::function<void(const std::string& option, const std::string& word)>& take) const;
   CLI::Option* add(const char* names, std::filesystem::path& file, const char* type,
                    const std::string& text) const;
   CLI::Option* add_flag(const char* name, bool& value, const char* text) const;

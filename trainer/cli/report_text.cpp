@@ -1,10 +1,12 @@
+#include "trainer/cli/report_text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "trainer/percent.h"
-#include "trainer/report.h"
+#include "trainer/words.h"
 
 namespace stagecoach {
 namespace {
@@ -42,18 +44,20 @@ std::string milliseconds(double seconds) {
 }
 
 std::string header(const RunReport& r) {
-  const std::string precision = r.launch.empty() ? "" : ", " + r.precision;
+  const bool on_cpu = r.launch == Launch::kThreads;
+  const std::string precision = on_cpu ? "" : fmt::format(", {}", name_of(r.precision));
   const std::string job = fmt::format(", {0} x {0}, on {1}{2}", r.image_size, r.device, precision);
   std::string text = fmt::format("{} on ", r.model);
   text += cut(r.data, kColumns - std::min(kColumns - 10, text.size() + job.size())) + job + "\n";
-  const std::string threads = r.launch.empty()      ? plural(r.threads, "thread") + " a stage"
-                              : r.launch == "graph" ? "a captured graph launched for each step"
-                                                    : "kernels launched one by one";
+  const std::string threads = on_cpu ? plural(r.threads, "thread") + " a stage"
+                              : r.launch == Launch::kGraph
+                                  ? "a captured graph launched for each step"
+                                  : "kernels launched one by one";
   const std::string batches = fmt::format("M = {}, B = {}: {} images a step", r.micro_batches,
                                           r.micro_batch_size, r.micro_batches * r.micro_batch_size);
   if (r.stages == 0) {
     text += fmt::format("plain loop without a pipeline, {}, {}\n", batches,
-                        r.launch.empty() ? plural(r.threads, "thread") : threads);
+                        on_cpu ? plural(r.threads, "thread") : threads);
   } else {
     const std::string chunks = r.chunks > 1 ? fmt::format(", V = {}", r.chunks) : "";
     text += fmt::format("{}, K = {}{}, {}, {}\n", cut(r.schedule, 24), r.stages, chunks, batches,
@@ -89,7 +93,7 @@ std::string layers_of(const StageReport& stage, std::size_t width) {
 std::string stage_table(const RunReport& r) {
   constexpr const char* kRow = "{:>5}  {:<27}{:>11}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}{:>8}\n";
   constexpr const char* kRowWithR = "{:>5}  {:<27}{:>11}{:>8}{:>8}{:>8}{:>8}{:>8}{:>6}{:>8}\n";
-  const bool again = r.recompute != "never", several = r.chunks > 1;
+  const bool again = r.recompute != Recompute::kNever, several = r.chunks > 1;
   std::string text =
       "\nMilliseconds per step: F forward, B gradient of the input, W gradient of the weights\n";
   if (again) text += "R: forward again, before B\n";
@@ -197,7 +201,7 @@ std::string recompute_line(const RunReport& r) {
   return fmt::format(
       "recompute {}{}: {} ms a step, {} of the work\n"
       "memory of all stages with it {}, without it {}\n",
-      r.recompute, interval, milliseconds(again), percent(work > 0 ? again / work : 0),
+      name_of(r.recompute), interval, milliseconds(again), percent(work > 0 ? again / work : 0),
       mebibytes(planned), mebibytes(without));
 }
 

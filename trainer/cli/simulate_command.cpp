@@ -19,7 +19,7 @@
 #include "trainer/cli/simulate_costs.h"
 #include "trainer/cli/simulate_report.h"
 #include "trainer/cli/suggest.h"
-#include "trainer/config.h"
+#include "trainer/request.h"
 
 namespace stagecoach {
 namespace {
@@ -110,7 +110,7 @@ Program table_from_file(const std::string& file, const SimulateConfig& config,
 // `config` has its K and M.
 Program table_of(const std::string& schedule, const SimulateConfig& config,
                  std::vector<std::string>& notes) {
-  const Recompute again = recompute_of(config.recompute);
+  const Recompute again = config.recompute;
   if (!is_name(schedule)) {
     const Program table = table_from_file(schedule, config, notes);
     if (again == Recompute::kNever) return table;
@@ -273,11 +273,6 @@ std::string simulate_several(const SimulateConfig& given, const GivenCosts& cost
 std::string simulate_command(const SimulateConfig& config) {
   for (const fs::path& file : {config.svg, config.trace, config.csv, config.text, config.json}) {
     if (!file.empty()) check_writable(kSimulate, file);
-  }
-  const std::vector<std::string> words = recompute_words();
-  if (std::ranges::find(words, config.recompute) == words.end()) {
-    throw UsageError(kSimulate, fmt::format("--recompute {}", enumerate(words)),
-                     fmt::format("'{}'", config.recompute), did_you_mean(config.recompute, words));
   }
   const GivenCosts costs = read_costs(config.costs);
   return config.compare.empty() ? simulate_one(config, costs) : simulate_several(config, costs);

@@ -93,7 +93,8 @@ SimulateOptions add_simulate_options(CLI::App& command, SimulateConfig& c) {
       ->default_str("");
   schedule.add("--recompute", c.recompute, "WHEN",
                "never, except_last or always: an R before the B of a\n"
-               "micro-batch, which keeps no slot from F to it");
+               "micro-batch, which keeps no slot from F to it",
+               kRecomputeWords);
   schedule.add("--costs", c.costs, "COSTS", "times of one micro-batch, or a file; see below");
 
   const Group files(command, "Files and output");

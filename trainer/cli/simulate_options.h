@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string>
 
+#include "pipeline/schedule/schedule.h"
+
 namespace CLI {
 class App;
 }
@@ -18,7 +20,7 @@ struct SimulateConfig {
   int stages = 0;  // K, ranks
   int micro_batches = 0;
   int chunks = 0;
-  std::string recompute = "never";           // never, except_last, always
+  Recompute recompute = Recompute::kNever;
   std::string costs = "f=1,b=1,w=1,comm=0";  // or a file
   std::filesystem::path svg, trace, csv, text, json;
   bool ascii = false;

@@ -89,22 +89,23 @@ TEST(Partition, RefusesWhatCannotBeCut) {
   EXPECT_THROW(partition_by_cost({1, std::numeric_limits<double>::infinity()}, 1), Error);
 }
 
-TEST(Partition, FromText) {
-  EXPECT_EQ(partition_from_text("3,10", 12, 3).first, (std::vector<int>{0, 3, 10}));
-  EXPECT_EQ(partition_from_text("3,10", 12, 3).layers, 12);
-  EXPECT_EQ(partition_from_text("", 12, 1).first, (std::vector<int>{0}));
-  EXPECT_EQ(partition_from_text("11", 12, 2).first, (std::vector<int>{0, 11}));
-  for (const char* bad : {"", "3", "3,10,11", "10,3", "3,3", "0,3", "3,12", "3,,10", "3,10,", ",3",
-                          "3;10", "a,b", "3, 10", "-1,3", "3,1e9", "3,99999999999"}) {
-    EXPECT_THROW(partition_from_text(bad, 12, 3), UsageError) << "'" << bad << "'";
-  }
-  EXPECT_EQ(error_of([] { partition_from_text("10,3", 12, 3); }),
+TEST(Partition, AtCuts) {
+  EXPECT_EQ(partition_at({3, 10}, 12, 3).first, (std::vector<int>{0, 3, 10}));
+  EXPECT_EQ(partition_at({3, 10}, 12, 3).layers, 12);
+  EXPECT_EQ(partition_at({}, 12, 1).first, (std::vector<int>{0}));
+  EXPECT_EQ(partition_at({11}, 12, 2).first, (std::vector<int>{0, 11}));
+  const std::vector<std::vector<int>> wrong = {{},     {3},    {3, 10, 11}, {10, 3},
+                                               {3, 3}, {0, 3}, {3, 12},     {-1, 3}};
+  for (const std::vector<int>& cuts : wrong) EXPECT_THROW(partition_at(cuts, 12, 3), UsageError);
+  EXPECT_EQ(error_of([] {
+              partition_at({10, 3}, 12, 3);
+            }),
             "partition: expected 2 ascending numbers from 1 to 11, separated by commas: the first "
             "layer of each stage but the first, got '10,3'");
-  EXPECT_EQ(error_of([] { partition_from_text("1", 12, 1); }),
+  EXPECT_EQ(error_of([] { partition_at({1}, 12, 1); }),
             "partition: expected no cut for 1 stage, got '1'");
-  EXPECT_THROW(partition_from_text("1", 1, 2), UsageError);
-  EXPECT_THROW(partition_from_text("", 3, 0), UsageError);
+  EXPECT_THROW(partition_at({1}, 1, 2), UsageError);
+  EXPECT_THROW(partition_at({}, 3, 0), UsageError);
 }
 
 TEST(Partition, Description) {

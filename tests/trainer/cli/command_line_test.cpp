@@ -1,4 +1,4 @@
-#include "trainer/config.h"
+#include "trainer/cli/command_line.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "layers/layers.h"
 #include "trainer/cli/suggest.h"
+#include "trainer/cli/words.h"
+#include "trainer/devices.h"
 
 namespace stagecoach {
 namespace {
@@ -17,11 +20,11 @@ CommandLine parse(std::vector<const char*> arguments) {
   return parse_command_line(static_cast<int>(arguments.size()), arguments.data());
 }
 
-TrainConfig train(std::vector<const char*> options) {
+TrainRun train(std::vector<const char*> options) {
   options.insert(options.begin(), "train");
   const CommandLine line = parse(std::move(options));
   EXPECT_EQ(line.command, Command::kTrain);
-  return line.train;
+  return *line.train;
 }
 
 // The message of the UsageError that `arguments` cause; fails the test when there is none.
@@ -61,19 +64,18 @@ TEST(CommandLine, ChunksAreTheSchedulesOwnUnlessGiven) {
   EXPECT_EQ(train({"--schedule", "interleaved", "--chunks", "3"}).chunks, 3);
   EXPECT_EQ(train({"--schedule", "zb-v"}).chunks, 2);
   EXPECT_EQ(train({"--schedule", "zb-h1"}).chunks, 1);
-  EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "3"}).pieces(), 6);
-  EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "0"}).pieces(), 1);
-  EXPECT_EQ(train({"--schedule", "interleaved", "--stages", "65536", "--chunks", "65536"}).pieces(),
-            std::int64_t{1} << 32);
+  EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "3"}).job.stages(), 6);
+  EXPECT_EQ(train({"--schedule", "zb-v", "--stages", "0"}).job.stages(), 1);
   expect_has(train_error({"--chunks", "0"}), "--chunks of at least 1");
   expect_has(train_error({"--schedule", "zb-v", "--partition", "3,10"}),
              "one cut fewer than --stages 2 times 2 chunks, got --partition 3,10, which makes 3");
 }
 
 TEST(CommandLine, Recomputation) {
-  EXPECT_EQ(train({"--recompute", "except_last"}).recompute, "except_last");
-  EXPECT_EQ(train({"--recompute", "always", "--recompute-interval", "2"}).recompute_interval, 2);
-  EXPECT_EQ(train({"--activation-checkpoint-interval", "2"}).recompute, "always");
+  EXPECT_EQ(train({"--recompute", "except_last"}).job.recompute, Recompute::kExceptLast);
+  EXPECT_EQ(train({"--recompute", "always", "--recompute-interval", "2"}).job.recompute_interval,
+            2);
+  EXPECT_EQ(train({"--activation-checkpoint-interval", "2"}).job.recompute, Recompute::kAlways);
   expect_has(train_error({"--recompute", "never", "--recompute-interval", "2"}),
              "--recompute-interval with --recompute always");
   expect_has(train_error({"--recompute", "sometimes"}), "never, except_last or always");
@@ -97,11 +99,11 @@ class TableFile : public ::testing::Test {
 TEST_F(TableFile, SaysTheSizes) {
   const std::string file =
       write("0F0 3F0 0F1 3F1 3BW0 0BW0 3BW1 0BW1\n1F0 2F0 1F1 2F1 2BW0 1BW0 2BW1 1BW1\n");
-  const TrainConfig config = train({"--schedule", file.c_str()});
-  EXPECT_EQ(config.stages, 2);
-  EXPECT_EQ(config.chunks, 2);
-  EXPECT_EQ(config.micro_batches, 2);
-  EXPECT_EQ(schedule_of(config).stages, 4);
+  const TrainRun run = train({"--schedule", file.c_str()});
+  EXPECT_EQ(run.job.ranks(), 2);
+  EXPECT_EQ(run.chunks, 2);
+  EXPECT_EQ(run.job.micro_batches(), 2);
+  EXPECT_EQ(run.job.stages(), 4);
   expect_has(train_error({"--schedule", file.c_str(), "--stages", "4"}), "--stages 2, as in ");
   expect_has(train_error({"--schedule", file.c_str(), "--micro-batches", "8"}),
              "--micro-batches 2, as in ");
@@ -129,151 +131,157 @@ TEST_F(TableFile, MustTrainOnEvenRanks) {
 }
 
 TEST(CommandLine, DefaultsAreTheReferenceJob) {
-  const TrainConfig config = train({});
-  EXPECT_EQ(config.model, "alexnet");
-  EXPECT_EQ(config.data, "auto");
-  EXPECT_EQ(config.image_size, 224);
-  EXPECT_EQ(config.stages, 2);
-  EXPECT_EQ(config.schedule, "1f1b");
-  EXPECT_EQ(config.chunks, 1);
-  EXPECT_EQ(config.recompute, "never");
-  EXPECT_EQ(config.batch(), 64);
-  EXPECT_EQ(config.partition, "time");
-  EXPECT_EQ(config.steps, 20);
-  EXPECT_EQ(config.epochs, 0);
-  EXPECT_EQ(config.eval_every, 0);
-  EXPECT_EQ(config.optimizer, "sgd");
-  EXPECT_EQ(config.learning_rate, 0.01);
-  EXPECT_EQ(config.momentum, 0.9);
-  EXPECT_EQ(config.weight_decay, 0.0005);
-  EXPECT_EQ(config.dropout, 0.5);
-  EXPECT_EQ(config.seed, 1138u);
-  EXPECT_FALSE(config.random_crop || config.random_flip || config.quiet);
-  EXPECT_TRUE(config.save.empty() && config.init.empty() && config.metrics.empty());
-  EXPECT_TRUE(config.report.empty() && config.trace.empty() && config.svg.empty());
-  EXPECT_TRUE(config.data_dir.empty());
+  const TrainRun run = train({});
+  EXPECT_EQ(run.network.name(), "alexnet");
+  EXPECT_EQ(run.data.kind, DataKind::kAuto);
+  EXPECT_TRUE(run.data.directory.empty());
+  EXPECT_EQ(run.image_size, 224);
+  EXPECT_TRUE(run.job.pipeline);
+  EXPECT_EQ(run.job.ranks(), 2);
+  EXPECT_EQ(run.job.stages(), 2);
+  EXPECT_EQ(run.schedule, "1f1b");
+  EXPECT_EQ(run.chunks, 1);
+  EXPECT_EQ(run.job.recompute, Recompute::kNever);
+  EXPECT_EQ(run.job.batch(), 64);
+  EXPECT_EQ(run.job.sample, (Shape{3, 224, 224}));
+  EXPECT_EQ(run.job.partition.kind, PartitionKind::kTime);
+  EXPECT_EQ(run.steps, 20);
+  EXPECT_EQ(run.epochs, 0);
+  EXPECT_EQ(run.eval_every, 0);
+  EXPECT_EQ(run.job.optimizer.kind, OptimizerKind::kSgd);
+  EXPECT_EQ(run.job.optimizer.learning_rate, 0.01f);
+  EXPECT_EQ(run.job.optimizer.sgd.momentum, 0.9f);
+  EXPECT_EQ(run.job.optimizer.sgd.weight_decay, 0.0005f);
+  EXPECT_EQ(run.network[18].layer->describe(), dropout_layer(0.5f)->describe());
+  EXPECT_EQ(run.job.seed, 1138u);
+  EXPECT_EQ(run.data.seed, 1138u);
+  EXPECT_FALSE(run.random_crop || run.random_flip || run.quiet);
+  EXPECT_TRUE(run.save.empty() && run.init.empty() && run.metrics.empty());
+  EXPECT_TRUE(run.report.empty() && run.trace.empty() && run.svg.empty());
 }
 
 TEST(CommandLine, EveryOptionArrives) {
-  const TrainConfig config = train({"--model",
-                                    "alexnet",
-                                    "--data",
-                                    "synthetic",
-                                    "--data-dir",
-                                    "/d",
-                                    "--image-size",
-                                    "63",
-                                    "-p",
-                                    "3",
-                                    "--schedule",
-                                    "gpipe",
-                                    "--micro-batch-size",
-                                    "5",
-                                    "--micro-batches",
-                                    "7",
-                                    "--partition",
-                                    "3,10",
-                                    "--epochs",
-                                    "2",
-                                    "--eval-every",
-                                    "9",
-                                    "--optimizer",
-                                    "sgd",
-                                    "--lr",
-                                    "0.25",
-                                    "--momentum",
-                                    "0",
-                                    "--weight-decay",
-                                    "0",
-                                    "--dropout",
-                                    "0",
-                                    "--max-train-samples",
-                                    "100",
-                                    "--max-test-samples",
-                                    "50",
-                                    "--seed",
-                                    "18446744073709551615",
-                                    "--threads",
-                                    "4",
-                                    "--save",
-                                    "a",
-                                    "--init",
-                                    "b",
-                                    "--metrics",
-                                    "c",
-                                    "--report",
-                                    "d",
-                                    "--trace",
-                                    "e",
-                                    "--svg",
-                                    "f",
-                                    "--device",
-                                    "cuda:1,0",
-                                    "--precision",
-                                    "tf32",
-                                    "--eager",
-                                    "--tune",
-                                    "--fast-nondeterministic",
-                                    "--random-crop",
-                                    "--random-flip",
-                                    "--quiet"});
-  EXPECT_EQ(config.data, "synthetic");
-  EXPECT_EQ(config.data_dir, "/d");
-  EXPECT_EQ(config.image_size, 63);
-  EXPECT_EQ(config.stages, 3);
-  EXPECT_EQ(config.ranks(), 3);
-  EXPECT_EQ(config.schedule, "gpipe");
-  EXPECT_EQ(config.device, "cuda:1,0");
-  EXPECT_EQ(config.precision, "tf32");
-  EXPECT_TRUE(config.eager && config.tune && config.fast_nondeterministic);
-  EXPECT_EQ(config.micro_batch_size, 5);
-  EXPECT_EQ(config.micro_batches, 7);
-  EXPECT_EQ(config.partition, "3,10");
-  EXPECT_EQ(config.steps, 0);
-  EXPECT_EQ(config.epochs, 2);
-  EXPECT_EQ(config.eval_every, 9);
-  EXPECT_EQ(config.learning_rate, 0.25);
-  EXPECT_EQ(config.momentum, 0);
-  EXPECT_EQ(config.weight_decay, 0);
-  EXPECT_EQ(config.dropout, 0);
-  EXPECT_EQ(config.max_train_samples, 100);
-  EXPECT_EQ(config.max_test_samples, 50);
-  EXPECT_EQ(config.seed, 18446744073709551615u);
-  EXPECT_EQ(config.threads_per_stage(), 4);
-  EXPECT_EQ(config.save, "a");
-  EXPECT_EQ(config.init, "b");
-  EXPECT_EQ(config.metrics, "c");
-  EXPECT_EQ(config.report, "d");
-  EXPECT_EQ(config.trace, "e");
-  EXPECT_EQ(config.svg, "f");
-  EXPECT_TRUE(config.random_crop && config.random_flip && config.quiet);
+  const TrainRun run = train({"--model",
+                              "alexnet",
+                              "--data",
+                              "synthetic",
+                              "--data-dir",
+                              "/d",
+                              "--image-size",
+                              "63",
+                              "-p",
+                              "3",
+                              "--schedule",
+                              "gpipe",
+                              "--micro-batch-size",
+                              "5",
+                              "--micro-batches",
+                              "7",
+                              "--partition",
+                              "3,10",
+                              "--epochs",
+                              "2",
+                              "--eval-every",
+                              "9",
+                              "--optimizer",
+                              "sgd",
+                              "--lr",
+                              "0.25",
+                              "--momentum",
+                              "0",
+                              "--weight-decay",
+                              "0",
+                              "--dropout",
+                              "0",
+                              "--max-train-samples",
+                              "100",
+                              "--max-test-samples",
+                              "50",
+                              "--seed",
+                              "18446744073709551615",
+                              "--threads",
+                              "4",
+                              "--save",
+                              "a",
+                              "--init",
+                              "b",
+                              "--metrics",
+                              "c",
+                              "--report",
+                              "d",
+                              "--trace",
+                              "e",
+                              "--svg",
+                              "f",
+                              "--device",
+                              "cuda:1,0",
+                              "--precision",
+                              "tf32",
+                              "--eager",
+                              "--tune",
+                              "--fast-nondeterministic",
+                              "--random-crop",
+                              "--random-flip",
+                              "--quiet"});
+  EXPECT_EQ(run.data.kind, DataKind::kSynthetic);
+  EXPECT_EQ(run.data.directory, "/d");
+  EXPECT_EQ(run.image_size, 63);
+  EXPECT_EQ(run.job.sample, (Shape{3, 63, 63}));
+  EXPECT_EQ(run.job.ranks(), 3);
+  EXPECT_EQ(run.schedule, "gpipe");
+  EXPECT_EQ(run.job.device.kind, DeviceRequest::Kind::kCuda);
+  EXPECT_EQ(run.job.device.gpus, (std::vector<int>{1, 0}));
+  EXPECT_EQ(run.job.precision, Precision::kTf32);
+  EXPECT_TRUE(run.job.eager && run.job.tune && run.job.fast_nondeterministic);
+  EXPECT_EQ(run.job.micro_batch_size, 5);
+  EXPECT_EQ(run.job.micro_batches(), 7);
+  EXPECT_EQ(run.job.partition.kind, PartitionKind::kCuts);
+  EXPECT_EQ(run.job.partition.cuts, (std::vector<int>{3, 10}));
+  EXPECT_EQ(run.steps, 0);
+  EXPECT_EQ(run.epochs, 2);
+  EXPECT_EQ(run.eval_every, 9);
+  EXPECT_EQ(run.job.optimizer.learning_rate, 0.25f);
+  EXPECT_EQ(run.job.optimizer.sgd.momentum, 0);
+  EXPECT_EQ(run.job.optimizer.sgd.weight_decay, 0);
+  EXPECT_EQ(run.network[18].layer->describe(), dropout_layer(0)->describe());
+  EXPECT_EQ(run.data.max_train, 100);
+  EXPECT_EQ(run.data.max_test, 50);
+  EXPECT_EQ(run.job.seed, 18446744073709551615u);
+  EXPECT_EQ(run.job.threads, 4);
+  EXPECT_EQ(run.save, "a");
+  EXPECT_EQ(run.init, "b");
+  EXPECT_EQ(run.metrics, "c");
+  EXPECT_EQ(run.report, "d");
+  EXPECT_EQ(run.trace, "e");
+  EXPECT_EQ(run.svg, "f");
+  EXPECT_TRUE(run.random_crop && run.random_flip && run.quiet);
 }
 
 TEST(CommandLine, OtherNamesAndForms) {
-  EXPECT_EQ(train({"--pipeline-parallel-size", "4"}).stages, 4);
-  EXPECT_EQ(train({"--stages=4"}).stages, 4);
-  EXPECT_EQ(train({"-p4", "-s", "3"}).stages, 4);
+  EXPECT_EQ(train({"--pipeline-parallel-size", "4"}).job.ranks(), 4);
+  EXPECT_EQ(train({"--stages=4"}).job.ranks(), 4);
+  EXPECT_EQ(train({"-p4", "-s", "3"}).job.ranks(), 4);
   EXPECT_EQ(train({"-s", "3"}).steps, 3);
-  EXPECT_EQ(train({"--learning-rate", "2e-3"}).learning_rate, 2e-3);
-  EXPECT_EQ(train({"--stages", "0"}).ranks(), 1);
+  EXPECT_EQ(train({"--learning-rate", "2e-3"}).job.optimizer.learning_rate, 2e-3f);
+  EXPECT_EQ(train({"--stages", "0"}).job.ranks(), 1);
 }
 
-TEST(CommandLine, LearningRateBelongsToTheOptimizer) {
-  EXPECT_EQ(train({"--optimizer", "adam"}).learning_rate, 1e-4);
-  EXPECT_EQ(train({"--optimizer", "adam", "--lr", "0.01"}).learning_rate, 0.01);
-  EXPECT_EQ(train({"--optimizer", "sgd"}).learning_rate, 0.01);
+TEST(CommandLine, RatesBelongToTheOptimizer) {
+  const auto adam = [](std::vector<const char*> options) {
+    options.insert(options.begin(), {"--optimizer", "adam"});
+    return train(options).job.optimizer;
+  };
+  EXPECT_EQ(adam({}).learning_rate, 1e-4f);
+  EXPECT_EQ(adam({"--lr", "0.01"}).learning_rate, 0.01f);
+  EXPECT_EQ(train({"--optimizer", "sgd"}).job.optimizer.learning_rate, 0.01f);
+  EXPECT_EQ(adam({}).adam.weight_decay, 0);  // as in PyTorch
+  EXPECT_EQ(adam({"--weight-decay", "0.01"}).adam.weight_decay, 0.01f);
+  EXPECT_EQ(train({"--optimizer", "sgd"}).job.optimizer.sgd.weight_decay, 0.0005f);
 }
 
 TEST(CommandLine, ThreadsShareTheCores) {
-  TrainConfig config;
-  config.stages = 100000;
-  EXPECT_EQ(config.threads_per_stage(), 1);
-  config.stages = 0;
-  const int all = config.threads_per_stage();
-  config.stages = 1;
-  EXPECT_EQ(config.threads_per_stage(), all);
-  config.stages = 2;
-  EXPECT_EQ(config.threads_per_stage(), std::max(1, all / 2));
+  EXPECT_EQ(threads_of_rank(100000), 1);
+  EXPECT_EQ(threads_of_rank(2), std::max(1, threads_of_rank(1) / 2));
 }
 
 TEST(CommandLine, CommandsHelpAndVersion) {
@@ -382,10 +390,12 @@ TEST(CommandLine, Words) {
 }
 
 TEST(CommandLine, Partitions) {
-  for (const char* word : {"time", "uniform", "parameters", "7"}) {
-    EXPECT_EQ(train({"--partition", word}).partition, word);
+  for (const Word<PartitionKind>& word : kPartitionWords) {
+    EXPECT_EQ(train({"--partition", word.text.data()}).job.partition.kind, word.value);
   }
-  EXPECT_EQ(train({"--partition", "3,10,15", "-p", "4"}).partition, "3,10,15");
+  EXPECT_EQ(train({"--partition", "7"}).job.partition.cuts, (std::vector<int>{7}));
+  EXPECT_EQ(train({"--partition", "3,10,15", "-p", "4"}).job.partition.cuts,
+            (std::vector<int>{3, 10, 15}));
   expect_has(train_error({"--partition", "tiem"}), "'tiem'");
   expect_has(train_error({"--partition", "params"}), "'params'");
   expect_has(train_error({"--partition", "-3"}), "'-3'");
@@ -393,6 +403,7 @@ TEST(CommandLine, Partitions) {
     expect_has(train_error({"--partition", text, "-p", "3"}), text);
   }
   train_error({"--partition", ""});
+  expect_has(train_error({"--partition", "99999999999"}), "'99999999999'");
   expect_has(train_error({"--partition", "3,10"}), "3 stages");
   expect_has(train_error({"--partition", "3", "-p", "0"}), "plain loop");
 }

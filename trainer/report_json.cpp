@@ -1,4 +1,6 @@
-#include "trainer/report.h"
+#include "trainer/report_json.h"
+
+#include "trainer/words.h"
 
 namespace stagecoach {
 namespace {
@@ -46,13 +48,13 @@ nlohmann::json to_json(const RunReport& report) {
   nlohmann::json json = {{"model", report.model},
                          {"data", report.data},
                          {"device", report.device},
-                         {"precision", report.precision},
-                         {"launch", report.launch},
+                         {"precision", name_of(report.precision)},
+                         {"launch", name_of(report.launch)},
                          {"schedule", report.schedule},
                          {"partition", report.partition},
                          {"pipeline_stages", report.stages},
                          {"chunks", report.chunks},
-                         {"recompute", report.recompute},
+                         {"recompute", name_of(report.recompute)},
                          {"recompute_interval", report.recompute_interval},
                          {"planned_bytes_without_recompute", report.planned_without_recompute},
                          {"micro_batches", report.micro_batches},

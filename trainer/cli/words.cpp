@@ -1,0 +1,75 @@
+#include "trainer/cli/words.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+#include "trainer/cli/options.h"
+#include "trainer/cli/suggest.h"
+
+namespace stagecoach {
+
+void throw_unknown_word(const std::string& operation, const std::string& option,
+                        const std::string& word, const std::vector<std::string>& words) {
+  throw UsageError(operation, fmt::format("{} {}", option, enumerate(words)),
+                   fmt::format("'{}'", word), did_you_mean(word, words));
+}
+
+void check_name(const std::string& operation, const std::string& option, const std::string& name,
+                const std::vector<std::string>& names) {
+  if (std::ranges::find(names, name) == names.end()) {
+    throw_unknown_word(operation, option, name, names);
+  }
+}
+
+PartitionRequest partition_of(const std::string& operation, const std::string& text) {
+  for (const Word<PartitionKind>& word : kPartitionWords) {
+    if (word.text == text) return {word.value, {}};
+  }
+  if (text.empty() || text.find_first_not_of("0123456789,") != std::string::npos) {
+    const std::string hint = did_you_mean(text, words_of(kPartitionWords));
+    throw UsageError(operation, "--partition time, uniform, parameters or cuts like 3,10",
+                     fmt::format("'{}'", text),
+                     hint.empty() ? "a cut is the index of a stage's first layer" : hint);
+  }
+  if (text.front() == ',' || text.back() == ',' || text.find(",,") != std::string::npos) {
+    throw UsageError(operation, "--partition with one number between commas, like 3,10",
+                     fmt::format("'{}'", text));
+  }
+  PartitionRequest partition{PartitionKind::kCuts, {}};
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    partition.cuts.push_back(
+        number_of<int>(operation, "--partition", text.substr(at, end - at)));
+    at = end + 1;
+  }
+  return partition;
+}
+
+DeviceRequest device_of(const std::string& operation, const std::string& text) {
+  const std::size_t colon = text.find(':');
+  const std::string word = text.substr(0, colon);
+  const char* at = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
+  const char* const end = text.data() + text.size();
+  DeviceRequest device;
+  const auto* found = std::ranges::find(kDeviceWords, word, &Word<DeviceRequest::Kind>::text);
+  bool good = found != std::end(kDeviceWords);
+  if (good) device.kind = found->value;
+  if (colon != std::string::npos) {
+    good = good && device.kind == DeviceRequest::Kind::kCuda && at < end;
+  }
+  while (good && at < end) {
+    int gpu = 0;
+    const auto [stop, code] = std::from_chars(at, end, gpu);
+    const bool comma = stop < end && *stop == ',' && stop + 1 < end;
+    good = code == std::errc() && *at != '-' && (stop == end || comma) &&
+           std::ranges::find(device.gpus, gpu) == device.gpus.end();
+    device.gpus.push_back(gpu);
+    at = comma ? stop + 1 : end;
+  }
+  if (good) return device;
+  throw UsageError(operation, "--device auto, cpu, cuda, or GPUs like cuda:0,1, each once",
+                   fmt::format("'{}'", text));
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,304 @@
+#include "trainer/request.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/partition.h"
+#include "pipeline/schedule/schedule_file.h"
+#include "trainer/networks.h"
+#include "trainer/words.h"
+
+namespace stagecoach {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTrain = "stagecoach train";
+// Far beyond any use; they keep products of sizes within 64 bits.
+constexpr std::int64_t kMany = 65536;
+constexpr std::int64_t kForever = std::int64_t{1} << 40;
+constexpr std::int64_t kLargestImage = 4096;
+
+bool names_a_schedule(const std::string& word) {
+  const std::vector<std::string> names = schedule_names();
+  return std::ranges::find(names, word) != names.end();
+}
+
+void check_range(const char* option, std::int64_t value, std::int64_t low, std::int64_t high,
+                 std::string_view hint = "") {
+  if (value >= low && value <= high) return;
+  throw UsageError(kTrain,
+                   value < low ? fmt::format("{} of at least {}", option, low)
+                               : fmt::format("{} of at most {}", option, high),
+                   fmt::format("{}", value), std::string(hint));
+}
+
+void check_below_one(const char* option, double value) {
+  if (value >= 0 && value < 1) return;
+  throw UsageError(kTrain, fmt::format("{} of at least 0 and below 1", option),
+                   fmt::format("{}", value));
+}
+
+// K, M and V: as given, or as the schedule's file says.
+struct Sizes {
+  int stages = kDefaultStages;
+  int micro_batches = kDefaultMicroBatches;
+  int chunks = 1;
+  std::optional<Schedule> table;   // of the file
+  std::vector<std::string> notes;  // about it
+
+  std::int64_t pieces() const {
+    return static_cast<std::int64_t>(stages == 0 ? 1 : stages) * chunks;
+  }
+};
+
+// Given sizes that differ from the file's are a UsageError.
+Sizes sizes_of_file(const TrainRequest& request) {
+  Sizes sizes;
+  Schedule table = read_schedule(request.schedule, &sizes.notes);
+  check(table);
+  const auto of_file = [&](const char* option, std::optional<int> given, int value) {
+    if (given && *given != value) {
+      throw UsageError(kTrain, fmt::format("{} {}, as in {}", option, value, request.schedule),
+                       fmt::format("{}", *given), "leave it out: the table says it");
+    }
+    return value;
+  };
+  const auto ranks = static_cast<int>(table.ranks.size());
+  sizes.stages = of_file("--stages", request.stages, ranks);
+  sizes.micro_batches = of_file("--micro-batches", request.micro_batches, table.micro_batches);
+  if (!is_training(table)) {
+    throw UsageError(kTrain, "a table with backwards", fmt::format("{}, F only", request.schedule));
+  }
+  if (table.stages % ranks != 0) {
+    throw UsageError(
+        kTrain, "a table with as many stages on each rank",
+        fmt::format("{} with {} stages on {} ranks", request.schedule, table.stages, ranks));
+  }
+  sizes.chunks = of_file("--chunks", request.chunks, table.stages / ranks);
+  sizes.table = std::move(table);
+  return sizes;
+}
+
+Sizes sizes_of(const TrainRequest& request) {
+  if (names_a_file(request.schedule)) return sizes_of_file(request);
+  Sizes sizes;
+  sizes.stages = request.stages.value_or(kDefaultStages);
+  sizes.micro_batches = request.micro_batches.value_or(kDefaultMicroBatches);
+  const bool own = sizes.stages != 0 && names_a_schedule(request.schedule);
+  sizes.chunks = request.chunks.value_or(own ? default_chunks(request.schedule) : 1);
+  return sizes;
+}
+
+Recompute recompute_of(const TrainRequest& request) {
+  return request.recompute.value_or(request.recompute_interval > 0 ? Recompute::kAlways
+                                                                   : Recompute::kNever);
+}
+
+// Whether the cuts fit the network is checked where it is known.
+void check_cuts(const TrainRequest& request, const Sizes& sizes) {
+  if (request.partition.kind != PartitionKind::kCuts) return;
+  const std::int64_t pieces = request.partition.cuts.size() + 1;
+  if (sizes.stages > 0 && pieces == sizes.pieces()) return;
+  const std::string stages = sizes.chunks == 1
+                                 ? fmt::format("{}", sizes.stages)
+                                 : fmt::format("{} times {} chunks", sizes.stages, sizes.chunks);
+  throw UsageError(kTrain,
+                   fmt::format("one cut fewer than --stages {}",
+                               sizes.stages == 0 ? "(0: the plain loop has none)" : stages),
+                   fmt::format("--partition {}, which makes {} stages",
+                               fmt::join(request.partition.cuts, ","), pieces));
+}
+
+void check_recompute(const TrainRequest& request, const Sizes& sizes) {
+  const Recompute recompute = recompute_of(request);
+  check_range("--recompute-interval", request.recompute_interval, 0, kMany,
+              "0 recomputes all layers of a stage at once");
+  if (sizes.stages == 0 && recompute != Recompute::kNever) {
+    throw UsageError(kTrain, "--recompute with a pipeline only", "--stages 0",
+                     "--stages 1 is a pipeline of one stage");
+  }
+  if (request.recompute_interval == 0 || recompute == Recompute::kAlways) return;
+  throw UsageError(kTrain, "--recompute-interval with --recompute always",
+                   fmt::format("--recompute {}", name_of(recompute)),
+                   "runs of layers share the memory of one, so no micro-batch can keep them all");
+}
+
+const OptimizerDefaults& defaults_of(OptimizerKind kind) {
+  return kind == OptimizerKind::kAdam ? kAdamDefaults : kSgdDefaults;
+}
+
+void check_optimizer(const TrainRequest& request) {
+  const double learning_rate =
+      request.learning_rate.value_or(defaults_of(request.optimizer).learning_rate);
+  const double weight_decay =
+      request.weight_decay.value_or(defaults_of(request.optimizer).weight_decay);
+  if (request.momentum && request.optimizer != OptimizerKind::kSgd) {
+    throw UsageError(kTrain, "--momentum with --optimizer sgd only", "--momentum with adam",
+                     "Adam has averages of its own, with fixed rates of 0.9 and 0.999");
+  }
+  if (!(learning_rate > 0) || !std::isfinite(learning_rate)) {
+    throw UsageError(kTrain, "--lr above 0", fmt::format("{}", learning_rate));
+  }
+  check_below_one("--momentum", request.momentum.value_or(kDefaultMomentum));
+  if (!(weight_decay >= 0) || !std::isfinite(weight_decay)) {
+    throw UsageError(kTrain, "--weight-decay of at least 0", fmt::format("{}", weight_decay));
+  }
+  check_below_one("--dropout", request.dropout);
+}
+
+// --steps or --epochs, whichever is given.
+void check_length(const TrainRequest& request) {
+  if (request.steps) check_range("--steps", *request.steps, 1, kForever);
+  if (request.epochs) check_range("--epochs", *request.epochs, 1, kForever);
+  if (request.steps && request.epochs) {
+    throw UsageError(kTrain, "--steps or --epochs",
+                     fmt::format("--steps {} and --epochs {}", *request.steps, *request.epochs),
+                     "an epoch is one pass over the training images, in as many steps as it takes");
+  }
+  check_range("--eval-every", request.eval_every, 0, kForever, "0 never evaluates");
+}
+
+// One file cannot be two things. --save may replace what --init has read.
+void check_files(const TrainRequest& request) {
+  NamedFiles files = {{"--init", request.init},
+                      {"--metrics", request.metrics},
+                      {"--report", request.report},
+                      {"--trace", request.trace},
+                      {"--svg", request.svg}};
+  check_different_files(kTrain, files);
+  files[0] = {"--save", request.save};
+  if (names_a_file(request.schedule)) files.emplace_back("--schedule", request.schedule);
+  check_different_files(kTrain, files);
+}
+
+const NetworkEntry& network_of(const TrainRequest& request) {
+  if (const NetworkEntry* entry = find_network(request.model)) return *entry;
+  throw UsageError(kTrain, fmt::format("--model {}", fmt::join(network_names(), ", ")),
+                   fmt::format("'{}'", request.model));
+}
+
+void check_request(const TrainRequest& request, const Sizes& sizes, const NetworkEntry& network) {
+  check_range("--image-size", request.image_size, network.smallest_image, kLargestImage,
+              network.because);
+  check_range("--max-train-samples", request.max_train_samples, 0, kForever, "0 takes all");
+  check_range("--max-test-samples", request.max_test_samples, 0, kForever, "0 takes all");
+  check_range("--stages", sizes.stages, 0, kMany, "0 is the plain loop without a pipeline");
+  check_range("--chunks", sizes.chunks, 1, kMany);
+  check_recompute(request, sizes);
+  check_range("--micro-batch-size", request.micro_batch_size, 1, kMany);
+  check_range("--micro-batches", sizes.micro_batches, 1, kMany);
+  check_cuts(request, sizes);
+  check_range("--threads", request.threads, 0, 1024, "0 shares the cores among the stages");
+  check_length(request);
+  check_optimizer(request);
+  check_files(request);
+}
+
+// Before the table is made, which takes as long as it is large.
+void check_layers(const TrainRequest& request, const Sizes& sizes, const Network& network) {
+  if (sizes.pieces() > network.size()) {
+    const std::string chunks = sizes.chunks > 1 ? fmt::format(" times {}", sizes.chunks) : "";
+    throw UsageError(kTrain,
+                     fmt::format("--stages{} of at most {}, the layers of {}", chunks,
+                                 network.size(), network.name()),
+                     fmt::format("{}", sizes.stages), "every stage needs a layer");
+  }
+  if (request.partition.kind == PartitionKind::kCuts) {
+    partition_at(request.partition.cuts, network.size(), static_cast<int>(sizes.pieces()));
+  }
+}
+
+OptimizerRequest optimizer_of(const TrainRequest& request) {
+  const OptimizerDefaults& defaults = defaults_of(request.optimizer);
+  const auto rate = static_cast<float>(request.learning_rate.value_or(defaults.learning_rate));
+  const auto decay = static_cast<float>(request.weight_decay.value_or(defaults.weight_decay));
+  OptimizerRequest optimizer{.kind = request.optimizer, .learning_rate = rate};
+  optimizer.sgd = {static_cast<float>(request.momentum.value_or(kDefaultMomentum)), decay};
+  optimizer.adam.weight_decay = decay;
+  return optimizer;
+}
+
+TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
+  TrainJob job;
+  job.pipeline = sizes.stages > 0;
+  job.schedule = sizes.table ? *sizes.table
+                 : job.pipeline
+                     ? make_schedule(request.schedule, sizes.stages, sizes.micro_batches,
+                                     sizes.chunks)
+                     : naive_schedule(1, sizes.micro_batches);
+  job.recompute = recompute_of(request);
+  job.recompute_interval = request.recompute_interval;
+  job.partition = request.partition;
+  job.micro_batch_size = request.micro_batch_size;
+  job.sample = {3, request.image_size, request.image_size};
+  job.optimizer = optimizer_of(request);
+  job.seed = request.seed;
+  job.device = request.device;
+  job.precision = request.precision;
+  job.threads = request.threads;
+  job.eager = request.eager;
+  job.tune = request.tune;
+  job.fast_nondeterministic = request.fast_nondeterministic;
+  return job;
+}
+
+DataRequest data_of(const TrainRequest& request) {
+  DataRequest data;
+  data.kind = request.data;
+  data.directory = request.data_dir;
+  data.max_train = request.max_train_samples;
+  data.max_test = request.max_test_samples;
+  data.seed = request.seed;
+  data.quiet = request.quiet;
+  return data;
+}
+
+}  // namespace
+
+bool names_a_file(const std::string& schedule) {
+  if (names_a_schedule(schedule)) return false;
+  std::error_code ignored;
+  return schedule.find_first_of("./") != std::string::npos || fs::exists(schedule, ignored);
+}
+
+TrainJob job_of(const TrainRequest& request) {
+  return job_of(request, sizes_of(request));
+}
+
+TrainRun resolve(const TrainRequest& request) {
+  const NetworkEntry& entry = network_of(request);
+  const Sizes sizes = sizes_of(request);
+  check_request(request, sizes, entry);
+  constexpr int kClasses = 10;
+  TrainRun run(entry.make(kClasses, static_cast<float>(request.dropout)));
+  check_layers(request, sizes, run.network);
+  run.job = job_of(request, sizes);
+  run.schedule = request.schedule;
+  run.chunks = sizes.chunks;
+  run.notes = sizes.notes;
+  run.data = data_of(request);
+  run.image_size = request.image_size;
+  run.random_crop = request.random_crop;
+  run.random_flip = request.random_flip;
+  run.epochs = request.epochs.value_or(0);
+  run.steps = request.steps.value_or(request.epochs ? 0 : kDefaultSteps);
+  run.eval_every = request.eval_every;
+  run.save = request.save;
+  run.init = request.init;
+  run.metrics = request.metrics;
+  run.report = request.report;
+  run.trace = request.trace;
+  run.svg = request.svg;
+  run.quiet = request.quiet;
+  return run;
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,86 @@
+// TrainRequest: what a user may ask of `stagecoach train`; resolve() makes a run of it, once.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/find.h"
+#include "layers/network.h"
+#include "trainer/job.h"
+
+namespace stagecoach {
+
+inline constexpr int kDefaultStages = 2, kDefaultMicroBatches = 8;
+inline constexpr std::int64_t kDefaultSteps = 20;
+inline constexpr double kDefaultMomentum = 0.9;
+// Of each optimizer. AlexNet from scratch often diverges at Adam's 1e-3.
+struct OptimizerDefaults {
+  double learning_rate, weight_decay;
+};
+inline constexpr OptimizerDefaults kSgdDefaults{0.01, 0.0005}, kAdamDefaults{1e-4, 0};
+
+// Optional: where the default depends on something else, or it matters whether it was given.
+struct TrainRequest {
+  std::string model = "alexnet";
+  DataKind data = DataKind::kAuto;
+  std::filesystem::path data_dir;
+  std::int64_t image_size = 224;
+  std::optional<int> stages;              // K, ranks; 0: the plain loop without a pipeline
+  std::string schedule = "1f1b";          // a name, or a file: which says K, M and V itself
+  std::optional<int> chunks;              // V, stages on each rank; the schedule's own number
+  std::optional<Recompute> recompute;     // never, or always with an interval
+  int recompute_interval = 0;             // layers recomputed at once; 0: all of a stage
+  std::int64_t micro_batch_size = 8;
+  std::optional<int> micro_batches;
+  PartitionRequest partition;
+  std::optional<std::int64_t> steps, epochs;  // one of them; neither: kDefaultSteps
+  std::int64_t eval_every = 0;                // steps; 0: no evaluation
+  OptimizerKind optimizer = OptimizerKind::kSgd;
+  std::optional<double> learning_rate, weight_decay;  // the optimizer's own
+  std::optional<double> momentum;                     // of sgd
+  double dropout = 0.5;
+  std::int64_t max_train_samples = 0, max_test_samples = 0;  // 0: all
+  bool random_crop = false, random_flip = false;
+  std::uint64_t seed = 1138;
+  DeviceRequest device;
+  std::optional<Precision> precision;
+  bool eager = false, tune = false, fast_nondeterministic = false;  // see TrainJob
+  int threads = 0;
+  std::filesystem::path save, init, metrics, report, trace, svg;
+  bool quiet = false;
+};
+
+// What `stagecoach train` does.
+struct TrainRun {
+  explicit TrainRun(Network of) : network(std::move(of)) {}
+
+  Network network;
+  TrainJob job;
+  std::string schedule;            // its name, or its file as it was given
+  int chunks = 1;                  // stages on each rank
+  std::vector<std::string> notes;  // lines for people about the schedule's file
+  DataRequest data;
+  std::int64_t image_size = 224;
+  bool random_crop = false, random_flip = false;
+  std::int64_t steps = 0, epochs = 0;  // one of them is 0
+  std::int64_t eval_every = 0;
+  std::filesystem::path save, init, metrics, report, trace, svg;
+  bool quiet = false;
+};
+
+// Throws UsageError, naming the option, for a value out of range, a network or a schedule that is
+// none, or values that cannot stand together; Error for a file that is no table. What depends on
+// the data or the devices is checked where these are looked for.
+TrainRun resolve(const TrainRequest& request);
+
+// Of that, what an engine is made from, for any network: sizes are not checked.
+TrainJob job_of(const TrainRequest& request);
+
+// Whether --schedule names a file: it is no name of a schedule, and exists or looks like a path.
+bool names_a_file(const std::string& schedule);
+
+}  // namespace stagecoach
