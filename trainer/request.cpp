@@ -220,7 +220,9 @@ OptimizerRequest optimizer_of(const TrainRequest& request) {
   const OptimizerDefaults& defaults = defaults_of(request.optimizer);
   const auto rate = static_cast<float>(request.learning_rate.value_or(defaults.learning_rate));
   const auto decay = static_cast<float>(request.weight_decay.value_or(defaults.weight_decay));
-  OptimizerRequest optimizer{.kind = request.optimizer, .learning_rate = rate};
+  OptimizerRequest optimizer;
+  optimizer.kind = request.optimizer;
+  optimizer.learning_rate = rate;
   optimizer.sgd = {static_cast<float>(request.momentum.value_or(kDefaultMomentum)), decay};
   optimizer.adam.weight_decay = decay;
   return optimizer;
