@@ -35,17 +35,6 @@ LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
   return costs;
 }
 
-// The tensor, or where it lies on a GPU a copy that goes to `copies`.
-Tensor on_host(const Stage& stage, const Tensor& tensor, std::deque<OwnedTensor>& copies) {
-  if (tensor.device.type == DeviceType::kCpu) return tensor;
-  return copies.emplace_back(to_host(stage.context().stream(), tensor)).tensor;
-}
-
-TrainConfig without_recompute(TrainConfig config) {
-  config.recompute = "never";
-  return config;
-}
-
 BatchResult sum_of(const StepResult& step, std::int64_t samples) {
   const auto* losses = step.losses.as<float>();
   const auto* correct = step.correct.as<std::int32_t>();
@@ -104,10 +93,7 @@ Engine::Engine(const Network& network, const TrainConfig& config, std::int64_t o
     pipeline_ = pipeline.get();
     loop_ = std::move(pipeline);
   }
-  for (const auto& stage : loop_->stages()) {
-    stage->initialize(config.seed);
-    stage->context().stream().synchronize();
-  }
+  loop_->initialize(config.seed);
 }
 
 TensorSpec Engine::input_spec(std::int64_t images) const {
@@ -230,82 +216,58 @@ void Engine::explain(const std::string& operation, const std::string& got, const
   throw NumericError(operation, "a finite loss", layer.empty() ? got : layer, hint);
 }
 
-// Runs F of one micro-batch after another, layer by layer, until one is not finite.
+// The first layer whose output is not finite, and which of its parameters are not either; empty
+// where there is none.
 std::string Engine::nonfinite_layer(const StepInput& input) {
-  for (std::int64_t m = 0; m < config_.micro_batches; ++m) {
-    const MicroBatch micro = micro_batch_of(input, m, config_.micro_batch_size);
-    Tensor fed = rows_of(input.images, micro.first_sample, config_.micro_batch_size);
-    for (const auto& stage : loop_->stages()) {
-      stage->begin_step();
-      if (fed.device != stage->context().device()) {
-        Stream& stream = stage->context().stream();
-        const Tensor received = stage->receive_input(m);
-        copy(stream, received, fed);
-        stream.synchronize();
-        fed = received;
-      }
-      const int layer = stage->first_nonfinite_layer(fed, micro);
-      fed = stage->output(m);
-      if (layer < 0) continue;
-      std::string text =
-          fmt::format("infinity or NaN in the output of layer {}, {} {}, for micro-batch {}", layer,
-                      network_[layer].name, network_[layer].layer->describe(), m);
-      for (const Stage::Parameter& parameter : stage->parameters()) {
-        const bool own = parameter.name.starts_with(network_[layer].name + ".");
-        if (own && !all_finite(stage->context().stream(), parameter.value))
-          text += ", and in " + parameter.name;
-      }
-      return text;
-    }
+  const auto found = loop_->first_nonfinite(input, config_.micro_batches);
+  if (!found) return "";
+  const NamedLayer& named = network_[found->layer];
+  std::string text =
+      fmt::format("infinity or NaN in the output of layer {}, {} {}, for micro-batch {}",
+                  found->layer, named.name, named.layer->describe(), found->micro_batch);
+  for (const StateEntry& entry : parameters()) {
+    const bool own = entry.name.starts_with(named.name + ".");
+    if (own && !loop_->is_finite(entry.name)) text += ", and in " + entry.name;
   }
-  return "";
+  return text;
+}
+
+std::vector<StateEntry> Engine::parameters() const {
+  std::vector<StateEntry> entries = loop_->state();
+  std::erase_if(entries,
+                [](const StateEntry& entry) { return entry.kind != StateKind::kParameter; });
+  return entries;
 }
 
 void Engine::save(const std::filesystem::path& file) const {
+  std::deque<OwnedTensor> values;
   std::vector<NamedTensor> tensors;
-  std::deque<OwnedTensor> copies;
-  for (const auto& stage : loop_->stages()) {
-    for (const Stage::Parameter& p : stage->parameters()) {
-      const Tensor value = on_host(*stage, p.value, copies);
-      // The loss of the last step is that of the weights before it.
-      if (!all_finite(value)) {
-        throw NumericError(
-            "saving the weights", "finite weights",
-            fmt::format("infinity or NaN in {} after training step {}", p.name, steps_),
-            "nothing was saved; try a smaller --lr");
-      }
-      tensors.push_back({p.name, value});
+  for (const StateEntry& entry : parameters()) {
+    const Tensor value = values.emplace_back(loop_->get_state(entry.name)).tensor;
+    // The loss of the last step is that of the weights before it.
+    if (!all_finite(value)) {
+      throw NumericError(
+          "saving the weights", "finite weights",
+          fmt::format("infinity or NaN in {} after training step {}", entry.name, steps_),
+          "nothing was saved; try a smaller --lr");
     }
+    tensors.push_back({entry.name, value});
   }
   write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
 }
 
 void Engine::load(const std::filesystem::path& file) {
   const SafetensorsFile stored(file);
-  for (const auto& stage : loop_->stages()) {
-    for (const Stage::Parameter& p : stage->parameters()) {
-      const TensorSpec found = stored.spec(p.name);
-      STAGECOACH_CHECK(found.shape == p.value.shape() && found.dtype == p.value.spec.dtype,
-                       file.string(),
-                       fmt::format("{} as {} {}", p.name, name_of(p.value.spec.dtype),
-                                   p.value.shape().to_string()),
-                       found.to_string(), "the file holds weights of another network");
-    }
+  for (const auto& [name, kind, spec] : parameters()) {
+    const TensorSpec found = stored.spec(name);
+    STAGECOACH_CHECK(found.shape == spec.shape && found.dtype == spec.dtype, file.string(),
+                     fmt::format("{} as {} {}", name, name_of(spec.dtype), spec.shape.to_string()),
+                     found.to_string(), "the file holds weights of another network");
   }
-  for (const auto& stage : loop_->stages()) {
-    Stream& stream = stage->context().stream();
-    for (const Stage::Parameter& p : stage->parameters()) {
-      if (p.value.device.type == DeviceType::kCpu) {
-        stored.read(p.name, p.value);
-        continue;
-      }
-      const OwnedTensor read(p.value.spec);
-      stored.read(p.name, read.tensor);
-      copy(stream, p.value, read.tensor);
-      stream.synchronize();
-    }
-    stage->refresh_copies();
-    stream.synchronize();
+  for (const StateEntry& entry : parameters()) {
+    const OwnedTensor read(entry.spec);
+    stored.read(entry.name, read.tensor);
+    loop_->set_state(entry.name, read.tensor);
   }
 }
 

@@ -82,6 +82,7 @@ class Engine {
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
+  std::vector<StateEntry> parameters() const;
 
   const Network& network_;
   const TrainConfig config_;

@@ -83,7 +83,7 @@ class Training {
         batches_(data_.train.size(), config.batch(), config.seed),
         engine_(network_, config, loader_bytes(),
                 [](const std::string& line) { spdlog::info(line); }),
-        statistics_(static_cast<int>(engine_.loop().stages().size())) {}
+        statistics_(static_cast<int>(engine_.loop().summaries().size())) {}
 
   RunReport run() {
     if (!config_.init.empty()) engine_.load(config_.init);
@@ -213,18 +213,17 @@ class Training {
     report_.process_peak_bytes = process_peak_bytes();
     if (engine_.pipeline() != nullptr) report_.bubble = statistics_.bubble(*engine_.pipeline());
     report_.stage = statistics_.stages();
-    for (std::size_t s = 0; s < report_.stage.size(); ++s) describe_stage(s);
+    const std::vector<StageSummary> stages = engine_.loop().summaries();
+    for (std::size_t s = 0; s < stages.size(); ++s) describe_stage(report_.stage[s], stages[s]);
   }
 
-  void describe_stage(std::size_t s) {
-    const Stage& stage = *engine_.loop().stages()[s];
-    StageReport& row = report_.stage[s];
-    row.first_layer = stage.first();
-    row.last_layer = stage.end() - 1;
+  void describe_stage(StageReport& row, const StageSummary& stage) {
+    row.first_layer = stage.first;
+    row.last_layer = stage.end - 1;
     row.first_name = layer_name(row.first_layer);
     row.last_name = layer_name(row.last_layer);
-    row.parameters = stage.parameter_count();
-    report_.memory.push_back({stage.arena().plan().bytes(), stage.arena().peak_bytes()});
+    row.parameters = stage.parameters;
+    report_.memory.push_back({stage.planned_bytes, stage.peak_bytes});
   }
 
   // "features.0 Conv2d"; a layer that has no name by its kind.
