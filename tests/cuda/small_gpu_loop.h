@@ -40,7 +40,8 @@ struct SmallGpuLoop {
       good_.emplace_back(stream(), SmallBatch(kMicroBatches, seed));
       bad_.emplace_back(stream(), bad);
     }
-    for (; step_ < 4; ++step_) loop_.run(training(good_[step_ % 2], step_));  // captured, from now on
+    for (; step_ < 4; ++step_)
+      loop_.run(training(good_[step_ % 2], step_));  // captured, from now on
   }
 
   static PipelineOptions options() {
