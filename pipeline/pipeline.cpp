@@ -46,6 +46,7 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
     stage.memory.recompute_interval = options.recompute_interval;
     stage.memory.loss_rows = options.loss_rows;
     stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
+    stage.optimizer = options.optimizer;
     stages.push_back(stage);
   }
   return stages;

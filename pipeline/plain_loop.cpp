@@ -11,6 +11,7 @@ StageOptions whole_network(const Network& network, const PipelineOptions& option
   stage.end = network.size();
   stage.memory.loss_rows = options.loss_rows;
   stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
+  stage.optimizer = options.optimizer;
   return stage;
 }
 

@@ -1,9 +1,7 @@
 #include "pipeline/stage.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "core/bfloat16.h"
 #include "core/copy.h"
 #include "core/error.h"
 #include "kernels/cast.h"
@@ -13,13 +11,6 @@
 
 namespace stagecoach {
 namespace {
-
-template <typename T>
-bool all_finite_as(const Tensor& tensor) {
-  const T* data = tensor.as<T>();
-  return std::all_of(data, data + tensor.elements(),
-                     [](T x) { return std::isfinite(static_cast<float>(x)); });
-}
 
 std::string name_of_buffer(const char* what, const StageOptions& options) {
   return fmt::format("{} of layers {} - {}", what, options.first, options.end - 1);
@@ -51,17 +42,6 @@ int BufferOwners::give(std::int64_t micro) {
   return index;
 }
 
-bool all_finite(const Tensor& tensor) {
-  if (tensor.spec.dtype == DType::kF32) return all_finite_as<float>(tensor);
-  return tensor.spec.dtype != DType::kBF16 || all_finite_as<BFloat16>(tensor);
-}
-
-bool all_finite(Stream& stream, const Tensor& tensor) {
-  if (tensor.device.type != DeviceType::kCpu) return all_finite(to_host(stream, tensor).tensor);
-  stream.synchronize();
-  return all_finite(tensor);
-}
-
 Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
              const StageOptions& options, Context& context)
     : network_(network),
@@ -76,6 +56,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       gradient_slots_(name_of_buffer("gradient slot", options), options.memory.gradient_slots),
       inputs_(static_cast<std::size_t>(options.memory.received)),
       output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
+      state_(context.stream()),
       context_(context) {
   // What is not taken and given with the micro-batches is in use as long as the stage lives;
   // outputs and input gradients too, as the neighbours hold their addresses.
@@ -97,6 +78,12 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
     parameters_.push_back({named[i].name, arena_.view(place.region, 0, place.offset, place.spec),
                            grads_[layer].back()});
     parameter_index_.push_back(static_cast<int>(i));
+    state_.add(named[i].name, StateKind::kParameter, parameters_.back().value);
+    for (std::size_t k = 0; options.optimizer && k < plan_.optimizer_states.size(); ++k) {
+      state_.add(fmt::format("{}.{}", named[i].name, options.optimizer->states()[k].name),
+                 StateKind::kOptimizerState,
+                 arena_.view(plan_.optimizer_states[k], 0, place.offset, place.spec));
+    }
   }
 }
 
@@ -340,6 +327,16 @@ Tensor Stage::flat_copies() const {
 void Stage::refresh_copies() {
   if (plan_.copies < 0) return;
   cast(context_, flat_copies(), arena_.view(plan_.parameters, 0, 0, plan_.flat));
+}
+
+void Stage::set_state(const std::string& name, const Tensor& value) {
+  state_.set(name, value);
+  refresh_copies();
+  context_.stream().synchronize();
+}
+
+StageSummary Stage::summary() const {
+  return {first(), end(), parameter_count(), arena_.plan().bytes(), arena_.peak_bytes()};
 }
 
 void Stage::initialize(std::uint64_t seed) {

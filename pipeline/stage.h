@@ -12,12 +12,21 @@
 #include "pipeline/memory_plan.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/schedule/partition.h"
+#include "pipeline/state_dict.h"
 
 namespace stagecoach {
 
 struct StageOptions {
   int first = 0, end = 0;  // layers [first, end) of the network
   StageMemory memory;
+  std::shared_ptr<const Optimizer> optimizer;  // names the states that `memory` has; may be null
+};
+
+// What a stage says of itself.
+struct StageSummary {
+  int first = 0, end = 0;  // layers
+  std::int64_t parameters = 0;
+  std::int64_t planned_bytes = 0, peak_bytes = 0;  // of its arena
 };
 
 // Gives the buffers of one kind, [0, count), to micro-batches.
@@ -58,6 +67,7 @@ class Stage {
   bool is_first() const { return options_.first == 0; }
   bool is_last() const { return options_.end == network_.size(); }
   std::int64_t parameter_count() const;
+  StageSummary summary() const;
   Context& context() const { return context_; }
   const MemoryPlan& memory_plan() const { return plan_; }
   const Arena& arena() const { return arena_; }
@@ -105,6 +115,10 @@ class Stage {
   // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer =
   // i}.
   void initialize(std::uint64_t seed);
+  // Parameters and the optimizer's states, in the network's order.
+  const StateDict& state() const { return state_; }
+  // StateDict::set(), and where it is a parameter's also its copy in BF16.
+  void set_state(const std::string& name, const Tensor& value);
   // After the parameters were written from outside: makes their copies in BF16, where there are
   // any.
   void refresh_copies();
@@ -148,6 +162,7 @@ class Stage {
   Arena arena_;
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network
+  StateDict state_;
   // [layer][parameter]
   std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
   BufferOwners slots_, received_, received_gradients_, gradient_slots_;
@@ -159,11 +174,5 @@ class Stage {
   int weights_ = 0;  // W that have run in this step
   Context& context_;
 };
-
-// Whether no element is infinity or NaN; true for other types than F32 and BF16. The tensor is in
-// the CPU's memory; reads on the caller's thread.
-bool all_finite(const Tensor& tensor);
-// Of a tensor anywhere, after all that was enqueued on `stream`. Blocks.
-bool all_finite(Stream& stream, const Tensor& tensor);
 
 }  // namespace stagecoach

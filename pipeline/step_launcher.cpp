@@ -60,7 +60,6 @@ StepResult StepLauncher::finish() {
   } catch (...) {
     synchronize();
     in_flight_.clear();
-    begin(step.input);
     throw;
   }
   return result;

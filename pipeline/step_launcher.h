@@ -31,7 +31,7 @@ class StepLauncher {
   // Waits for the step that was launched first. Its spans are in the recorders then, and its result
   // stays until its batch's memory is launched with again. Throws a NumericError when a loss of a
   // training step was not finite: that step and those behind it, which are dropped, changed no
-  // weight, and the values of begin_step() are its own.
+  // weight.
   StepResult finish();
 
  private:

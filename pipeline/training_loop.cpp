@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "core/copy.h"
 #include "core/error.h"
+#include "kernels/step.h"
 
 namespace stagecoach {
 
@@ -27,6 +29,71 @@ StepResult TrainingLoop::finish() {
   const StepResult result{stages().back()->losses(), stages().back()->correct()};
   guard().check(input, result.losses);
   return result;
+}
+
+void TrainingLoop::initialize(std::uint64_t seed) {
+  for (const auto& stage : stages()) {
+    stage->initialize(seed);
+    stage->context().stream().synchronize();
+  }
+}
+
+std::vector<StateEntry> TrainingLoop::state() const {
+  std::vector<StateEntry> all;
+  for (const auto& stage : stages()) {
+    const std::vector<StateEntry>& own = stage->state().entries();
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
+}
+
+OwnedTensor TrainingLoop::get_state(const std::string& name) const {
+  return stage_of(name).state().get(name);
+}
+
+void TrainingLoop::set_state(const std::string& name, const Tensor& value) {
+  stage_of(name).set_state(name, value);
+}
+
+bool TrainingLoop::is_finite(const std::string& name) const {
+  return stage_of(name).state().is_finite(name);
+}
+
+std::vector<StageSummary> TrainingLoop::summaries() const {
+  std::vector<StageSummary> all;
+  for (const auto& stage : stages()) all.push_back(stage->summary());
+  return all;
+}
+
+std::optional<TrainingLoop::NonFinite> TrainingLoop::first_nonfinite(const StepInput& input,
+                                                                     std::int64_t micro_batches) {
+  for (const auto& stage : stages()) begin_step(stage->context(), values_of(input));
+  const std::int64_t rows = input.images.shape()[0] / micro_batches;
+  for (std::int64_t m = 0; m < micro_batches; ++m) {
+    const MicroBatch micro = micro_batch_of(input, m, rows);
+    Tensor fed = rows_of(input.images, micro.first_sample, rows);
+    for (const auto& stage : stages()) {
+      stage->begin_step();
+      if (fed.device != stage->context().device()) {
+        Stream& stream = stage->context().stream();
+        const Tensor received = stage->receive_input(m);
+        copy(stream, received, fed);
+        stream.synchronize();
+        fed = received;
+      }
+      const int layer = stage->first_nonfinite_layer(fed, micro);
+      if (layer >= 0) return NonFinite{layer, m};
+      fed = stage->output(m);
+    }
+  }
+  return std::nullopt;
+}
+
+Stage& TrainingLoop::stage_of(const std::string& state) const {
+  for (const auto& stage : stages()) {
+    if (stage->state().has(state)) return *stage;
+  }
+  throw Error("TrainingLoop", "the name of a state", state);
 }
 
 }  // namespace stagecoach

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "pipeline/schedule/partition.h"
@@ -32,6 +33,22 @@ class TrainingLoop {
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
 
+  // What follows is asked of the stages by values, and blocks; not while a step is in flight.
+  // Initial weights: see Stage::initialize().
+  void initialize(std::uint64_t seed);
+  // Of all stages, in the network's order; see StateDict.
+  std::vector<StateEntry> state() const;
+  OwnedTensor get_state(const std::string& name) const;
+  void set_state(const std::string& name, const Tensor& value);
+  bool is_finite(const std::string& name) const;
+  std::vector<StageSummary> summaries() const;
+  // The first output that is not finite when the step runs again, one micro-batch after another.
+  struct NonFinite {
+    int layer = 0;
+    std::int64_t micro_batch = 0;
+  };
+  std::optional<NonFinite> first_nonfinite(const StepInput& input, std::int64_t micro_batches);
+
  protected:
   virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
   virtual StepGuard& guard() = 0;
@@ -40,6 +57,8 @@ class TrainingLoop {
   virtual void run_on_cpu(const StepInput& input) = 0;
 
  private:
+  Stage& stage_of(const std::string& state) const;
+
   std::optional<StepInput> launched_;  // on the CPU
 };
 

@@ -30,12 +30,6 @@ LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
   return costs;
 }
 
-// The tensor, or where it lies on a GPU a copy that goes to `copies`.
-Tensor on_host(const Stage& stage, const Tensor& tensor, std::deque<OwnedTensor>& copies) {
-  if (tensor.device.type == DeviceType::kCpu) return tensor;
-  return copies.emplace_back(to_host(stage.context().stream(), tensor)).tensor;
-}
-
 BatchResult sum_of(const StepResult& step, std::int64_t samples) {
   const auto* losses = step.losses.as<float>();
   const auto* correct = step.correct.as<std::int32_t>();
@@ -79,6 +73,7 @@ class Engine::Impl {
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
+  std::vector<StateEntry> parameters() const;
 
   const Network network_;
   const TrainJob job_;
@@ -167,10 +162,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
     pipeline_ = made.get();
     loop_ = std::move(made);
   }
-  for (const auto& stage : loop_->stages()) {
-    stage->initialize(job.seed);
-    stage->context().stream().synchronize();
-  }
+  loop_->initialize(job.seed);
 }
 
 TensorSpec Engine::Impl::input_spec(std::int64_t images) const {
@@ -223,10 +215,11 @@ Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
     costs = parameter_counts(plans);
     unit = "parameters";
   }
-  partition =
-      kind == PartitionKind::kCuts ? partition_at(job_.partition.cuts, network_.size(), stages)
-      : kind == PartitionKind::kTime && job_.pipeline ? partition_by_makespan(costs, check(job_.schedule))
-                                                      : partition_by_cost(costs, stages);
+  partition = kind == PartitionKind::kCuts
+                  ? partition_at(job_.partition.cuts, network_.size(), stages)
+              : kind == PartitionKind::kTime && job_.pipeline
+                  ? partition_by_makespan(costs, check(job_.schedule))
+                  : partition_by_cost(costs, stages);
   partition_text_ = fmt::format("{} ({})", kind == PartitionKind::kCuts ? "given" : name_of(kind),
                                 cuts_of(partition));
   if (stages > 1) {
@@ -294,82 +287,58 @@ void Engine::Impl::explain(const std::string& operation, const std::string& got,
   throw NumericError(operation, "a finite loss", layer.empty() ? got : layer, hint);
 }
 
-// Runs F of one micro-batch after another, layer by layer, until one is not finite.
+// The first layer whose output is not finite, and which of its parameters are not either; empty
+// where there is none.
 std::string Engine::Impl::nonfinite_layer(const StepInput& input) {
-  for (std::int64_t m = 0; m < job_.micro_batches(); ++m) {
-    const MicroBatch micro = micro_batch_of(input, m, job_.micro_batch_size);
-    Tensor fed = rows_of(input.images, micro.first_sample, job_.micro_batch_size);
-    for (const auto& stage : loop_->stages()) {
-      stage->begin_step();
-      if (fed.device != stage->context().device()) {
-        Stream& stream = stage->context().stream();
-        const Tensor received = stage->receive_input(m).at(0);
-        copy(stream, received, fed);
-        stream.synchronize();
-        fed = received;
-      }
-      const int layer = stage->first_nonfinite_layer(fed, micro);
-      fed = stage->output(m);
-      if (layer < 0) continue;
-      std::string text =
-          fmt::format("infinity or NaN in the output of layer {}, {} {}, for micro-batch {}", layer,
-                      network_[layer].name, network_[layer].layer->describe(), m);
-      for (const Stage::Parameter& parameter : stage->parameters()) {
-        const bool own = parameter.name.starts_with(network_[layer].name + ".");
-        if (own && !all_finite(stage->context().stream(), parameter.value))
-          text += ", and in " + parameter.name;
-      }
-      return text;
-    }
+  const auto found = loop_->first_nonfinite(input, job_.micro_batches());
+  if (!found) return "";
+  const NamedLayer& named = network_[found->layer];
+  std::string text =
+      fmt::format("infinity or NaN in the output of layer {}, {} {}, for micro-batch {}",
+                  found->layer, named.name, named.layer->describe(), found->micro_batch);
+  for (const StateEntry& entry : parameters()) {
+    const bool own = entry.name.starts_with(named.name + ".");
+    if (own && !loop_->is_finite(entry.name)) text += ", and in " + entry.name;
   }
-  return "";
+  return text;
+}
+
+std::vector<StateEntry> Engine::Impl::parameters() const {
+  std::vector<StateEntry> entries = loop_->state();
+  std::erase_if(entries,
+                [](const StateEntry& entry) { return entry.kind != StateKind::kParameter; });
+  return entries;
 }
 
 void Engine::Impl::save(const std::filesystem::path& file) const {
+  std::deque<OwnedTensor> values;
   std::vector<NamedTensor> tensors;
-  std::deque<OwnedTensor> copies;
-  for (const auto& stage : loop_->stages()) {
-    for (const Stage::Parameter& p : stage->parameters()) {
-      const Tensor value = on_host(*stage, p.value, copies);
-      // The loss of the last step is that of the weights before it.
-      if (!all_finite(value)) {
-        throw NumericError(
-            "saving the weights", "finite weights",
-            fmt::format("infinity or NaN in {} after training step {}", p.name, steps_),
-            "nothing was saved; try a smaller --lr");
-      }
-      tensors.push_back({p.name, value});
+  for (const StateEntry& entry : parameters()) {
+    const Tensor value = values.emplace_back(loop_->get_state(entry.name)).tensor;
+    // The loss of the last step is that of the weights before it.
+    if (!all_finite(value)) {
+      throw NumericError(
+          "saving the weights", "finite weights",
+          fmt::format("infinity or NaN in {} after training step {}", entry.name, steps_),
+          "nothing was saved; try a smaller --lr");
     }
+    tensors.push_back({entry.name, value});
   }
   write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
 }
 
 void Engine::Impl::load(const std::filesystem::path& file) {
   const SafetensorsFile stored(file);
-  for (const auto& stage : loop_->stages()) {
-    for (const Stage::Parameter& p : stage->parameters()) {
-      const TensorSpec found = stored.spec(p.name);
-      STAGECOACH_CHECK(found.shape == p.value.shape() && found.dtype == p.value.spec.dtype,
-                       file.string(),
-                       fmt::format("{} as {} {}", p.name, name_of(p.value.spec.dtype),
-                                   p.value.shape().to_string()),
-                       found.to_string(), "the file holds weights of another network");
-    }
+  for (const auto& [name, kind, spec] : parameters()) {
+    const TensorSpec found = stored.spec(name);
+    STAGECOACH_CHECK(found.shape == spec.shape && found.dtype == spec.dtype, file.string(),
+                     fmt::format("{} as {} {}", name, name_of(spec.dtype), spec.shape.to_string()),
+                     found.to_string(), "the file holds weights of another network");
   }
-  for (const auto& stage : loop_->stages()) {
-    Stream& stream = stage->context().stream();
-    for (const Stage::Parameter& p : stage->parameters()) {
-      if (p.value.device.type == DeviceType::kCpu) {
-        stored.read(p.name, p.value);
-        continue;
-      }
-      const OwnedTensor read(p.value.spec);
-      stored.read(p.name, read.tensor);
-      copy(stream, p.value, read.tensor);
-      stream.synchronize();
-    }
-    stage->refresh_copies();
-    stream.synchronize();
+  for (const StateEntry& entry : parameters()) {
+    const OwnedTensor read(entry.spec);
+    stored.read(entry.name, read.tensor);
+    loop_->set_state(entry.name, read.tensor);
   }
 }
 

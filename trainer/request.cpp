@@ -231,11 +231,10 @@ OptimizerRequest optimizer_of(const TrainRequest& request) {
 TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   TrainJob job;
   job.pipeline = sizes.stages > 0;
-  job.schedule = sizes.table ? *sizes.table
-                 : job.pipeline
-                     ? make_schedule(request.schedule, sizes.stages, sizes.micro_batches,
-                                     sizes.chunks)
-                     : naive_schedule(1, sizes.micro_batches);
+  job.schedule = sizes.table    ? *sizes.table
+                 : job.pipeline ? make_schedule(request.schedule, sizes.stages, sizes.micro_batches,
+                                                sizes.chunks)
+                                : naive_schedule(1, sizes.micro_batches);
   job.recompute = recompute_of(request);
   job.recompute_interval = request.recompute_interval;
   job.partition = request.partition;

@@ -29,11 +29,11 @@ struct TrainRequest {
   DataKind data = DataKind::kAuto;
   std::filesystem::path data_dir;
   std::int64_t image_size = 224;
-  std::optional<int> stages;              // K, ranks; 0: the plain loop without a pipeline
-  std::string schedule = "1f1b";          // a name, or a file: which says K, M and V itself
-  std::optional<int> chunks;              // V, stages on each rank; the schedule's own number
-  std::optional<Recompute> recompute;     // never, or always with an interval
-  int recompute_interval = 0;             // layers recomputed at once; 0: all of a stage
+  std::optional<int> stages;           // K, ranks; 0: the plain loop without a pipeline
+  std::string schedule = "1f1b";       // a name, or a file: which says K, M and V itself
+  std::optional<int> chunks;           // V, stages on each rank; the schedule's own number
+  std::optional<Recompute> recompute;  // never, or always with an interval
+  int recompute_interval = 0;          // layers recomputed at once; 0: all of a stage
   std::int64_t micro_batch_size = 8;
   std::optional<int> micro_batches;
   PartitionRequest partition;

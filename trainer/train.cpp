@@ -156,8 +156,7 @@ class Training {
         }
         return samples;
       };
-      test_loader_.emplace(data_.test, batch, order,
-                           loader_options(run_, devices_, false));
+      test_loader_.emplace(data_.test, batch, order, loader_options(run_, devices_, false));
     }
     BatchResult sum;
     for (std::int64_t i = 0; i < batches; ++i) {
@@ -201,18 +200,17 @@ class Training {
     report_.process_peak_bytes = process_peak_bytes();
     if (engine_.pipeline() != nullptr) report_.bubble = statistics_.bubble(*engine_.pipeline());
     report_.stage = statistics_.stages();
-    for (std::size_t s = 0; s < report_.stage.size(); ++s) describe_stage(s);
+    const std::vector<StageSummary> stages = engine_.loop().summaries();
+    for (std::size_t s = 0; s < stages.size(); ++s) describe_stage(report_.stage[s], stages[s]);
   }
 
-  void describe_stage(std::size_t s) {
-    const Stage& stage = *engine_.loop().stages()[s];
-    StageReport& row = report_.stage[s];
-    row.first_layer = stage.first();
-    row.last_layer = stage.end() - 1;
+  void describe_stage(StageReport& row, const StageSummary& stage) {
+    row.first_layer = stage.first;
+    row.last_layer = stage.end - 1;
     row.first_name = layer_name(row.first_layer);
     row.last_name = layer_name(row.last_layer);
-    row.parameters = stage.parameter_count();
-    report_.memory.push_back({stage.arena().plan().bytes(), stage.arena().peak_bytes()});
+    row.parameters = stage.parameters;
+    report_.memory.push_back({stage.planned_bytes, stage.peak_bytes});
   }
 
   // "features.0 Conv2d"; a layer that has no name by its kind.

@@ -38,10 +38,9 @@ inline constexpr Word<std::optional<Precision>> kPrecisionWords[] = {
 inline constexpr Word<Launch> kLaunchWords[] = {{"graph", Launch::kGraph},
                                                 {"eager", Launch::kEager}};
 // "cuda" may be followed by numbers: "cuda:0,1".
-inline constexpr Word<DeviceRequest::Kind> kDeviceWords[] = {
-    {"auto", DeviceRequest::Kind::kAuto},
-    {"cpu", DeviceRequest::Kind::kCpu},
-    {"cuda", DeviceRequest::Kind::kCuda}};
+inline constexpr Word<DeviceRequest::Kind> kDeviceWords[] = {{"auto", DeviceRequest::Kind::kAuto},
+                                                             {"cpu", DeviceRequest::Kind::kCpu},
+                                                             {"cuda", DeviceRequest::Kind::kCuda}};
 
 // The word of a value; "" where it has none.
 template <typename Value, std::size_t count>

@@ -59,7 +59,8 @@ TEST_F(SimulatedSteps, AStepWaitsForItsBatch) {
   for (int step = 0; step < 4; ++step) {
     const Batch& batch = *loader->next();
     Batch& copied = *late.emplace_back(std::make_unique<Batch>(
-        channels_last(testing::batch_of(config), 3, config.image_size, config.image_size), writer.device()));
+        channels_last(testing::batch_of(config), 3, config.image_size, config.image_size),
+        writer.device()));
     copied.count = batch.count;
     writer.stream().wait(*batch.ready);
     delay(writer.stream(), std::chrono::milliseconds(20));

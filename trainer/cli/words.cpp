@@ -39,8 +39,7 @@ PartitionRequest partition_of(const std::string& operation, const std::string& t
   PartitionRequest partition{PartitionKind::kCuts, {}};
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find(',', at), text.size());
-    partition.cuts.push_back(
-        number_of<int>(operation, "--partition", text.substr(at, end - at)));
+    partition.cuts.push_back(number_of<int>(operation, "--partition", text.substr(at, end - at)));
     at = end + 1;
   }
   return partition;
