@@ -1,7 +1,7 @@
 #include "comm/local_channel.h"
 
-#include <algorithm>
 #include <deque>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -16,42 +16,45 @@ class LocalChannel : public Channel {
 
   bool needs_receive_buffer() const override { return false; }
 
-  void send(std::int64_t micro, const Tensor& tensor, Stream& stream) override {
+  void send(std::int64_t micro, std::span<const Tensor> message, Stream& stream) override {
     Event ready;
     stream.record(ready);
     const auto lock = ranks_->lock();
     sent_.push_back(micro);
-    Message& message = message_at(micro);
-    message.tensor = tensor;
-    message.ready = ready;
+    Message& own = message_at(micro);
+    own.tensors.assign(message.begin(), message.end());
+    own.ready = ready;
     ranks_->notify();
   }
 
-  void expect(std::int64_t micro) override {
+  void expect(std::int64_t micro, std::span<const Tensor>) override {
     const auto lock = ranks_->lock();
-    expected_.push_back(micro);
+    Message& message = message_at(micro);
+    STAGECOACH_CHECK(message.number < 0, "a receive", fmt::format("one of micro-batch {}", micro),
+                     "a second one");
+    message.number = expected_++;
   }
 
   void await(std::int64_t micro, Stream& stream) override {
     auto lock = ranks_->lock();
     if (error_) std::rethrow_exception(error_);
-    const auto place = std::ranges::find(expected_, micro);
-    STAGECOACH_CHECK(place != expected_.end(), "a receive",
+    const Message& message = message_at(micro);
+    STAGECOACH_CHECK(message.number >= 0, "a receive",
                      fmt::format("one that was posted, of micro-batch {}", micro), "none");
-    const auto number = static_cast<std::size_t>(place - expected_.begin());
+    const auto number = static_cast<std::size_t>(message.number);
     ranks_->wait(lock, [&] { return sent_.size() > number || error_; });
     if (error_) std::rethrow_exception(error_);
     STAGECOACH_CHECK(sent_[number] == micro, "a receive",
                      fmt::format("micro-batch {} as message {}", micro, number),
                      fmt::format("micro-batch {}", sent_[number]));
-    const Event ready = message_at(micro).ready;
+    const Event ready = message.ready;
     lock.unlock();
     stream.wait(ready);
   }
 
-  Tensor receive(std::int64_t micro, const Tensor&, Stream&) override {
+  std::vector<Tensor> receive(std::int64_t micro, Stream&) override {
     const auto lock = ranks_->lock();
-    return message_at(micro).tensor;
+    return message_at(micro).tensors;
   }
 
   void release(std::int64_t micro, Stream& stream) override {
@@ -84,20 +87,21 @@ class LocalChannel : public Channel {
     const auto lock = ranks_->lock();
     messages_.clear();
     sent_.clear();
-    expected_.clear();
+    expected_ = 0;
     error_ = nullptr;
   }
 
   void check_complete() const override {
     const auto lock = ranks_->lock();
-    STAGECOACH_CHECK(sent_.size() == expected_.size(), "a step",
+    STAGECOACH_CHECK(std::ssize(sent_) == expected_, "a step",
                      fmt::format("a receive for each of {} messages", sent_.size()),
-                     std::to_string(expected_.size()));
+                     std::to_string(expected_));
   }
 
  private:
   struct Message {
-    Tensor tensor;
+    std::vector<Tensor> tensors;
+    std::int64_t number = -1;  // in the order of the receives; -1: not posted
     bool released = false;
     Event ready, read;
   };
@@ -109,8 +113,9 @@ class LocalChannel : public Channel {
   }
 
   const std::shared_ptr<Rendezvous> ranks_;
-  std::deque<Message> messages_;               // by micro-batch
-  std::vector<std::int64_t> sent_, expected_;  // micro-batches in their order
+  std::deque<Message> messages_;    // by micro-batch
+  std::vector<std::int64_t> sent_;  // micro-batches in their order
+  std::int64_t expected_ = 0;       // receives that were posted
   std::exception_ptr error_;
 };
 

@@ -89,6 +89,10 @@ void Executor::abort_channels(const std::exception_ptr& error) {
                              linked.gradients_out}) {
       if (channel != nullptr) channel->abort(error);
     }
+    for (const auto* channels : {&linked.output_readers, &linked.gradient_readers,
+                                 &linked.output_makers, &linked.gradient_makers}) {
+      for (Channel* channel : *channels) channel->abort(error);
+    }
   }
 }
 
@@ -128,9 +132,11 @@ void Executor::run_action(const Step& step, const Action& action) {
     case ActionKind::kBackward:
       return backward(step, action, linked);
     case ActionKind::kReceiveActivation:
-      return channel_of(linked.activations_in, action).expect(action.micro_batch);
+      return channel_of(linked.activations_in, action)
+          .expect(action.micro_batch, linked.stage->receive_input(action.micro_batch));
     case ActionKind::kReceiveGradient:
-      return channel_of(linked.gradients_in, action).expect(action.micro_batch);
+      return channel_of(linked.gradients_in, action)
+          .expect(action.micro_batch, linked.stage->receive_output_grad(action.micro_batch));
     case ActionKind::kSendActivation:
       check_computed(linked.stage->has_output(action.micro_batch) || !step.input.micro.training,
                      action);
@@ -150,14 +156,15 @@ void Executor::run_action(const Step& step, const Action& action) {
 void Executor::forward(const Step& step, const Action& action, const LinkedStage& linked) {
   Stage& stage = *linked.stage;
   const int micro = action.micro_batch;
-  wait_released(linked.activations_out, action,
-                micro - step.program.buffers().outputs[action.stage]);
+  const int overwritten = micro - step.program.buffers().outputs[action.stage];
+  wait_released(linked.activations_out, action, overwritten);
+  for (Channel* reader : linked.output_readers) wait_released(reader, action, overwritten);
   Tensor input;
   if (stage.is_first()) {
     input = step.slice(step.input.images, action);
   } else if (linked.activations_in != nullptr) {
     await(*linked.activations_in, action);
-    input = linked.activations_in->receive(micro, stage.receive_input(micro), stream_);
+    input = linked.activations_in->receive(micro, stream_).at(0);
     end_span(TraceKind::kReceive, action);
   } else {
     const Stage& before = *stages_.at(action.stage - 1).stage;
@@ -168,7 +175,9 @@ void Executor::forward(const Step& step, const Action& action, const LinkedStage
   const bool keep = !step.program.slots().recomputes(action.stage, micro);
   stage.forward(input, labels, step.input.labels.elements(), step.micro(action), keep);
   end_span(TraceKind::kForward, action);
-  if (!step.input.micro.training) release(linked.activations_in, action);
+  if (step.input.micro.training) return;
+  release(linked.activations_in, action);
+  release_all(linked.output_makers, action);
 }
 
 void Executor::recompute(const Step& step, const Action& action, const LinkedStage& linked) {
@@ -180,8 +189,9 @@ void Executor::recompute(const Step& step, const Action& action, const LinkedSta
 // The gradient of the stage's output, when it is there.
 Tensor Executor::output_grad(const Step& step, const Action& action, const LinkedStage& linked) {
   const int micro = action.micro_batch;
-  wait_released(linked.gradients_out, action,
-                micro - step.program.buffers().input_gradients[action.stage]);
+  const int overwritten = micro - step.program.buffers().input_gradients[action.stage];
+  wait_released(linked.gradients_out, action, overwritten);
+  for (Channel* reader : linked.gradient_readers) wait_released(reader, action, overwritten);
   if (linked.stage->is_last()) return {};
   if (linked.gradients_in == nullptr) {
     const Stage& after = *stages_.at(action.stage + 1).stage;
@@ -190,8 +200,7 @@ Tensor Executor::output_grad(const Step& step, const Action& action, const Linke
     return after.input_grad(micro);
   }
   await(*linked.gradients_in, action);
-  const Tensor received =
-      linked.gradients_in->receive(micro, linked.stage->receive_output_grad(micro), stream_);
+  const Tensor received = linked.gradients_in->receive(micro, stream_).at(0);
   end_span(TraceKind::kReceive, action);
   return received;
 }
@@ -230,6 +239,8 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
 void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release(linked.activations_in, action);
   release(linked.gradients_in, action);
+  release_all(linked.output_makers, action);
+  release_all(linked.gradient_makers, action);
 }
 
 // A stage has one replica, so its gradients are reduced as they are.
@@ -242,12 +253,16 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
 }
 
 void Executor::send(Channel& channel, const Tensor& message, const Action& action) {
-  channel.send(action.micro_batch, message, stream_);
+  channel.send(action.micro_batch, {&message, 1}, stream_);
   end_span(TraceKind::kSend, action);
 }
 
 void Executor::release(Channel* channel, const Action& action) {
   if (channel != nullptr) channel->release(action.micro_batch, stream_);
+}
+
+void Executor::release_all(const std::vector<Channel*>& channels, const Action& action) {
+  for (Channel* channel : channels) release(channel, action);
 }
 
 void Executor::await(Channel& channel, const Action& action) {
@@ -259,6 +274,21 @@ void Executor::wait_released(Channel* channel, const Action& action, int message
   if (channel == nullptr || message < 0) return;
   channel->wait_released(message, stream_);
   end_span(TraceKind::kWait, action);
+}
+
+void enqueue_step(const Program& program, const std::vector<std::unique_ptr<Executor>>& executors,
+                  Rendezvous& ranks, const StepInput& input) {
+  ranks.begin(1);
+  for (const auto& executor : executors) executor->begin();
+  replay(program.schedule(), program.dependencies(),
+         [&](int rank, std::size_t, const Action& action, const DependencyList&) {
+           Executor& executor = *executors[static_cast<std::size_t>(rank)];
+           try {
+             executor.act(program, input, action);
+           } catch (...) {
+             std::rethrow_exception(executor.located_here(std::current_exception()));
+           }
+         });
 }
 
 }  // namespace stagecoach

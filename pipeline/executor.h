@@ -4,9 +4,11 @@
 
 #include <exception>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "comm/channel.h"
+#include "comm/rendezvous.h"
 #include "pipeline/schedule/program.h"
 #include "pipeline/span_recorder.h"
 #include "pipeline/stage.h"
@@ -21,6 +23,12 @@ struct LinkedStage {
   Channel* activations_out = nullptr;
   Channel* gradients_in = nullptr;
   Channel* gradients_out = nullptr;
+  // Stages of other ranks that are no neighbours, but read what this one made (Reach): channels
+  // without messages, by which they say that they have. F, or B, waits before it writes there
+  // again.
+  std::vector<Channel*> output_readers, gradient_readers;
+  // The other ends: of stages whose outputs, or gradients, this one has read when its W ends.
+  std::vector<Channel*> output_makers, gradient_makers;
 };
 
 class Executor {
@@ -37,12 +45,6 @@ class Executor {
   // When run() failed: of several ranks, the first one names the cause.
   Clock::time_point failed_at() const { return failed_at_; }
 
-  // The parts of run() but for the waiting, for a caller that walks all ranks' actions on one
-  // thread, each after what it depends on.
-  void begin();
-  void act(const Program& program, const StepInput& input, const Action& action);
-  // An error of act(), with the action that it struck.
-  std::exception_ptr located_here(const std::exception_ptr& error) const;
   SpanRecorder& spans() { return spans_; }
 
   // Of the last run.
@@ -51,7 +53,14 @@ class Executor {
   }
 
  private:
+  friend void enqueue_step(const Program& program,
+                           const std::vector<std::unique_ptr<Executor>>& executors,
+                           Rendezvous& ranks, const StepInput& input);
   struct Step;  // the arguments of act()
+  void begin();
+  void act(const Program& program, const StepInput& input, const Action& action);
+  // An error of act(), with the action that it struck.
+  std::exception_ptr located_here(const std::exception_ptr& error) const;
   void abort_channels(const std::exception_ptr& error);
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
@@ -64,6 +73,7 @@ class Executor {
   void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
   void send(Channel& channel, const Tensor& message, const Action& action);
   void release(Channel* channel, const Action& action);
+  void release_all(const std::vector<Channel*>& channels, const Action& action);
   void await(Channel& channel, const Action& action);
   void wait_released(Channel* channel, const Action& action, int message);
   void end_span(TraceKind kind, const Action& action) {
@@ -77,5 +87,11 @@ class Executor {
   Action current_;  // of the walk
   Clock::time_point failed_at_;
 };
+
+// The same for all ranks, on the calling thread, each action after what it depends on; returns when
+// everything is enqueued. `ranks`: of their channels; a wait that nobody could end is an Error.
+// Other errors are those of Executor::run().
+void enqueue_step(const Program& program, const std::vector<std::unique_ptr<Executor>>& executors,
+                  Rendezvous& ranks, const StepInput& input);
 
 }  // namespace stagecoach

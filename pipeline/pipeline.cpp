@@ -162,6 +162,24 @@ void Pipeline::make_executors() {
     channels_.push_back(make_channel(rendezvous_));
     stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
   }
+  // Stages that are no neighbours say by channels of their own that they have read.
+  const Reach& reach = training_.reach();
+  const auto link = [&](int maker, int reader, auto readers, auto makers) {
+    if (training_.rank_of(maker) == training_.rank_of(reader)) return;
+    channels_.push_back(make_local_channel(rendezvous_));
+    (stage(maker).*readers).push_back(channels_.back().get());
+    (stage(reader).*makers).push_back(channels_.back().get());
+  };
+  for (int s = 0; s + 1 < training_.stages(); ++s) {
+    for (int reader = s + 2; reader <= reach.last_reader_of(s); ++reader) {
+      link(s, reader, &LinkedStage::output_readers, &LinkedStage::output_makers);
+    }
+  }
+  for (int s = 1; s < training_.stages(); ++s) {
+    for (int reader = reach.first_reader_of(s); reader < s - 1; ++reader) {
+      link(s, reader, &LinkedStage::gradient_readers, &LinkedStage::gradient_makers);
+    }
+  }
   for (std::size_t rank = 0; rank < linked.size(); ++rank) {
     executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank]));
   }
@@ -196,16 +214,7 @@ void Pipeline::enqueue(const StepInput& step_input) {
     input.labels = labels_->tensor;
   }
   const Program& program = input.micro.training ? training_ : evaluation_;
-  for (const auto& executor : executors_) executor->begin();
-  replay(program.schedule(), program.dependencies(),
-         [&](int rank, std::size_t, const Action& action, const DependencyList&) {
-           Executor& executor = *executors_[static_cast<std::size_t>(rank)];
-           try {
-             executor.act(program, input, action);
-           } catch (...) {
-             std::rethrow_exception(executor.located_here(std::current_exception()));
-           }
-         });
+  enqueue_step(program, executors_, *rendezvous_, input);
 }
 
 void Pipeline::run_on_cpu(const StepInput& input) {

@@ -80,6 +80,8 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       arena_(plan_.arena, context.device()),
       slots_(name_of_buffer("slot", options), options.memory.slots),
       received_(name_of_buffer("input", options), options.memory.received),
+      received_gradients_(name_of_buffer("received gradient", options),
+                          options.memory.received_gradients),
       gradient_slots_(name_of_buffer("gradient slot", options), options.memory.gradient_slots),
       inputs_(static_cast<std::size_t>(options.memory.received)),
       output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
@@ -127,9 +129,8 @@ std::int64_t Stage::parameter_count() const {
 // Which of a region's buffers the micro-batch has.
 int Stage::index_of(int region, std::int64_t micro) const {
   if (region == plan_.slots) return slots_.of(micro);
-  if (region == plan_.gradient_slots || region == plan_.received_gradients) {
-    return gradient_slots_.of(micro);
-  }
+  if (region == plan_.gradient_slots) return gradient_slots_.of(micro);
+  if (region == plan_.received_gradients) return received_gradients_.of(micro);
   if (region == plan_.received_activations || region == plan_.checkpoints) {
     return received_.of(micro);
   }
@@ -189,7 +190,9 @@ std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
 }
 
 void Stage::begin_step() {
-  for (BufferOwners* owners : {&slots_, &received_, &gradient_slots_}) owners->clear();
+  for (BufferOwners* owners : {&slots_, &received_, &received_gradients_, &gradient_slots_}) {
+    owners->clear();
+  }
   std::ranges::fill(progress_, Progress::kNone);
   weights_ = 0;
 }
@@ -202,16 +205,16 @@ void Stage::give(int region, BufferOwners& owners, std::int64_t micro) {
   arena_.give(region, owners.give(micro));
 }
 
-Tensor Stage::receive_input(std::int64_t micro) {
+std::vector<Tensor> Stage::receive_input(std::int64_t micro) {
   if (!plan_.received_input) return {};
   received_.take(micro);
-  return view(plan_.received_input, micro);
+  return {view(plan_.received_input, micro)};
 }
 
-Tensor Stage::receive_output_grad(std::int64_t micro) {
+std::vector<Tensor> Stage::receive_output_grad(std::int64_t micro) {
   if (!plan_.received_output_grad) return {};
-  take(plan_.gradient_slots, gradient_slots_, micro);
-  return view(plan_.received_output_grad, micro);
+  received_gradients_.take(micro);
+  return {view(plan_.received_output_grad, micro)};
 }
 
 void Stage::forward_segment(int segment, const MicroBatch& micro, bool second) {
@@ -328,6 +331,7 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
   give(plan_.gradient_slots, gradient_slots_, micro.index);
   give(plan_.slots, slots_, micro.index);
   received_.give(micro.index);
+  if (received_gradients_.has(micro.index)) received_gradients_.give(micro.index);
 }
 
 void Stage::optimizer_step(const Optimizer& optimizer, std::int64_t step) {

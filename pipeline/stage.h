@@ -104,10 +104,10 @@ class Stage {
   // not).
   bool has_output(std::int64_t micro) const;
   bool has_input_grad(std::int64_t micro) const;
-  // Where a message of a neighbour on another device is to be copied to; undefined where none is.
-  // Takes the buffer, before F or B of the micro-batch.
-  Tensor receive_input(std::int64_t micro);
-  Tensor receive_output_grad(std::int64_t micro);
+  // Where a message of a neighbour on another device is to be copied to, from its RECV on; none
+  // where it is not copied. Takes the buffer, before F or B of the micro-batch.
+  std::vector<Tensor> receive_input(std::int64_t micro);
+  std::vector<Tensor> receive_output_grad(std::int64_t micro);
   Tensor losses() const { return view(plan_.losses, 0); }    // last stage, else undefined
   Tensor correct() const { return view(plan_.correct, 0); }  // last stage, else undefined
 
@@ -159,7 +159,7 @@ class Stage {
   std::vector<int> parameter_index_;  // in the network
   // [layer][parameter]
   std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
-  BufferOwners slots_, received_, gradient_slots_;
+  BufferOwners slots_, received_, received_gradients_, gradient_slots_;
   std::vector<Tensor> inputs_;        // by owner in received_
   std::vector<Tensor> output_grads_;  // by owner in gradient_slots_
   // Of this step, by micro-batch.

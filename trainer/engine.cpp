@@ -246,7 +246,7 @@ std::string Engine::nonfinite_layer(const StepInput& input) {
       stage->begin_step();
       if (fed.device != stage->context().device()) {
         Stream& stream = stage->context().stream();
-        const Tensor received = stage->receive_input(m);
+        const Tensor received = stage->receive_input(m).at(0);
         copy(stream, received, fed);
         stream.synchronize();
         fed = received;

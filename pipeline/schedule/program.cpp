@@ -57,23 +57,43 @@ struct Program::State {
 Program::Program(Schedule schedule, Reach reach, std::optional<BufferCounts> buffers)
     : state_(std::make_shared<State>(std::move(schedule), std::move(reach), std::move(buffers))) {}
 
-const Schedule& Program::schedule() const { return state_->schedule; }
+const Schedule& Program::schedule() const {
+  return state_->schedule;
+}
 
 std::span<const Action> Program::actions(int rank) const {
   return state_->schedule.ranks[static_cast<std::size_t>(rank)];
 }
-int Program::rank_of(int stage) const { return state_->rank_of[static_cast<std::size_t>(stage)]; }
+int Program::rank_of(int stage) const {
+  return state_->rank_of[static_cast<std::size_t>(stage)];
+}
 std::span<const int> Program::stages_of(int rank) const {
   return state_->stages_of[static_cast<std::size_t>(rank)];
 }
 
-bool Program::trains() const { return state_->slots.trains(); }
-bool Program::communicates() const { return state_->data.communicates(); }
-bool Program::sums_in_order() const { return state_->sums_in_order; }
-const BufferCounts& Program::buffers() const { return state_->buffers; }
-const SlotUse& Program::slots() const { return state_->slots; }
-const Reach& Program::reach() const { return state_->reach; }
-const Dependencies& Program::dependencies() const { return state_->all; }
-const Dependencies& Program::data_dependencies() const { return state_->data; }
+bool Program::trains() const {
+  return state_->slots.trains();
+}
+bool Program::communicates() const {
+  return state_->data.communicates();
+}
+bool Program::sums_in_order() const {
+  return state_->sums_in_order;
+}
+const BufferCounts& Program::buffers() const {
+  return state_->buffers;
+}
+const SlotUse& Program::slots() const {
+  return state_->slots;
+}
+const Reach& Program::reach() const {
+  return state_->reach;
+}
+const Dependencies& Program::dependencies() const {
+  return state_->all;
+}
+const Dependencies& Program::data_dependencies() const {
+  return state_->data;
+}
 
 }  // namespace stagecoach

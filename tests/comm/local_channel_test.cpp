@@ -1,5 +1,4 @@
 #include "comm/local_channel.h"
-#include "comm/copying_channel.h"
 
 #include <gtest/gtest.h>
 
@@ -32,12 +31,26 @@ TEST(LocalChannel, HandsOverTheSendersMemory) {
   const auto stream = Stream::create();
   OwnedTensor message(row_major({4}));
   EXPECT_FALSE(channel->needs_receive_buffer());
-  channel->send(0, message.tensor, *stream);
-  channel->expect(0);
+  channel->send(0, {{message.tensor}}, *stream);
+  channel->expect(0, {});
   channel->await(0, *stream);
-  const Tensor received = channel->receive(0, {}, *stream);
+  const Tensor received = channel->receive(0, *stream).at(0);
   EXPECT_EQ(received.data, message.tensor.data);
   EXPECT_EQ(received.spec, message.tensor.spec);
+}
+
+TEST(LocalChannel, AMessageIsAListOfTensors) {
+  const auto channel = make_local_channel();
+  const auto stream = Stream::create();
+  const OwnedTensor one(row_major({4})), other(row_major({2, 3}));
+  const std::vector<Tensor> message = {one.tensor, other.tensor};
+  channel->expect(0, {});
+  channel->send(0, message, *stream);
+  channel->await(0, *stream);
+  const std::vector<Tensor> received = channel->receive(0, *stream);
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_EQ(received[0].data, one.tensor.data);
+  EXPECT_EQ(received[1].data, other.tensor.data);
 }
 
 // Producer and consumer on streams of their own, one buffer between them: without the waits, the
@@ -54,15 +67,15 @@ TEST(LocalChannel, OrdersWritesAndReadsOfOneBuffer) {
     for (int m = 0; m < kMessages; ++m) {
       if (m > 0) channel->wait_released(m - 1, *stream);
       stream->enqueue([value, m] { *value = static_cast<float>(m); });
-      channel->send(m, buffer.tensor, *stream);
+      channel->send(m, {{buffer.tensor}}, *stream);
     }
     stream->synchronize();
   });
   const auto stream = Stream::create();
   for (int m = 0; m < kMessages; ++m) {
-    channel->expect(m);
+    channel->expect(m, {});
     channel->await(m, *stream);
-    const auto* received = channel->receive(m, {}, *stream).as<float>();
+    const auto* received = channel->receive(m, *stream).at(0).as<float>();
     stream->enqueue([received, &seen] { seen.push_back(*received); });
     channel->release(m, *stream);
   }
@@ -72,49 +85,37 @@ TEST(LocalChannel, OrdersWritesAndReadsOfOneBuffer) {
   for (int m = 0; m < kMessages; ++m) EXPECT_EQ(seen[m], static_cast<float>(m));
 }
 
-TEST(CopyingChannel, CopiesIntoTheReceiversBuffer) {
-  const auto channel = make_copying_channel();
-  const auto producer = Stream::create(), consumer = Stream::create();
-  const OwnedTensor message(row_major({4})), buffer(row_major({4}));
-  EXPECT_TRUE(channel->needs_receive_buffer());
-  producer->enqueue([&] { message.tensor.as<float>()[3] = 9.0f; });
-  channel->send(0, message.tensor, *producer);
-  channel->expect(0);
-  channel->await(0, *consumer);
-  const Tensor received = channel->receive(0, buffer.tensor, *consumer);
-  channel->release(0, *consumer);
-  channel->wait_released(0, *producer);
-  producer->enqueue([&] { message.tensor.as<float>()[3] = 0.0f; });
-  producer->synchronize();
-  consumer->synchronize();
-  EXPECT_EQ(received.data, buffer.tensor.data);
-  EXPECT_EQ(received.as<float>()[3], 9.0f);
-}
-
 TEST(LocalChannel, MessagesMayBeAwaitedInAnyOrder) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();
   OwnedTensor first(row_major({1})), second(row_major({1}));
-  channel->send(1, second.tensor, *stream);
-  channel->send(0, first.tensor, *stream);
-  channel->expect(1);
-  channel->expect(0);
+  channel->send(1, {{second.tensor}}, *stream);
+  channel->send(0, {{first.tensor}}, *stream);
+  channel->expect(1, {});
+  channel->expect(0, {});
   channel->await(0, *stream);
-  EXPECT_EQ(channel->receive(0, {}, *stream).data, first.tensor.data);
+  EXPECT_EQ(channel->receive(0, *stream).at(0).data, first.tensor.data);
   channel->await(1, *stream);
-  EXPECT_EQ(channel->receive(1, {}, *stream).data, second.tensor.data);
+  EXPECT_EQ(channel->receive(1, *stream).at(0).data, second.tensor.data);
 }
 
 TEST(LocalChannel, MessagesComeInTheOrderOfTheirSends) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();
   const OwnedTensor message(row_major({1}));
-  channel->send(1, message.tensor, *stream);
+  channel->send(1, {{message.tensor}}, *stream);
   EXPECT_EQ(thrown([&] { channel->await(1, *stream); }),
             "a receive: expected one that was posted, of micro-batch 1, got none");
-  channel->expect(0);
+  channel->expect(0, {});
   EXPECT_EQ(thrown([&] { channel->await(0, *stream); }),
             "a receive: expected micro-batch 0 as message 0, got micro-batch 1");
+}
+
+TEST(LocalChannel, AMessageIsExpectedOnce) {
+  const auto channel = make_local_channel();
+  channel->expect(2, {});
+  EXPECT_EQ(thrown([&] { channel->expect(2, {}); }),
+            "a receive: expected one of micro-batch 2, got a second one");
 }
 
 TEST(LocalChannel, NothingIsLeftOver) {
@@ -122,7 +123,7 @@ TEST(LocalChannel, NothingIsLeftOver) {
   const auto stream = Stream::create();
   const OwnedTensor message(row_major({1}));
   EXPECT_EQ(thrown([&] { channel->check_complete(); }), "");
-  channel->send(0, message.tensor, *stream);
+  channel->send(0, {{message.tensor}}, *stream);
   EXPECT_EQ(thrown([&] { channel->check_complete(); }),
             "a step: expected a receive for each of 1 messages, got 0");
 }
@@ -132,8 +133,8 @@ TEST(LocalChannel, AFailedSenderFailsTheReceiver) {
   const auto producer = Stream::create(), consumer = Stream::create();
   OwnedTensor message(row_major({1}));
   producer->enqueue([] { throw std::runtime_error("no activation"); });
-  channel->send(0, message.tensor, *producer);
-  channel->expect(0);
+  channel->send(0, {{message.tensor}}, *producer);
+  channel->expect(0, {});
   channel->await(0, *consumer);
   bool ran = false;
   consumer->enqueue([&ran] { ran = true; });
@@ -146,7 +147,7 @@ TEST(LocalChannel, AbortWakesWhoWaitsWithTheFirstError) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();
   std::string await_error, release_error;
-  channel->expect(3);
+  channel->expect(3, {});
   std::thread receiver([&] {
     const auto own = Stream::create();
     await_error = thrown([&] { channel->await(3, *own); });
@@ -168,20 +169,20 @@ TEST(LocalChannel, ResetForgetsMessagesAndError) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();
   OwnedTensor old_message(row_major({1})), new_message(row_major({1}));
-  channel->send(0, old_message.tensor, *stream);
+  channel->send(0, {{old_message.tensor}}, *stream);
   channel->abort(std::make_exception_ptr(std::runtime_error("gone")));
   channel->reset();
   std::atomic<bool> sent{false};
   std::thread producer([&] {
     const auto own = Stream::create();
     sent = true;
-    channel->send(0, new_message.tensor, *own);
+    channel->send(0, {{new_message.tensor}}, *own);
     own->synchronize();
   });
-  channel->expect(0);
+  channel->expect(0, {});
   channel->await(0, *stream);
   EXPECT_TRUE(sent);
-  EXPECT_EQ(channel->receive(0, {}, *stream).data, new_message.tensor.data);
+  EXPECT_EQ(channel->receive(0, *stream).at(0).data, new_message.tensor.data);
   stream->synchronize();
   producer.join();
 }

@@ -20,8 +20,8 @@
 namespace stagecoach {
 
 struct UncheckedProgram {
-  static Program make(Schedule schedule, BufferCounts buffers) {
-    return {std::move(schedule), Reach(), std::move(buffers)};
+  static Program make(Schedule schedule, BufferCounts buffers, Reach reach) {
+    return {std::move(schedule), std::move(reach), std::move(buffers)};
   }
 };
 
@@ -105,9 +105,9 @@ Bits right_bits(int micro_batches) {
 // The ranks of a table on threads, as in Pipeline, but without any check before.
 class Machine {
  public:
-  Machine(const Schedule& schedule, const BufferCounts& buffers)
-      : program_(
-            UncheckedProgram::make(with_optimizer_steps(with_communication(schedule)), buffers)),
+  Machine(const Schedule& schedule, const BufferCounts& buffers, const Reach& reach)
+      : program_(UncheckedProgram::make(with_optimizer_steps(with_communication(schedule)), buffers,
+                                        reach)),
         plans_(network_.plan(tiny_input(kRows), 1)) {
     const std::vector<int> rank_of = ranks_of_stages(schedule);
     for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
@@ -127,9 +127,28 @@ class Machine {
       linked[rank][s].gradients_out = linked[rank_of[s - 1]][s - 1].gradients_in =
           channels_.back().get();
     }
+    const auto link = [&](int maker, int reader, auto readers, auto makers) {
+      if (rank_of[maker] == rank_of[reader]) return;
+      channels_.push_back(make_local_channel(rendezvous_));
+      (linked[rank_of[maker]][maker].*readers).push_back(channels_.back().get());
+      (linked[rank_of[reader]][reader].*makers).push_back(channels_.back().get());
+    };
+    for (int s = 0; s < schedule.stages; ++s) {
+      for (int t = s + 2; t <= reach.last_reader_of(s) && t < schedule.stages; ++t) {
+        link(s, t, &LinkedStage::output_readers, &LinkedStage::output_makers);
+      }
+      for (int t = reach.first_reader_of(s); t < s - 1; ++t) {
+        link(s, t, &LinkedStage::gradient_readers, &LinkedStage::gradient_makers);
+      }
+    }
     for (std::size_t rank = 0; rank < linked.size(); ++rank) {
       executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank]));
     }
+  }
+
+  // The first step on one thread. Throws its error.
+  void run_on_one_thread(const Job& job) {
+    enqueue_step(program_, executors_, *rendezvous_, job.input(0));
   }
 
   // Throws the first rank's error.
@@ -236,6 +255,17 @@ class Tables {
     }
   }
 
+  // Values that are read by later stages than the next, or gradients by earlier ones.
+  Reach reach(int stages) {
+    Reach result;
+    if (below(2) == 0) return result;
+    for (int s = 0; s < stages; ++s) {
+      result.last_reader.push_back(s + 1 < stages ? s + 1 + below(stages - s - 1) : s);
+      result.first_reader.push_back(s > 0 ? below(s) : s);
+    }
+    return result;
+  }
+
   void damage(Schedule& schedule) {
     std::vector<Action>& actions = schedule.ranks[below(schedule.ranks.size())];
     if (actions.empty()) return;
@@ -286,10 +316,10 @@ BufferCounts plenty(int stages) {
 }
 
 // What the machine makes of the table: empty when the bits are right, else why not.
-std::string verdict_of(const Schedule& schedule, const BufferCounts& buffers, const Job& job,
-                       const Bits& right) {
+std::string verdict_of(const Schedule& schedule, const BufferCounts& buffers, const Reach& reach,
+                       const Job& job, const Bits& right) {
   try {
-    return Machine(schedule, buffers).run(job) == right ? "" : "other bits";
+    return Machine(schedule, buffers, reach).run(job) == right ? "" : "other bits";
   } catch (const std::exception& error) {
     return error.what();
   }
@@ -313,16 +343,17 @@ TEST(CheckExecutor, AcceptsExactlyWhatFinishesWithTheRightBits) {
   for (int round = 0; round < kRounds; ++round) {
     Schedule schedule = tables.legal();
     for (int i = tables.below(4); i > 0; --i) tables.damage(schedule);
+    const Reach reach = tables.reach(schedule.stages);
     std::optional<BufferCounts> buffers;
     std::string refusal;
     try {
-      buffers = check(schedule).buffers();
+      buffers = check(schedule, {.reach = reach}).buffers();
       ++accepted;
     } catch (const Error& error) {
       refusal = error.message();
     }
     const std::string verdict =
-        verdict_of(schedule, buffers.value_or(plenty(schedule.stages)),
+        verdict_of(schedule, buffers.value_or(plenty(schedule.stages)), reach,
                    jobs[schedule.micro_batches - 1], right[schedule.micro_batches - 1]);
     ASSERT_EQ(refusal.empty(), verdict.empty())
         << "round " << round << "\ncheck: " << refusal << "\nmachine: " << verdict << "\n"
@@ -331,6 +362,21 @@ TEST(CheckExecutor, AcceptsExactlyWhatFinishesWithTheRightBits) {
   // The test would say little if nearly all tables were legal, or nearly none.
   EXPECT_GT(accepted, kRounds / 5);
   EXPECT_LT(accepted, kRounds * 4 / 5);
+}
+
+// Rank 1 waits for the first message as the second one, which is sent only after what it makes of
+// it: check() refuses that. Nobody else is there to notice.
+TEST(EnqueueStep, AWaitThatNobodyCanEndIsAnError) {
+  const Schedule schedule = table(2, 2,
+                                  {"0F0 0SEND_F0 0RECV_B0 0BW0 0F1 0SEND_F1 0RECV_B1 0BW1",
+                                   "1RECV_F1 1RECV_F0 1F0 1BW0 1SEND_B0 1F1 1BW1 1SEND_B1"});
+  EXPECT_NE(error_of([&] { check(schedule); }), "");
+  const Job job(2);
+  Machine machine(schedule, plenty(2), {});
+  EXPECT_EQ(
+      error_of([&] { machine.run_on_one_thread(job); }),
+      "rank 1, stage 1, F of micro-batch 0: expected no failure, got a step: expected an order "
+      "in which every rank can go on, got a deadlock: all ranks wait for each other");
 }
 
 }  // namespace
