@@ -21,8 +21,7 @@ TEST(Graph, NeedsStreamsOfGpus) {
   Context cpu;
   Stream* streams[] = {&cpu.stream()};
   EXPECT_FALSE(Graph::can_capture(cpu.device()));
-  EXPECT_EQ(error_of(streams),
-            "Graph::capture: expected streams of GPUs, got a stream on cpu");
+  EXPECT_EQ(error_of(streams), "Graph::capture: expected streams of GPUs, got a stream on cpu");
   EXPECT_EQ(error_of({}), "Graph::capture: expected at least one stream, got none");
 }
 
