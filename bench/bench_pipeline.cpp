@@ -114,7 +114,9 @@ void measure_stage(State& state, int first, int end) {
   const Network network = make_alexnet();
   const std::vector<LayerPlan> plans = network.plan(alexnet_input(), 1);
   Context context(1);
-  StageOptions options{first, end, {}};
+  StageOptions options;
+  options.first = first;
+  options.end = end;
   options.memory.has_previous = first > 0;
   options.memory.has_next = end < network.size();
   options.memory.loss_rows = kRows;

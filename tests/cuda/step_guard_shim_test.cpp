@@ -1,4 +1,5 @@
 // The rule for losses that are not finite, where steps are launched before others are finished.
+#include "core/error.h"
 #include "pipeline/step_guard.h"
 
 #include <gtest/gtest.h>

@@ -374,8 +374,8 @@ TEST(EnqueueStep, AWaitThatNobodyCanEndIsAnError) {
   Machine machine(schedule, plenty(2), {});
   EXPECT_EQ(
       error_of([&] { machine.run_on_one_thread(job); }),
-      "rank 1, stage 1, F of micro-batch 0: expected no failure, got a step: expected an order "
-      "in which every rank can go on, got a deadlock: all ranks wait for each other");
+      "rank 1, stage 1, F of micro-batch 0: a step: expected an order in which every rank can go "
+      "on, got a deadlock: all ranks wait for each other");
 }
 
 }  // namespace

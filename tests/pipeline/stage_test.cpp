@@ -37,7 +37,9 @@ struct StageRun {
   explicit StageRun(int first = 0, int end = kLayers, int slots = 1, int gradient_slots = 1,
                     int optimizer_states = 1)
       : network(small_network()), plans(network.plan(small_input(), 1)), context(1) {
-    StageOptions options{first, end, {}};
+    StageOptions options;
+    options.first = first;
+    options.end = end;
     options.memory = {.slots = slots,
                       .received = slots,
                       .gradient_slots = gradient_slots,
@@ -64,7 +66,6 @@ struct StageRun {
 class LayersApart {
  public:
   LayersApart(const StageRun& run, std::int64_t batch) : batch_(batch), network_(run.network) {
-    begin_step(context_, {.step = 4});
     for (int i = run.stage->first(); i < run.stage->end(); ++i) {
       Values& values = layers_.emplace_back(run.plans[i], i);
       for (std::size_t p = 0; p < run.plans[i].parameters.size(); ++p) {
@@ -123,6 +124,7 @@ class LayersApart {
   Tensor forward(Values& v, const Tensor& input, const MicroBatch& micro) {
     const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved);
     testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
+      begin_step(context, {.step = micro.step});
       layer(v).forward(context, {v.output.tensor, input, weights, saved}, micro,
                        static_cast<std::uint32_t>(v.index));
     });
@@ -150,6 +152,7 @@ class LayersApart {
     const std::vector<Tensor> weight_grads = views(v.weight_grads);
     const auto mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
     testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
+      begin_step(context, {.step = micro.step});
       layer(v).backward_input(context,
                               {grad.tensor, output_grad.tensor, v.output.tensor, weights, saved},
                               micro, static_cast<std::uint32_t>(v.index));
