@@ -13,6 +13,7 @@ namespace stagecoach::cuda {
 namespace {
 
 using testing::as_run;
+using testing::Convolution;
 using testing::device_of;
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
