@@ -31,7 +31,7 @@ class Channel {
   virtual void send(std::int64_t micro, std::span<const Tensor> message, Stream& stream) = 0;
   // Posts the receive of message `micro`, with the memory that it is copied to: a tensor for each
   // of the message, free until release(); none where needs_receive_buffer() is false. Does not
-  // wait.
+  // wait. Error for a message that is expected already.
   virtual void expect(std::int64_t micro, std::span<const Tensor> buffers) = 0;
   // `stream` goes on when message `micro` has arrived. Blocks the calling thread until its sender
   // has called send(); throws the error of abort(), and Error when the message was not expected, or

@@ -30,8 +30,9 @@ class LocalChannel : public Channel {
   void expect(std::int64_t micro, std::span<const Tensor>) override {
     const auto lock = ranks_->lock();
     Message& message = message_at(micro);
-    if (message.number < 0) message.number = expected_;
-    ++expected_;
+    STAGECOACH_CHECK(message.number < 0, "a receive", fmt::format("one of micro-batch {}", micro),
+                     "a second one");
+    message.number = expected_++;
   }
 
   void await(std::int64_t micro, Stream& stream) override {

@@ -49,6 +49,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       layer_plans_(plans.begin() + options.first, plans.begin() + options.end),
       plan_(plan_memory(layer_plans_, options.memory)),
       arena_(plan_.arena, context.device()),
+      state_(context.stream()),
       slots_(name_of_buffer("slot", options), options.memory.slots),
       received_(name_of_buffer("input", options), options.memory.received),
       received_gradients_(name_of_buffer("received gradient", options),
@@ -56,7 +57,6 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       gradient_slots_(name_of_buffer("gradient slot", options), options.memory.gradient_slots),
       inputs_(static_cast<std::size_t>(options.memory.received)),
       output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
-      state_(context.stream()),
       context_(context) {
   // What is not taken and given with the micro-batches is in use as long as the stage lives;
   // outputs and input gradients too, as the neighbours hold their addresses.

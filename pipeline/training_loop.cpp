@@ -76,7 +76,7 @@ std::optional<TrainingLoop::NonFinite> TrainingLoop::first_nonfinite(const StepI
       stage->begin_step();
       if (fed.device != stage->context().device()) {
         Stream& stream = stage->context().stream();
-        const Tensor received = stage->receive_input(m);
+        const Tensor received = stage->receive_input(m).at(0);
         copy(stream, received, fed);
         stream.synchronize();
         fed = received;

@@ -111,6 +111,13 @@ TEST(LocalChannel, MessagesComeInTheOrderOfTheirSends) {
             "a receive: expected micro-batch 0 as message 0, got micro-batch 1");
 }
 
+TEST(LocalChannel, AMessageIsExpectedOnce) {
+  const auto channel = make_local_channel();
+  channel->expect(2, {});
+  EXPECT_EQ(thrown([&] { channel->expect(2, {}); }),
+            "a receive: expected one of micro-batch 2, got a second one");
+}
+
 TEST(LocalChannel, NothingIsLeftOver) {
   const auto channel = make_local_channel();
   const auto stream = Stream::create();

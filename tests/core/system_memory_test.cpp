@@ -85,14 +85,14 @@ TEST(SystemMemory, RefusesMoreThanIsAvailable) {
   EXPECT_NO_THROW(check_memory("nothing", 0, {}, ""));
   EXPECT_NO_THROW(check_memory("a little", 16 * kMiB, {}, ""));
   try {
-    check_memory("the plan", std::int64_t{3} << 40, {}, "use smaller images");
+    check_memory("the plan", std::int64_t{3} << 40, {}, "use smaller ones");
     FAIL();
   } catch (const Error& error) {
     const std::string& text = error.message();
     EXPECT_TRUE(text.starts_with("memory: expected at most ")) << text;
     EXPECT_TRUE(
         text.ends_with(" GiB, which this machine has left, for the plan, got 3072.0 GiB; "
-                       "use smaller images, or smaller or fewer micro-batches"))
+                       "use smaller ones"))
         << text;
   }
 }

@@ -258,7 +258,7 @@ TEST(Optimizers, RefuseOtherTensors) {
                {"sgd_step", "grad F32 [4]", "[5]"});
   expect_error([&] { adam_step(context, p.tensor, other.tensor, p.tensor, p.tensor, {}); },
                {"adam_step", "m F32 [4]", "[5]"});
-  expect_error([&] { adam_step(context, p.tensor, p.tensor, other.tensor, p.tensor, {}, 1); },
+  expect_error([&] { adam_step(context, p.tensor, p.tensor, other.tensor, p.tensor, {}); },
                {"adam_step", "v F32 [4]", "[5]"});
   expect_error([&] { adam_rates(1e-3f, {}, 0); }, {"adam_rates", "step >= 1", "step 0"});
 }
