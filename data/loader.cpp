@@ -38,7 +38,7 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
                std::int64_t first, std::function<std::int64_t(std::int64_t)> epoch_of)
     : dataset_(dataset),
       order_(std::move(order)),
-      options_(std::move(options)),
+      options_(options),
       epoch_of_(std::move(epoch_of)),
       first_(first),
       released_(first),

@@ -17,7 +17,8 @@ namespace {
 constexpr const char* kTrain = "stagecoach train";
 
 DeviceChoice choose_cpu(const TrainJob& job) {
-  const char* given = job.device.kind == DeviceRequest::Kind::kCpu ? "--device cpu" : "the CPU";
+  const char* given =
+      job.device.kind == DeviceRequest::Kind::kCpu ? "--device cpu" : "the CPU: no GPU is here";
   const auto refuse = [given](const char* option) {
     throw UsageError(kTrain, fmt::format("{} on a GPU", option), given, "leave it out");
   };

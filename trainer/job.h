@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/shape.h"
@@ -36,7 +37,9 @@ struct PartitionRequest {
   PartitionKind kind = PartitionKind::kTime;
   std::vector<int> cuts;  // of kCuts: the first layer of each stage but the first
 
-  static PartitionRequest at(std::vector<int> cuts) { return {PartitionKind::kCuts, cuts}; }
+  static PartitionRequest at(std::vector<int> cuts) {
+    return {PartitionKind::kCuts, std::move(cuts)};
+  }
 };
 
 struct DeviceRequest {
@@ -49,7 +52,7 @@ struct DeviceRequest {
   std::vector<int> gpus;  // of kCuda: their numbers, each once; none: all
 
   static DeviceRequest cpu() { return {Kind::kCpu, {}}; }
-  static DeviceRequest cuda(std::vector<int> gpus = {}) { return {Kind::kCuda, gpus}; }
+  static DeviceRequest cuda(std::vector<int> gpus = {}) { return {Kind::kCuda, std::move(gpus)}; }
 };
 
 // How the steps of a run are launched.

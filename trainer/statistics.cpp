@@ -90,10 +90,24 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
 }
 
 void Statistics::add(std::vector<TraceEvent> trace, double seconds) {
-  step_seconds_.push_back(seconds);
-  steps_.push_back(step_of(trace, stages_));
+  Step step = step_of(trace, stages_);
+  step.seconds = seconds;
+  // Vitter's algorithm R.
+  const std::size_t place = added_ < kTimedSteps ? added_ : random_() % (added_ + 1);
+  ++added_;
+  if (place == steps_.size()) {
+    steps_.push_back(std::move(step));
+  } else if (place < steps_.size()) {
+    steps_[place] = std::move(step);
+  }
   kept_.push_back(std::move(trace));
   if (kept_.size() > kKeptSteps) kept_.pop_front();
+}
+
+double Statistics::step_seconds_median() const {
+  std::vector<double> seconds;
+  for (const Step& step : steps_) seconds.push_back(step.seconds);
+  return median(std::move(seconds));
 }
 
 std::vector<StageReport> Statistics::stages() const {

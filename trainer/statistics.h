@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <random>
 #include <vector>
 
 #include "pipeline/pipeline.h"
@@ -19,10 +20,11 @@ class Statistics {
   explicit Statistics(int stages) : stages_(stages) {}
 
   // Adds a training step: its trace, and the seconds from its batch's request, or from the end of
-  // the step before it where that came later, to its end.
+  // the step before it where that came later, to its end. Medians are of all steps; of more than
+  // kTimedSteps, of so many drawn from them, each step as likely as any other.
   void add(std::vector<TraceEvent> trace, double seconds);
 
-  double step_seconds_median() const { return median(step_seconds_); }
+  double step_seconds_median() const;
   // Times of each stage, medians over the steps.
   std::vector<StageReport> stages() const;
   // These times for one micro-batch.
@@ -35,11 +37,14 @@ class Statistics {
   // The last steps' events, at most kKeptSteps of them; and of these the step whose makespan is the
   // median.
   static constexpr std::size_t kKeptSteps = 100;
+  static constexpr std::size_t kTimedSteps = 4096;
+  std::size_t timed_steps() const { return steps_.size(); }
   std::vector<TraceEvent> trace() const;
   std::vector<TraceEvent> median_step() const;
 
  private:
   struct Step {
+    double seconds = 0;               // as given to add()
     double makespan = 0;              // from the first start to the last end before the optimizer
     std::vector<StageReport> stages;  // times and ranks only
     double busy() const;
@@ -47,8 +52,9 @@ class Statistics {
   static Step step_of(const std::vector<TraceEvent>& trace, int stages);
 
   int stages_;
-  std::vector<double> step_seconds_;
   std::vector<Step> steps_;
+  std::size_t added_ = 0;
+  std::mt19937_64 random_;  // which steps are kept: the same in every run
   std::deque<std::vector<TraceEvent>> kept_;
 };
 

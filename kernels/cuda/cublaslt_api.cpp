@@ -2,8 +2,8 @@
 
 #include <type_traits>
 
-#include "core/cuda/dynamic_library.h"
 #include "core/error.h"
+#include "kernels/cuda/libraries.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -15,7 +15,7 @@ std::string version_text(std::size_t version) {
 CublasLtApi load() {
   // Other major versions have other structures.
   static_assert(CUBLAS_VER_MAJOR == 13);
-  const DynamicLibrary library("cuBLASLt 13", {"libcublasLt.so.13"});
+  const DynamicLibrary library = open_cublaslt();
   CublasLtApi api{};
   const auto find = [&](auto& function, const char* name) {
     using Function = std::remove_pointer_t<std::remove_reference_t<decltype(function)>>;

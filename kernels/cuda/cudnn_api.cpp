@@ -3,8 +3,8 @@
 #include <array>
 #include <type_traits>
 
-#include "core/cuda/dynamic_library.h"
 #include "core/error.h"
+#include "kernels/cuda/libraries.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -14,7 +14,7 @@ std::string version_text(std::size_t version) {
 }
 
 CudnnApi load() {
-  const DynamicLibrary library("cuDNN 9", {"libcudnn.so.9", "libcudnn.so"});
+  const DynamicLibrary library = open_cudnn();
   CudnnApi api{};
   const auto find = [&](auto& function, const char* name) {
     function =

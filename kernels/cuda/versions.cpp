@@ -4,8 +4,8 @@
 
 #include <cstddef>
 
-#include "core/cuda/dynamic_library.h"
 #include "core/error.h"
+#include "kernels/cuda/libraries.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -16,17 +16,17 @@ std::string dotted(std::size_t version, std::size_t unit) {
 }
 
 std::string cudnn_version() {
-  const DynamicLibrary library("cuDNN", {"libcudnn.so.9", "libcudnn.so"});
+  const DynamicLibrary library = open_cudnn();
   return dotted(library.symbol<std::size_t()>("cudnnGetVersion")(), 10000);
 }
 
 std::string cublaslt_version() {
-  const DynamicLibrary library("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so"});
+  const DynamicLibrary library = open_cublaslt();
   return dotted(library.symbol<std::size_t()>("cublasLtGetVersion")(), 10000);
 }
 
 std::string nccl_version() {
-  const DynamicLibrary library("NCCL", {"libnccl.so.2", "libnccl.so"});
+  const DynamicLibrary library = open_nccl();
   int version = 0;
   library.symbol<int(int*)>("ncclGetVersion")(&version);
   return dotted(static_cast<std::size_t>(version), 10000);

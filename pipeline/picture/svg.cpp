@@ -324,7 +324,7 @@ std::string draw_svg(const std::vector<Timeline>& timelines, const std::string& 
 }
 
 double picture_width(const Timeline& timeline, double widest) {
-  constexpr double kNarrowest = PictureOptions().width;
+  const double narrowest = PictureOptions().width;
   std::vector<double> pixels;  // for each box: of the whole row, were it wide enough for its number
   const double span = duration(timeline);
   for (const TraceEvent& event : timeline.events) {
@@ -332,10 +332,10 @@ double picture_width(const Timeline& timeline, double widest) {
     const auto digits = static_cast<double>(std::to_string(event.micro_batch).size());
     pixels.push_back((kDigit * digits + 3) * span / (event.end - event.start));
   }
-  if (pixels.empty()) return kNarrowest;
+  if (pixels.empty()) return narrowest;
   const auto most = pixels.begin() + static_cast<std::ptrdiff_t>(pixels.size() * 9 / 10);
   std::nth_element(pixels.begin(), most, pixels.end());
-  return std::clamp(std::ceil(*most + kLeft + kMargin), kNarrowest, widest);
+  return std::clamp(std::ceil(*most + kLeft + kMargin), narrowest, widest);
 }
 
 }  // namespace stagecoach

@@ -86,6 +86,25 @@ TEST_F(SimulatedDevices, AutoTakesTheGpusOrTheCpu) {
   EXPECT_EQ(choose_devices(job_of(config)).target.precision, Precision::kFp32);
 }
 
+TEST_F(SimulatedDevices, WhatOnlyGpusHaveIsRefusedOnTheCpu) {
+  const std::pair<bool TrainRequest::*, const char*> options[] = {
+      {&TrainRequest::eager, "--eager"},
+      {&TrainRequest::tune, "--tune"},
+      {&TrainRequest::fast_nondeterministic, "--fast-nondeterministic"}};
+  for (const auto& [option, name] : options) {
+    for (const char* device : {"cpu", "auto"}) {
+      TrainRequest config = gpu_config(2, "auto", device);
+      config.*option = true;
+      simulated::set_device_count(2);
+      if (config.device.kind == DeviceRequest::Kind::kAuto) {
+        EXPECT_NO_THROW(choose_devices(job_of(config)));
+      }
+      simulated::set_device_count(0);
+      expect_error([&] { choose_devices(job_of(config)); }, {name, "on a GPU"});
+    }
+  }
+}
+
 TEST_F(SimulatedDevices, SaysWhatIsNotThere) {
   expect_error([] { choose_devices(job_of(gpu_config(1, "fp32", "cuda:0,5"))); },
                {"GPUs from 0 to 1", "cuda:0,5", "stagecoach info"});

@@ -42,6 +42,17 @@ pipeline/schedule core|pipeline/schedule
 pipeline/picture core|pipeline/schedule|pipeline/picture
 ROOMS
 
+if grep -rnE "${sources[@]}" '^ *# *include "trainer/cli/' trainer | grep -v '^trainer/cli/'; then
+  echo "trainer must not use trainer/cli"
+  wrong=$((wrong + 1))
+fi
+# Words of options are compared where they are read, in trainer/cli.
+if grep -rnE "${sources[@]}" '[!=]= "(sgd|adam|time|uniform|parameters|auto|cpu|cuda|never|always|except_last)"' \
+  core kernels layers data comm pipeline trainer; then
+  echo "a word of an option has an enum"
+  wrong=$((wrong + 1))
+fi
+
 # Every source has a header of its name. A folder of sources that are one function each, such as
 # generators of schedules and layers, may share one; backends implement the header of what they are.
 shared='^(pipeline/schedule/generators|layers|data|trainer/cli)/|^(core|kernels)/cuda/|/main\.cpp$'

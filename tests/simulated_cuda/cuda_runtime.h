@@ -63,6 +63,8 @@ void set_compute_capability(int major, int minor, bool has_code = true);
 bool has_code();
 // The next call of that name fails, if it is cudaEventQuery or cudaGraphUpload.
 void fail_next(const char* call);
+// Pieces of GPU memory that were ever allocated.
+long device_allocations();
 // Graphs that were instantiated and not destroyed.
 int executable_graphs();
 // Runs `task` as the next work of `stream`, or captures it.

@@ -27,6 +27,7 @@ std::atomic<int> capability_major = 9, capability_minor = 0;
 std::atomic<bool> kernels_have_code = true;
 std::atomic<const char*> failing_call = "";
 std::atomic<int> executables = 0;  // graphs
+std::atomic<long> allocated = 0;   // pieces of GPU memory, ever
 thread_local int current_device = 0;
 thread_local int captures = 0;  // begun by this thread and not ended
 
@@ -135,6 +136,9 @@ void fail_next(const char* call) {
 int executable_graphs() {
   return executables;
 }
+long device_allocations() {
+  return allocated;
+}
 // Whether this is the call that is to fail.
 bool fails(const char* call) {
   const char* failing = failing_call;
@@ -221,6 +225,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  ++simulated::allocated;
   return simulated::allocate(memory, bytes, current_device);
 }
 cudaError_t cudaFree(void* memory) {

@@ -109,6 +109,18 @@ TEST_F(StatisticsOfTwoStages, CommunicationIsNeitherWorkNorWaiting) {
   EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured, 1.0 / 3);
 }
 
+TEST_F(StatisticsOfTwoStages, LongRunsKeepASampleOfTheirSteps) {
+  constexpr std::size_t kSteps = Statistics::kTimedSteps;
+  const std::vector<TraceEvent> slow = equal_stages(9), fast = equal_stages(1);
+  for (std::size_t i = 0; i < kSteps; ++i) statistics_.add(slow, 90);
+  EXPECT_EQ(statistics_.timed_steps(), kSteps);
+  EXPECT_EQ(statistics_.step_seconds_median(), 90);
+  for (std::size_t i = 0; i < 3 * kSteps; ++i) statistics_.add(fast, 10);
+  EXPECT_EQ(statistics_.timed_steps(), kSteps);
+  EXPECT_EQ(statistics_.step_seconds_median(), 10);
+  EXPECT_DOUBLE_EQ(statistics_.stages()[0].forward_seconds, 2);
+}
+
 TEST_F(StatisticsOfTwoStages, TimesAreMediansOverTheSteps) {
   statistics_.add(equal_stages(9), 90);  // a slow first step
   statistics_.add(equal_stages(2), 20);
