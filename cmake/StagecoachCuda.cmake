@@ -1,7 +1,7 @@
 # The CUDA backend. STAGECOACH_CUDA: AUTO (where toolkit and cuDNN's headers are found), ON, OFF.
 #
-# The floors call the backend's functions and do not know which one they get: each program links one
-# of these object libraries beside them.
+# The floors find a backend by the kind of device (core/device_backend.h, kernels/backend.h): it is
+# there where a program links one of these object libraries, whose objects register themselves.
 #   stagecoach_backend            CUDA where it was found, else core/cuda/absent.cpp and its like
 #   stagecoach_simulated_backend  for tests: the same sources on a CUDA runtime that runs on the CPU
 set(STAGECOACH_CUDA "AUTO" CACHE STRING "the CUDA backend: AUTO, ON or OFF")
@@ -72,7 +72,7 @@ if(STAGECOACH_HAVE_CUDA)
   get_filename_component(cudnn_folder ${CUDNN_LIBRARY} DIRECTORY)
   set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR} ${cudnn_folder})
 else()
-  add_library(stagecoach_backend OBJECT core/cuda/absent.cpp kernels/cuda/absent.cpp)
+  add_library(stagecoach_backend OBJECT core/cuda/absent.cpp)
   target_link_libraries(stagecoach_backend PUBLIC stagecoach_kernels)
 endif()
 target_link_libraries(stagecoach_backend PUBLIC ${CMAKE_DL_LIBS})

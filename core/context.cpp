@@ -19,4 +19,16 @@ void* Context::workspace(const char* operation, std::int64_t bytes) const {
   return workspace_.data;
 }
 
+void check_tensor(const Context& context, const char* operation, const char* name,
+                  const Tensor& tensor, const TensorSpec& expected) {
+  STAGECOACH_CHECK(tensor.defined(), operation, fmt::format("{} {}", name, expected.to_string()),
+                   "no memory");
+  STAGECOACH_CHECK(tensor.spec == expected, operation,
+                   fmt::format("{} {}", name, expected.to_string()), tensor.spec.to_string());
+  const Device device = context.device();
+  STAGECOACH_CHECK(tensor.device == device, operation,
+                   fmt::format("{} {} on {}", name, expected.to_string(), device.to_string()),
+                   fmt::format("{} on {}", tensor.spec.to_string(), tensor.device.to_string()));
+}
+
 }  // namespace stagecoach

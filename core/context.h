@@ -59,4 +59,9 @@ class Context {
   std::map<std::type_index, std::shared_ptr<void>> extensions_;
 };
 
+// Throws Error "OPERATION: expected NAME SPEC, got ..." unless `tensor` has memory, this spec, and
+// lies on the context's device: "expected NAME SPEC on cpu, got SPEC on cuda:0".
+void check_tensor(const Context& context, const char* operation, const char* name,
+                  const Tensor& tensor, const TensorSpec& expected);
+
 }  // namespace stagecoach

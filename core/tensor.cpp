@@ -35,12 +35,4 @@ Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
   return rows;
 }
 
-void check_tensor(const char* operation, const char* name, const Tensor& tensor,
-                  const TensorSpec& expected) {
-  STAGECOACH_CHECK(tensor.defined(), operation, fmt::format("{} {}", name, expected.to_string()),
-                   "no memory");
-  STAGECOACH_CHECK(tensor.spec == expected, operation,
-                   fmt::format("{} {}", name, expected.to_string()), tensor.spec.to_string());
-}
-
 }  // namespace stagecoach

@@ -61,8 +61,4 @@ struct Tensor {
 // fewer.
 Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count);
 
-// Throws Error "OPERATION: expected NAME SPEC, got ..." unless `tensor` has memory and this spec.
-void check_tensor(const char* operation, const char* name, const Tensor& tensor,
-                  const TensorSpec& expected);
-
 }  // namespace stagecoach

@@ -20,7 +20,7 @@ class AdaptiveAvgPool2d final : public Layer {
   LayerPlan plan(const TensorSpec& input, const Target&) const override {
     STAGECOACH_CHECK(input.shape.rank() == 4 && is_floating(input.dtype) &&
                          input.format == MemoryFormat::kChannelsLast && input.elements() > 0,
-                     "AdaptiveAvgPool2d", "input F32 channels_last of rank 4, not empty",
+                     "AdaptiveAvgPool2d", "input F32 or BF16 channels_last of rank 4, not empty",
                      input.to_string());
     LayerPlan plan;
     plan.input = input;

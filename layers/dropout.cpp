@@ -24,7 +24,7 @@ class Dropout final : public Layer {
 
   LayerPlan plan(const TensorSpec& input, const Target&) const override {
     STAGECOACH_CHECK(is_floating(input.dtype) && input.shape.rank() >= 1 && input.elements() > 0,
-                     "Dropout", "input F32 of rank >= 1, not empty", input.to_string());
+                     "Dropout", "input F32 or BF16 of rank >= 1, not empty", input.to_string());
     LayerPlan plan;
     plan.input = input;
     plan.output = input;
@@ -46,8 +46,8 @@ class Dropout final : public Layer {
   template <typename Operation>
   void apply(Context& context, const Tensor& to, const Tensor& from, const MicroBatch& micro,
              std::uint32_t layer_index, const Operation& operation) const {
-    check_tensor("Dropout", "input", from, from.spec);
-    check_tensor("Dropout", "output", to, from.spec);
+    check_tensor(context, "Dropout", "input", from, from.spec);
+    check_tensor(context, "Dropout", "output", to, from.spec);
     const std::int64_t rows = from.shape()[0], columns = from.elements() / rows;
     if (p_ > 0.0f && micro.training) {
       const DropoutMask mask{.p = p_,

@@ -23,7 +23,8 @@ class Flatten final : public Layer {
   LayerPlan plan(const TensorSpec& input, const Target&) const override {
     STAGECOACH_CHECK(input.shape.rank() == 4 && is_floating(input.dtype) &&
                          input.format == MemoryFormat::kChannelsLast && input.elements() > 0,
-                     "Flatten", "input F32 channels_last of rank 4, not empty", input.to_string());
+                     "Flatten", "input F32 or BF16 channels_last of rank 4, not empty",
+                     input.to_string());
     LayerPlan plan;
     plan.input = input;
     plan.output = flat(input);
@@ -32,13 +33,14 @@ class Flatten final : public Layer {
 
   void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
                std::uint32_t) const override {
-    check_tensor("Flatten", "output", tensors.output, flat(tensors.input.spec));
+    check_tensor(context, "Flatten", "output", tensors.output, flat(tensors.input.spec));
     permute_format(context, as_image(tensors.output, tensors.input.spec), tensors.input);
   }
 
   void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
                       std::uint32_t) const override {
-    check_tensor("Flatten", "output_grad", tensors.output_grad, flat(tensors.input_grad.spec));
+    check_tensor(context, "Flatten", "output_grad", tensors.output_grad,
+                 flat(tensors.input_grad.spec));
     permute_format(context, tensors.input_grad,
                    as_image(tensors.output_grad, tensors.input_grad.spec));
   }

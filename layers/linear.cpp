@@ -23,7 +23,8 @@ class Linear final : public Layer {
   LayerPlan plan(const TensorSpec& input, const Target& target) const override {
     STAGECOACH_CHECK(input.shape.rank() == 2 && input.shape[0] >= 1 && is_floating(input.dtype) &&
                          input == row_major({input.shape[0], in_features_}, input.dtype),
-                     "Linear", fmt::format("input F32 [N, {}]", in_features_), input.to_string());
+                     "Linear", fmt::format("input F32 or BF16 [N, {}]", in_features_),
+                     input.to_string());
     const float bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(in_features_)));
     LayerPlan plan;
     plan.input = input;

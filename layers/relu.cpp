@@ -12,7 +12,7 @@ class Relu final : public Layer {
   std::string describe() const override { return "ReLU()"; }
 
   LayerPlan plan(const TensorSpec& input, const Target&) const override {
-    STAGECOACH_CHECK(is_floating(input.dtype), "ReLU", "input F32", input.to_string());
+    STAGECOACH_CHECK(is_floating(input.dtype), "ReLU", "input F32 or BF16", input.to_string());
     LayerPlan plan;
     plan.input = input;
     plan.output = input;

@@ -243,7 +243,7 @@ void Stage::copy_unless_same(const Tensor& to, const Tensor& from) {
 
 void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
                     const MicroBatch& micro, bool keep) {
-  check_tensor("Stage::forward", "input", input, layer_plan(0).input);
+  check_tensor(context_, "Stage::forward", "input", input, layer_plan(0).input);
   const auto m = static_cast<std::size_t>(micro.index);
   if (progress_.size() <= m) progress_.resize(m + 1, Progress::kNone);
   STAGECOACH_CHECK(!micro.training || progress_[m] == Progress::kNone, "Stage::forward",
@@ -286,7 +286,8 @@ void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBa
 
 void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro, int segment) {
   if (!is_last()) {
-    check_tensor("Stage::backward_input", "output_grad", output_grad, layer_plans_.back().output);
+    check_tensor(context_, "Stage::backward_input", "output_grad", output_grad,
+                 layer_plans_.back().output);
   }
   if (segment + 1 == segments()) {
     STAGECOACH_CHECK(has_output(micro.index), "Stage::backward_input", "one B after F",

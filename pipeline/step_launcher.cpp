@@ -31,7 +31,7 @@ StepLauncher::StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecor
       last_(last),
       micro_batches_(micro_batches),
       eager_(eager),
-      failure_flag_(Buffer::pinned(sizeof(std::uint32_t))) {
+      failure_flag_(Buffer::pinned(sizeof(std::uint32_t), contexts_.at(0)->device())) {
   for (Context* context : contexts_) context->set_failure_flag(&flag_in(failure_flag_));
 }
 
@@ -101,8 +101,8 @@ StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
   Slot& slot = slots_.emplace_back();
   slot.images = images;
   slot.labels = labels;
-  slot.losses = Buffer::pinned(last_.losses().bytes());
-  slot.correct = Buffer::pinned(last_.correct().bytes());
+  slot.losses = Buffer::pinned(last_.losses().bytes(), last_.losses().device);
+  slot.correct = Buffer::pinned(last_.correct().bytes(), last_.correct().device);
   return slot;
 }
 

@@ -7,7 +7,7 @@
 #include <charconv>
 #include <numeric>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/target.h"
 
@@ -76,7 +76,8 @@ std::vector<int> gpu_indices(const std::string& text) {
 
 DeviceChoice choose_devices(const TrainConfig& config) {
   std::string why_none;
-  const int count = config.device == "cpu" ? 0 : cuda::device_count(&why_none);
+  const int count =
+      config.device == "cpu" ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
   const bool on_cpu = config.device == "cpu" || (config.device == "auto" && count == 0);
   if (on_cpu) return choose_cpu(config);
 
@@ -98,8 +99,8 @@ DeviceChoice choose_devices(const TrainConfig& config) {
     target.device = device;
     check_target(target);
   }
-  choice.text =
-      fmt::format("cuda:{} ({})", fmt::join(gpus, ","), cuda::device_info(choice.devices[0]).name);
+  choice.text = fmt::format("cuda:{} ({})", fmt::join(gpus, ","),
+                            device_backend(choice.devices[0]).device_info(choice.devices[0]).name);
   return choice;
 }
 

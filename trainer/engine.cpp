@@ -183,7 +183,8 @@ Partition Engine::choose_partition(const std::vector<LayerPlan>& plans,
 }
 
 StepInput Engine::input_of(const Batch& batch, bool training) const {
-  check_tensor("Engine", "images", batch.images.tensor, input_spec(config_.batch()));
+  check_tensor(loop_->stages().front()->context(), "Engine", "images", batch.images.tensor,
+               input_spec(config_.batch()));
   StepInput input;
   input.images = batch.images.tensor;
   input.labels = batch.labels.tensor;

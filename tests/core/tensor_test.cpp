@@ -80,19 +80,5 @@ TEST(RowsOf, RefusesRowsThatAreNotThere) {
   }
 }
 
-TEST(CheckTensor, NamesOperationTensorAndBothSpecs) {
-  float values[6] = {};
-  const Tensor tensor{values, row_major({2, 3}), {}};
-  EXPECT_NO_THROW(check_tensor("linear", "input", tensor, row_major({2, 3})));
-  try {
-    check_tensor("linear", "input", tensor, row_major({3, 2}));
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "linear: expected input F32 [3, 2], got F32 [2, 3]");
-  }
-  const Tensor missing{nullptr, row_major({2, 3}), {}};
-  EXPECT_THROW(check_tensor("linear", "input", missing, row_major({2, 3})), Error);
-}
-
 }  // namespace
 }  // namespace stagecoach

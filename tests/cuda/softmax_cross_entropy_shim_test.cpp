@@ -48,7 +48,7 @@ TEST_P(SoftmaxCrossEntropyShim, IsTheCpus) {
   });
 
   Gpu gpu;
-  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t));
+  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t), testing::kGpu);
   gpu.context().set_failure_flag(static_cast<std::uint32_t*>(flag.data()));
   const Tensor on_gpu = gpu.put(inputs[0].tensor);
   const Tensor gpu_grad = in_place ? on_gpu : gpu.make(on_gpu.spec);
@@ -84,7 +84,7 @@ struct Outcome {
 };
 Outcome outcome(const std::vector<float>& logits, std::int32_t label, bool with_flag = true) {
   Gpu gpu;
-  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t));
+  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t), testing::kGpu);
   if (with_flag) gpu.context().set_failure_flag(static_cast<std::uint32_t*>(flag.data()));
   Tensor row = gpu.put(logits);
   row.spec = row_major({1, static_cast<std::int64_t>(logits.size())});

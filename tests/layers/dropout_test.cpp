@@ -91,7 +91,8 @@ TEST(DropoutLayer, DescribesItselfAndRefusesWhatDoesNotFit) {
   expect_error([] { dropout_layer(NAN); }, {"dropout_layer", "[0, 1)", "nan"});
   const auto layer = dropout_layer(0.5f);
   const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
-  expect_error(plan(row_major({3}, DType::kU8)), {"Dropout: expected input F32", "U8 [3]"});
+  expect_error(plan(row_major({3}, DType::kU8)),
+               {"Dropout: expected input F32 or BF16 of", "U8 [3]"});
   expect_error(plan(row_major({})), {"Dropout", "rank >= 1"});
   expect_error(plan(row_major({0, 3})), {"Dropout", "not empty", "[0, 3]"});
 }

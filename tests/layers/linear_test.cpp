@@ -46,7 +46,7 @@ TEST(LinearLayer, DescribesItself) {
 TEST(LinearLayer, RefusesWhatDoesNotFit) {
   const auto layer = linear_layer(12, 5);
   const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
-  expect_error(plan(row_major({3, 13})), {"Linear: expected input F32 [N, 12]", "[3, 13]"});
+  expect_error(plan(row_major({3, 13})), {"Linear: expected input F32 or BF16 [N, 12]", "[3, 13]"});
   expect_error(plan(channels_last(3, 12, 1, 1)), {"Linear", "[3, 12, 1, 1]"});
   expect_error(plan(row_major({3, 12}, DType::kI32)), {"Linear", "got I32 [3, 12]"});
   expect_error(plan(row_major({0, 12})), {"Linear", "[0, 12]"});

@@ -34,7 +34,7 @@ TEST(ReluLayer, KeepsWhatIsAboveZero) {
 TEST(ReluLayer, DescribesItselfAndRefusesOtherTypes) {
   EXPECT_EQ(relu_layer()->describe(), "ReLU()");
   testing::expect_error([] { relu_layer()->plan(row_major({3}, DType::kI32), 1); },
-                        {"ReLU: expected input F32", "I32 [3]"});
+                        {"ReLU: expected input F32 or BF16", "I32 [3]"});
 }
 
 }  // namespace
