@@ -7,6 +7,7 @@
 #include "kernels/step.h"
 
 namespace stagecoach {
+
 StepLauncher::StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans,
                            const Stage& last, StepGuard& guard, bool eager)
     : contexts_(std::move(contexts)),

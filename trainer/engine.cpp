@@ -2,11 +2,9 @@
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <cmath>
 #include <deque>
 
-#include "core/copy.h"
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "core/system_memory.h"

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <deque>
-#include <fstream>
 #include <optional>
+#include <ostream>
 
 #include "core/error.h"
 #include "core/file.h"
