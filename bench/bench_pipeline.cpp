@@ -51,7 +51,7 @@ struct Job {
   void step() {
     StepInput input;
     input.images = images.tensor;
-    input.labels = labels.tensor;
+    input.targets = labels.tensor;
     input.micro.step = steps++;
     input.optimizer = optimizer.get();
     loop->run(input);
@@ -117,21 +117,20 @@ void measure_stage(State& state, int first, int end) {
   StageOptions options;
   options.first = first;
   options.end = end;
-  options.memory.has_previous = first > 0;
-  options.memory.has_next = end < network.size();
   options.memory.loss_rows = kRows;
   Stage stage(network, plans, options, context);
   stage.initialize(0);
-  const OwnedTensor input(plans[first].input), output_grad(plans[end - 1].output);
+  const OwnedTensor input(plans[first].inputs[0]), output_grad(plans[end - 1].outputs[0]);
   const OwnedTensor labels({DType::kI32, {kRows}});
   fill_uniform(context, input.tensor, 1.0f, {.use = RandomUse::kSyntheticData});
   fill_uniform(context, output_grad.tensor, 1e-3f, {.use = RandomUse::kSyntheticData});
   Stream& stream = context.stream();
-  const Tensor from_next = stage.is_last() ? Tensor{} : output_grad.tensor;
+  const std::span<const Tensor> from_next(&output_grad.tensor, stage.is_last() ? 0 : 1);
   MicroBatch micro;
+  micro.batch = kRows;
   double f = 0, b = 0, w = 0;
   const auto run = [&] {
-    f += seconds_of(stream, [&] { stage.forward(input.tensor, labels.tensor, kRows, micro); });
+    f += seconds_of(stream, [&] { stage.forward({&input.tensor, 1}, labels.tensor, micro); });
     b += seconds_of(stream, [&] { stage.backward_input(from_next, micro); });
     w += seconds_of(stream, [&] { stage.backward_weight(micro); });
     ++micro.index;  // later micro-batches add to the gradients, as most of a step's do

@@ -1,6 +1,7 @@
 #include "kernels/adaptive_avg_pool2d.h"
 
 #include "core/error.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
 
 namespace stagecoach {
@@ -17,28 +18,28 @@ class AdaptiveAvgPool2d final : public Layer {
     return fmt::format("AdaptiveAvgPool2d({}x{})", out_h_, out_w_);
   }
 
-  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
+    const TensorSpec& input = single_input(*this, inputs);
     STAGECOACH_CHECK(input.shape.rank() == 4 && is_floating(input.dtype) &&
                          input.format == MemoryFormat::kChannelsLast && input.elements() > 0,
-                     "AdaptiveAvgPool2d", "input F32 channels_last of rank 4, not empty",
+                     "AdaptiveAvgPool2d", "input F32 or BF16 channels_last of rank 4, not empty",
                      input.to_string());
     LayerPlan plan;
-    plan.input = input;
-    plan.output = channels_last(input.shape[0], input.shape[1], out_h_, out_w_, input.dtype);
+    plan.inputs = {input};
+    plan.outputs = {channels_last(input.shape[0], input.shape[1], out_h_, out_w_, input.dtype)};
     // Each average is of one value, as behind AlexNet's last pool for images of 224 pixels.
-    const bool is_identity = plan.output == input;
-    plan.in_place = plan.forward_is_copy = plan.backward_is_copy = is_identity;
+    const bool is_identity = plan.outputs[0] == input;
+    plan.in_place = plan.fused.forward_is_copy = plan.fused.backward_is_copy = is_identity;
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
-               std::uint32_t) const override {
-    adaptive_avg_pool2d_forward(context, tensors.output, tensors.input);
+  void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
+    adaptive_avg_pool2d_forward(context, call.outputs[0], call.inputs[0]);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
-                      std::uint32_t) const override {
-    adaptive_avg_pool2d_backward(context, tensors.input_grad, tensors.output_grad);
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    adaptive_avg_pool2d_backward(context, call.input_grads[0], call.output_grads[0]);
   }
 
  private:

@@ -1,8 +1,10 @@
+#include "kernels/conv2d.h"
+
 #include <cmath>
 
 #include "core/error.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
-#include "layers/text.h"
 
 namespace stagecoach {
 namespace {
@@ -22,42 +24,40 @@ class Conv2d final : public Layer {
                        padding_text(options_.padding_h, options_.padding_w));
   }
 
-  LayerPlan plan(const TensorSpec& input, const Target& target) const override {
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target& target) const override {
+    const TensorSpec& input = single_input(*this, inputs);
     // conv2d_output() would blame the weight.
     STAGECOACH_CHECK(input.shape.rank() == 4 && input.shape[1] == in_channels_, "Conv2d",
                      fmt::format("input [N, {}, H, W]", in_channels_), input.to_string());
-    const TensorSpec weight = weight_of(DType::kF32);
     const float bound =
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(in_channels_ * kernel_ * kernel_)));
     const TensorSpec used = weight_of(input.dtype);  // by the operations
     LayerPlan plan;
-    plan.input = input;
-    plan.output = conv2d_output(input, used, options_);
-    plan.parameters = {{"weight", weight, bound}, {"bias", row_major({out_channels_}), bound}};
+    plan.inputs = {input};
+    plan.outputs = {conv2d_output(input, used, options_)};
+    plan.parameters = {{"weight", weight_of(DType::kF32), Init::uniform(bound)},
+                       {"bias", row_major({out_channels_}), Init::uniform(bound)}};
     plan.workspace_bytes = conv2d_workspace_bytes(input, used, options_, target);
-    plan.input_needed_by_weight = true;
+    plan.inputs_needed_by_weight = true;
+    plan.kind = LayerKind::kConv2d;
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
-               std::uint32_t) const override {
-    conv2d_forward(context, tensors.output, tensors.input, tensors.parameters[0],
-                   tensors.parameters[1], options_, tensors.activation);
+  void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
+    conv2d_forward(context, call.outputs[0], call.inputs[0], call.parameters[0], call.parameters[1],
+                   options_, plan.fused.activation);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
-                      std::uint32_t) const override {
-    conv2d_backward_input(context, tensors.input_grad, tensors.output_grad, tensors.parameters[0],
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    conv2d_backward_input(context, call.input_grads[0], call.output_grads[0], call.parameters[0],
                           options_);
   }
 
-  void backward_weight(Context& context, const BackwardWeightTensors& tensors) const override {
-    conv2d_backward_weight(context, tensors.parameter_grads[0], tensors.parameter_grads[1],
-                           tensors.output_grad, tensors.input, options_, tensors.mode);
-  }
-
-  bool fuses_relu_after(const Target& target) const override {
-    return target.device.type == DeviceType::kCuda;
+  void backward_weight_impl(Context& context, const LayerPlan&,
+                            const LayerCall& call) const override {
+    conv2d_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1],
+                           call.output_grads[0], call.inputs[0], options_, call.mode);
   }
 
  private:

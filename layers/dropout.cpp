@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/permute.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
 
 namespace stagecoach {
@@ -22,38 +23,36 @@ class Dropout final : public Layer {
 
   std::string describe() const override { return fmt::format("Dropout({})", p_); }
 
-  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
+    const TensorSpec& input = single_input(*this, inputs);
     STAGECOACH_CHECK(is_floating(input.dtype) && input.shape.rank() >= 1 && input.elements() > 0,
-                     "Dropout", "input F32 of rank >= 1, not empty", input.to_string());
+                     "Dropout", "input F32 or BF16 of rank >= 1, not empty", input.to_string());
     LayerPlan plan;
-    plan.input = input;
-    plan.output = input;
+    plan.inputs = {input};
+    plan.outputs = {input};
     plan.in_place = true;
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch& micro,
-               std::uint32_t layer_index) const override {
-    apply(context, tensors.output, tensors.input, micro, layer_index, dropout_forward);
+  void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
+    apply(context, call.outputs[0], call.inputs[0], call, dropout_forward);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors,
-                      const MicroBatch& micro, std::uint32_t layer_index) const override {
-    apply(context, tensors.input_grad, tensors.output_grad, micro, layer_index, dropout_backward);
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    apply(context, call.input_grads[0], call.output_grads[0], call, dropout_backward);
   }
 
  private:
   template <typename Operation>
-  void apply(Context& context, const Tensor& to, const Tensor& from, const MicroBatch& micro,
-             std::uint32_t layer_index, const Operation& operation) const {
-    check_tensor("Dropout", "input", from, from.spec);
-    check_tensor("Dropout", "output", to, from.spec);
+  void apply(Context& context, const Tensor& to, const Tensor& from, const LayerCall& call,
+             const Operation& operation) const {
     const std::int64_t rows = from.shape()[0], columns = from.elements() / rows;
-    if (p_ > 0.0f && micro.training) {
+    if (p_ > 0.0f && call.micro.training) {
       const DropoutMask mask{.p = p_,
-                             .seed = micro.seed,
-                             .layer = layer_index,
-                             .first_sample = static_cast<std::uint32_t>(micro.first_sample)};
+                             .seed = call.micro.seed,
+                             .layer = call.layer,
+                             .first_sample = static_cast<std::uint32_t>(call.micro.first_sample)};
       operation(context, viewed(to, {rows, columns}), viewed(from, {rows, columns}), mask);
     } else if (to.data != from.data) {
       const Shape shape{rows, columns, 1, 1};  // equal formats: a copy

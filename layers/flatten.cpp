@@ -1,5 +1,6 @@
 #include "core/error.h"
 #include "kernels/permute.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
 
 namespace stagecoach {
@@ -20,27 +21,26 @@ class Flatten final : public Layer {
  public:
   std::string describe() const override { return "Flatten()"; }
 
-  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
+    const TensorSpec& input = single_input(*this, inputs);
     STAGECOACH_CHECK(input.shape.rank() == 4 && is_floating(input.dtype) &&
                          input.format == MemoryFormat::kChannelsLast && input.elements() > 0,
-                     "Flatten", "input F32 channels_last of rank 4, not empty", input.to_string());
+                     "Flatten", "input F32 or BF16 channels_last of rank 4, not empty",
+                     input.to_string());
     LayerPlan plan;
-    plan.input = input;
-    plan.output = flat(input);
+    plan.inputs = {input};
+    plan.outputs = {flat(input)};
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
-               std::uint32_t) const override {
-    check_tensor("Flatten", "output", tensors.output, flat(tensors.input.spec));
-    permute_format(context, as_image(tensors.output, tensors.input.spec), tensors.input);
+  void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
+    permute_format(context, as_image(call.outputs[0], call.inputs[0].spec), call.inputs[0]);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
-                      std::uint32_t) const override {
-    check_tensor("Flatten", "output_grad", tensors.output_grad, flat(tensors.input_grad.spec));
-    permute_format(context, tensors.input_grad,
-                   as_image(tensors.output_grad, tensors.input_grad.spec));
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    permute_format(context, call.input_grads[0],
+                   as_image(call.output_grads[0], call.input_grads[0].spec));
   }
 };
 

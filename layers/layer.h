@@ -2,6 +2,7 @@
 // of micro-batches can be in flight through one layer object.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,34 +11,65 @@
 #include "core/context.h"
 #include "kernels/activation.h"
 #include "kernels/gradient_mode.h"
+#include "layers/init.h"
 
 namespace stagecoach {
 
-// One parameter of a layer. Its initial values are uniform in [-init_bound, init_bound).
+// One parameter of a layer: F32, learned.
 struct ParameterSpec {
   std::string name;  // "weight", "bias"
   TensorSpec spec;
-  float init_bound = 0.0f;
+  Init init;
+  // The whole parameter, of which a layer may hold a slice: its shape, and where the slice lies.
+  // Rank 0: it holds the whole.
+  Shape global = {};
+  SliceOffset offset = {};
 };
 
-// What a layer needs, for one micro-batch of one input spec. Made without memory or device.
-struct LayerPlan {
-  TensorSpec input;
-  TensorSpec output;
-  std::vector<ParameterSpec> parameters;
-  std::vector<TensorSpec> saved;     // made by forward, kept until B and W have run
-  std::int64_t workspace_bytes = 0;  // the most that forward, B or W use
-  bool in_place = false;             // output may be the input's memory, and likewise the gradients
-  bool input_needed_by_weight = false;  // W reads the input
-  bool output_needed_by_input = false;  // B reads the output
-  bool forward_is_copy = false;         // F has nothing to do but to copy
-  bool backward_is_copy = false;        // B likewise
+// State of a layer that is no parameter, such as running statistics: F32, kept with the weights,
+// changed by end_step() alone.
+struct BufferSpec {
+  std::string name;  // "running_mean"
+  TensorSpec spec;
+  Init init;
+};
 
-  // What a neighbour does of this layer's work, and the other way round; set by Network::plan from
-  // the network alone, so it does not depend on how the network is split. The neighbour's part has
-  // become a copy.
+// What fuse() knows a layer by.
+enum class LayerKind : std::uint8_t { kOther, kConv2d, kLinear, kRelu, kMaxPool2d };
+
+// What neighbours do of each other's work. Set by fuse() from the network alone, so it does not
+// depend on how the network is split.
+struct Fusion {
   Activation activation = Activation::kNone;  // F applies the ReLU that follows, too
-  bool input_from_relu = false;  // B is that of the ReLU before, too (see MaxPool2dInput)
+  bool input_from_relu = false;   // B is that of the ReLU before, too (see MaxPool2dInput)
+  bool forward_is_copy = false;   // F has nothing to do but to copy
+  bool backward_is_copy = false;  // B likewise
+};
+
+// What a layer needs, for one micro-batch of inputs of these specs. Made without memory or device.
+struct LayerPlan {
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;  // at least one
+  std::vector<ParameterSpec> parameters;
+  std::vector<BufferSpec> buffers;
+  std::vector<TensorSpec> saved;  // made by F, kept until B and W have run
+  // What F leaves of each micro-batch of a training step for end_step(), F32.
+  std::vector<TensorSpec> step_state;
+  std::int64_t workspace_bytes = 0;      // the most that F, B, W or end_step use
+  bool in_place = false;                 // outputs[0] may be inputs[0]'s memory, and likewise the
+                                         // gradients
+  bool inputs_needed_by_input = false;   // B reads the inputs
+  bool inputs_needed_by_weight = false;  // W reads the inputs
+  bool outputs_needed_by_input = false;  // B reads the outputs
+  // inputs[0]'s gradient is saved[0], made by F: B has nothing to do. (A loss.)
+  bool saved_is_input_grad = false;
+  std::vector<bool> differentiable;  // by input: has a gradient; empty: all have
+  LayerKind kind = LayerKind::kOther;
+  Fusion fused;
+
+  bool has_gradient(std::size_t input) const {
+    return differentiable.empty() || differentiable[input];
+  }
 };
 
 // Which micro-batch runs: all that dropout may depend on.
@@ -46,54 +78,63 @@ struct MicroBatch {
   std::int64_t step = 0;          // training step, from 0
   std::int64_t index = 0;         // of the micro-batch in the step, from 0
   std::int64_t first_sample = 0;  // of the micro-batch's first row in the global batch
+  std::int64_t batch = 0;         // samples of the global batch: losses are means over them
   bool training = true;
 };
 
-struct ForwardTensors {
-  Tensor output, input;
-  std::span<const Tensor> parameters;         // in the plan's order
-  std::span<const Tensor> saved;              // in the plan's order
-  Activation activation = Activation::kNone;  // of the plan
-  bool input_from_relu = false;               // of the plan
-};
-struct BackwardInputTensors {
-  Tensor input_grad, output_grad;
-  Tensor output;  // defined when output_needed_by_input
-  std::span<const Tensor> parameters;
+// The tensors of one call, in the plan's order. What a pass does not need by the plan is undefined
+// or left out.
+struct LayerCall {
+  std::span<const Tensor> inputs;   // F; B and W where they need them
+  std::span<const Tensor> outputs;  // F writes them; B where it needs them
+  // B writes those that are defined: nobody needs the others. B and W read those of the outputs.
+  std::span<const Tensor> input_grads, output_grads;
+  std::span<const Tensor> parameters;  // in the dtype of the inputs
+  std::span<const Tensor> parameter_grads;
   std::span<const Tensor> saved;
-};
-struct BackwardWeightTensors {
-  std::span<const Tensor> parameter_grads;  // in the plan's order
-  Tensor output_grad, input;                // input is defined when input_needed_by_weight
-  GradientMode mode = GradientMode::kOverwrite;
+  std::span<const Tensor> buffers;
+  // F: of this micro-batch. end_step: of all of them, as [micro-batches, elements].
+  std::span<const Tensor> step_state;
+  MicroBatch micro;
+  std::uint32_t layer = 0;  // index in the network
+  bool recompute = false;   // F a second time: step_state has been written, and is left out
+  GradientMode mode = GradientMode::kOverwrite;  // of W
 };
 
 class Layer {
  public:
   virtual ~Layer() = default;
 
-  // Kind, for people: "Conv2d(3, 64, kernel 11x11, stride 4, padding 2)".
+  // Kind and options, for people: "Conv2d(3, 64, kernel 11x11, stride 4, padding 2)".
   virtual std::string describe() const = 0;
 
-  // Throws Error naming the layer's kind when the input does not fit. `target`: what will run it
-  // (the workspace depends on it). Activations and gradients have the input's dtype; parameters and
-  // their gradients are F32, and where the input is BF16 the operations get BF16 copies of them.
-  virtual LayerPlan plan(const TensorSpec& input, const Target& target) const = 0;
+  // Throws Error naming the layer's kind when the inputs do not fit. `target`: what will run it
+  // (the workspace depends on it). Activations and gradients have the inputs' dtype; parameters and
+  // their gradients are F32, and where the inputs are BF16 the operations get BF16 copies of them.
+  virtual LayerPlan plan(std::span<const TensorSpec> inputs, const Target& target) const = 0;
 
-  // Whether the layer is a ReLU; whether its forward can apply one that follows; whether its
-  // backward can be that of one before too.
-  virtual bool is_relu() const { return false; }
-  virtual bool fuses_relu_after(const Target&) const { return false; }
-  virtual bool fuses_relu_before(const Target&) const { return false; }
+  // These check every tensor of the call, its spec and its device, against `plan`, which is this
+  // layer's; throw Error naming describe() and the tensor; and enqueue on the context's stream.
+  void forward(Context& context, const LayerPlan& plan, const LayerCall& call) const;
+  // B: the gradients with respect to the inputs.
+  void backward_input(Context& context, const LayerPlan& plan, const LayerCall& call) const;
+  // W: the gradients of the parameters.
+  void backward_weight(Context& context, const LayerPlan& plan, const LayerCall& call) const;
+  // Once after the last W of a training step, before the optimizer: what the micro-batches left in
+  // step_state goes into the buffers.
+  void end_step(Context& context, const LayerPlan& plan, const LayerCall& call) const;
 
-  // Enqueue on the context's stream. The operations they call check every tensor.
-  virtual void forward(Context& context, const ForwardTensors& tensors, const MicroBatch& micro,
-                       std::uint32_t layer_index) const = 0;
-  // B: the gradient with respect to the input.
-  virtual void backward_input(Context& context, const BackwardInputTensors& tensors,
-                              const MicroBatch& micro, std::uint32_t layer_index) const = 0;
-  // W: the gradients of the parameters. Layers without parameters do nothing.
-  virtual void backward_weight(Context& context, const BackwardWeightTensors& tensors) const;
+ protected:
+  // A loss ends the network: nobody gives it gradients.
+  virtual bool outputs_have_gradients() const { return true; }
+  virtual void forward_impl(Context& context, const LayerPlan& plan,
+                            const LayerCall& call) const = 0;
+  virtual void backward_input_impl(Context& context, const LayerPlan& plan,
+                                   const LayerCall& call) const = 0;
+  // Layers without parameters, and without buffers, do nothing.
+  virtual void backward_weight_impl(Context& context, const LayerPlan& plan,
+                                    const LayerCall& call) const;
+  virtual void end_step_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const;
 };
 
 }  // namespace stagecoach

@@ -27,4 +27,18 @@ std::shared_ptr<const Layer> flatten_layer();
 // torch.nn.Dropout; p in [0, 1). Identity when not training.
 std::shared_ptr<const Layer> dropout_layer(float p);
 
+struct BatchNorm2dOptions {
+  float eps = 1e-5f;      // added to variances
+  float momentum = 0.1f;  // of the running statistics: share of a step's own
+};
+// torch.nn.BatchNorm2d(features); parameters "weight" (ones) and "bias" (zeros) [C], buffers
+// "running_mean" (zeros) and "running_var" (ones) [C]. Input [N, C, H, W] channels_last. A
+// micro-batch is normalised by its own statistics; the running ones, by which it is when not
+// training, take in those of the whole step at its end (the deferred batch normalisation of
+// torchgpipe, Kim et al. 2020): mean and unbiased variance over all its samples.
+std::shared_ptr<const Layer> batch_norm2d_layer(std::int64_t features,
+                                                const BatchNorm2dOptions& options = {});
+// The sum of two tensors of the same spec.
+std::shared_ptr<const Layer> add_layer();
+
 }  // namespace stagecoach

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
 
 namespace stagecoach {
@@ -20,40 +21,39 @@ class Linear final : public Layer {
     return fmt::format("Linear({}, {})", in_features_, out_features_);
   }
 
-  LayerPlan plan(const TensorSpec& input, const Target& target) const override {
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target& target) const override {
+    const TensorSpec& input = single_input(*this, inputs);
     STAGECOACH_CHECK(input.shape.rank() == 2 && input.shape[0] >= 1 && is_floating(input.dtype) &&
                          input == row_major({input.shape[0], in_features_}, input.dtype),
-                     "Linear", fmt::format("input F32 [N, {}]", in_features_), input.to_string());
+                     "Linear", fmt::format("input F32 or BF16 [N, {}]", in_features_),
+                     input.to_string());
     const float bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(in_features_)));
     LayerPlan plan;
-    plan.input = input;
-    plan.output = row_major({input.shape[0], out_features_}, input.dtype);
-    plan.parameters = {{"weight", row_major({out_features_, in_features_}), bound},
-                       {"bias", row_major({out_features_}), bound}};
+    plan.inputs = {input};
+    plan.outputs = {row_major({input.shape[0], out_features_}, input.dtype)};
+    plan.parameters = {{"weight", row_major({out_features_, in_features_}), Init::uniform(bound)},
+                       {"bias", row_major({out_features_}), Init::uniform(bound)}};
     plan.workspace_bytes = linear_workspace_bytes(
         input, row_major({out_features_, in_features_}, input.dtype), target);
-    plan.input_needed_by_weight = true;
+    plan.inputs_needed_by_weight = true;
+    plan.kind = LayerKind::kLinear;
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
-               std::uint32_t) const override {
-    linear_forward(context, tensors.output, tensors.input, tensors.parameters[0],
-                   tensors.parameters[1], tensors.activation);
+  void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
+    linear_forward(context, call.outputs[0], call.inputs[0], call.parameters[0], call.parameters[1],
+                   plan.fused.activation);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
-                      std::uint32_t) const override {
-    linear_backward_input(context, tensors.input_grad, tensors.output_grad, tensors.parameters[0]);
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    linear_backward_input(context, call.input_grads[0], call.output_grads[0], call.parameters[0]);
   }
 
-  void backward_weight(Context& context, const BackwardWeightTensors& tensors) const override {
-    linear_backward_weight(context, tensors.parameter_grads[0], tensors.parameter_grads[1],
-                           tensors.output_grad, tensors.input, tensors.mode);
-  }
-
-  bool fuses_relu_after(const Target& target) const override {
-    return target.device.type == DeviceType::kCuda;
+  void backward_weight_impl(Context& context, const LayerPlan&,
+                            const LayerCall& call) const override {
+    linear_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1],
+                           call.output_grads[0], call.inputs[0], call.mode);
   }
 
  private:

@@ -1,8 +1,8 @@
 #include "kernels/max_pool2d.h"
 
 #include "core/error.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
-#include "layers/text.h"
 
 namespace stagecoach {
 namespace {
@@ -17,32 +17,28 @@ class MaxPool2d final : public Layer {
                        padding_text(options_.padding_h, options_.padding_w));
   }
 
-  LayerPlan plan(const TensorSpec& input, const Target&) const override {
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
+    const TensorSpec& input = single_input(*this, inputs);
     LayerPlan plan;
-    plan.input = input;
-    plan.output = max_pool2d_output(input, options_);
-    TensorSpec index = plan.output;
+    plan.inputs = {input};
+    plan.outputs = {max_pool2d_output(input, options_)};
+    TensorSpec index = plan.outputs[0];
     index.dtype = DType::kU8;
+    if (options_.kernel_h * options_.kernel_w <= kNoPlace) plan.kind = LayerKind::kMaxPool2d;
     plan.saved = {index};  // a quarter of the input that B would need otherwise, or less
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
-               std::uint32_t) const override {
+  void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
     max_pool2d_forward(
-        context, tensors.output, tensors.saved[0], tensors.input, options_,
-        tensors.input_from_relu ? MaxPool2dInput::kOutputOfRelu : MaxPool2dInput::kAny);
+        context, call.outputs[0], call.saved[0], call.inputs[0], options_,
+        plan.fused.input_from_relu ? MaxPool2dInput::kOutputOfRelu : MaxPool2dInput::kAny);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
-                      std::uint32_t) const override {
-    max_pool2d_backward(context, tensors.input_grad, tensors.output_grad, tensors.saved[0],
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    max_pool2d_backward(context, call.input_grads[0], call.output_grads[0], call.saved[0],
                         options_);
-  }
-
-  bool fuses_relu_before(const Target& target) const override {
-    return target.device.type == DeviceType::kCuda &&
-           options_.kernel_h * options_.kernel_w <= kNoPlace;
   }
 
  private:

@@ -1,20 +1,24 @@
-// Network: a list of named layers, each fed by the one before.
+// Network: layers in execution order, the values between them, and a loss.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "layers/layer.h"
+#include "layers/fuse.h"
+#include "layers/loss.h"
 
 namespace stagecoach {
 
 struct NamedLayer {
   std::string name;  // as torchvision names it: "features.0"; empty where PyTorch has no module
   std::shared_ptr<const Layer> layer;
+  // What it reads: "input" (of the network), the name of an earlier layer for its first output, or
+  // "name:1" for its second. Empty: the first output of the layer before.
+  std::vector<std::string> inputs = {};
 };
 
-// One parameter of a network under its full name.
+// One parameter or buffer of a network under its full name.
 struct NamedParameter {
   std::string name;  // "features.0.weight"
   int layer = 0;     // index of its layer
@@ -23,27 +27,44 @@ struct NamedParameter {
 
 class Network {
  public:
-  // Throws Error when `layers` is empty or two share a name that is not empty.
-  Network(std::string name, std::vector<NamedLayer> layers);
+  using Value = ValueId;
+
+  // Throws Error when `layers` is empty, two share a name that is not empty, an input is no earlier
+  // layer, or an output is read by nobody (but the last layer's first, which the loss reads).
+  Network(std::string name, std::vector<NamedLayer> layers,
+          std::shared_ptr<const Loss> loss = softmax_cross_entropy_loss());
 
   const std::string& name() const { return name_; }
-  int size() const { return static_cast<int>(layers_.size()); }
-  const NamedLayer& operator[](int i) const { return layers_.at(i); }
+  int size() const { return static_cast<int>(layers_.size()); }  // without the loss
+  const NamedLayer& operator[](int i) const { return layers_.at(static_cast<std::size_t>(i)); }
+  const Loss& loss() const { return *loss_; }
+  // The layer, or for size() the loss.
+  const Layer& layer(int i) const { return i == size() ? *loss_ : *(*this)[i].layer; }
+  // What layer `i` reads, in its order.
+  const std::vector<Value>& inputs_of(int i) const {
+    return inputs_.at(static_cast<std::size_t>(i));
+  }
+  // The message across a cut in front of layer `first`: what was made before it and is read from it
+  // on, ascending. In front of layer 0 it is the input.
+  std::vector<Value> alive_at(int first) const;
 
-  // One plan per layer for an input of this spec, with what neighbours do of each other's work; an
-  // error names the layer ("features.3 (Conv2d...)") and is thrown before anything runs.
+  // size() + 1 plans: one for each layer for an input of this spec, after fuse(), and the loss's.
+  // An error names the layer ("features.3 (Conv2d ...)") and is thrown before anything runs.
   std::vector<LayerPlan> plan(const TensorSpec& input, const Target& target) const;
 
  private:
-  void fuse_relu(int i, const Target& target, std::vector<LayerPlan>& plans) const;
+  Value resolve(int layer, const std::string& input) const;
+  void check_read() const;
 
   std::string name_;
   std::vector<NamedLayer> layers_;
+  std::shared_ptr<const Loss> loss_;
+  std::vector<std::vector<Value>> inputs_;  // by layer
 };
 
 // All parameters in order, with full names. Parameter i of the network is initialised from
-// RandomStream{seed, kInitialWeights, layer = i}, whatever stage it is on. Throws Error when a
-// layer with parameters has no name, or when there is not one plan for each layer.
+// RandomStream{seed, kInitialWeights, layer = i}, whatever stage it is on. `plans`: of plan().
+// Throws Error when a layer with parameters or buffers has no name, or a plan is missing.
 std::vector<NamedParameter> parameters_of(const Network& network,
                                           const std::vector<LayerPlan>& plans);
 

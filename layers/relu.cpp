@@ -1,6 +1,7 @@
 #include "kernels/relu.h"
 
 #include "core/error.h"
+#include "layers/layer_text.h"
 #include "layers/layers.h"
 
 namespace stagecoach {
@@ -8,27 +9,27 @@ namespace {
 
 class Relu final : public Layer {
  public:
-  bool is_relu() const override { return true; }
   std::string describe() const override { return "ReLU()"; }
 
-  LayerPlan plan(const TensorSpec& input, const Target&) const override {
-    STAGECOACH_CHECK(is_floating(input.dtype), "ReLU", "input F32", input.to_string());
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
+    const TensorSpec& input = single_input(*this, inputs);
+    STAGECOACH_CHECK(is_floating(input.dtype), "ReLU", "input F32 or BF16", input.to_string());
     LayerPlan plan;
-    plan.input = input;
-    plan.output = input;
+    plan.inputs = {input};
+    plan.outputs = {input};
     plan.in_place = true;
-    plan.output_needed_by_input = true;
+    plan.kind = LayerKind::kRelu;
+    plan.outputs_needed_by_input = true;
     return plan;
   }
 
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch&,
-               std::uint32_t) const override {
-    relu_forward(context, tensors.output, tensors.input);
+  void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
+    relu_forward(context, call.outputs[0], call.inputs[0]);
   }
 
-  void backward_input(Context& context, const BackwardInputTensors& tensors, const MicroBatch&,
-                      std::uint32_t) const override {
-    relu_backward(context, tensors.input_grad, tensors.output_grad, tensors.output);
+  void backward_input_impl(Context& context, const LayerPlan&,
+                           const LayerCall& call) const override {
+    relu_backward(context, call.input_grads[0], call.output_grads[0], call.outputs[0]);
   }
 };
 

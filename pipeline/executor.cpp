@@ -39,7 +39,7 @@ struct Executor::Step {
   MicroBatch micro(const Action& action) const {
     return micro_batch_of(input, action.micro_batch, rows());
   }
-  std::int64_t rows() const { return input.labels.elements() / program.micro_batches(); }
+  std::int64_t rows() const { return input.images.shape()[0] / program.micro_batches(); }
   Tensor slice(const Tensor& tensor, const Action& action) const {
     return rows_of(tensor, action.micro_batch * rows(), rows());
   }
@@ -119,47 +119,47 @@ void Executor::run_action(const Step& step, const Action& action) {
       return backward(step, action, linked);
     case ActionKind::kReceiveActivation:
       return channel_of(linked.activations_in, action)
-          .expect(action.micro_batch, linked.stage->receive_input(action.micro_batch));
+          .expect(action.micro_batch, linked.stage->receive_inputs(action.micro_batch));
     case ActionKind::kReceiveGradient:
       return channel_of(linked.gradients_in, action)
-          .expect(action.micro_batch, linked.stage->receive_output_grad(action.micro_batch));
+          .expect(action.micro_batch, linked.stage->receive_output_grads(action.micro_batch));
     case ActionKind::kSendActivation:
       check_computed(linked.stage->has_output(action.micro_batch) || !step.input.micro.training,
                      action);
       return send(channel_of(linked.activations_out, action),
-                  linked.stage->output(action.micro_batch), action);
+                  linked.stage->outputs(action.micro_batch), action);
     case ActionKind::kSendGradient:
       check_computed(linked.stage->has_input_grad(action.micro_batch), action);
       return send(channel_of(linked.gradients_out, action),
-                  linked.stage->input_grad(action.micro_batch), action);
+                  linked.stage->input_grads(action.micro_batch), action);
     case ActionKind::kReduceGradient:
     case ActionKind::kOptimizerStep:
       return optimizer_step(step, action, linked);
   }
 }
 
-// Stages of one rank share a stream, so what the one before has written is there.
+// The message of the stage before, when it is there. Stages of one rank share a stream, so what the
+// one before has written is.
+std::vector<Tensor> Executor::inputs(const Step& step, const Action& action,
+                                     const LinkedStage& linked) {
+  const int micro = action.micro_batch;
+  if (linked.stage->is_first()) return {step.slice(step.input.images, action)};
+  if (linked.activations_in != nullptr) return await(*linked.activations_in, action);
+  const Stage& before = *stages_.at(action.stage - 1).stage;
+  check_computed(before.has_output(micro), {ActionKind::kForward, action.stage - 1, micro});
+  return before.outputs(micro);
+}
+
 void Executor::forward(const Step& step, const Action& action, const LinkedStage& linked) {
   Stage& stage = *linked.stage;
   const int micro = action.micro_batch;
   const int overwritten = micro - step.program.buffers().outputs[action.stage];
   wait_released(linked.activations_out, action, overwritten);
   for (Channel* reader : linked.output_readers) wait_released(reader, action, overwritten);
-  Tensor input;
-  if (stage.is_first()) {
-    input = step.slice(step.input.images, action);
-  } else if (linked.activations_in != nullptr) {
-    await(*linked.activations_in, action);
-    input = linked.activations_in->receive(micro, stream_).at(0);
-    end_span(TraceKind::kReceive, action);
-  } else {
-    const Stage& before = *stages_.at(action.stage - 1).stage;
-    check_computed(before.has_output(micro), {ActionKind::kForward, action.stage - 1, micro});
-    input = before.output(micro);
-  }
-  const Tensor labels = step.slice(step.input.labels, action);
+  const std::vector<Tensor> message = inputs(step, action, linked);
+  const Tensor targets = stage.is_last() ? step.slice(step.input.targets, action) : Tensor{};
   const bool keep = !step.program.slots().recomputes(action.stage, micro);
-  stage.forward(input, labels, step.input.labels.elements(), step.micro(action), keep);
+  stage.forward(message, targets, step.micro(action), keep);
   end_span(TraceKind::kForward, action);
   if (step.input.micro.training) return;
   release(linked.activations_in, action);
@@ -167,33 +167,28 @@ void Executor::forward(const Step& step, const Action& action, const LinkedStage
 }
 
 void Executor::recompute(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->recompute(step.slice(step.input.labels, action), step.input.labels.elements(),
-                          step.micro(action));
+  linked.stage->recompute(step.micro(action));
   end_span(TraceKind::kRecompute, action);
 }
 
-// The gradient of the stage's output, when it is there.
-Tensor Executor::output_grad(const Step& step, const Action& action, const LinkedStage& linked) {
+// The message of the stage after, when it is there.
+std::vector<Tensor> Executor::output_grads(const Step& step, const Action& action,
+                                           const LinkedStage& linked) {
   const int micro = action.micro_batch;
   const int overwritten = micro - step.program.buffers().input_gradients[action.stage];
   wait_released(linked.gradients_out, action, overwritten);
   for (Channel* reader : linked.gradient_readers) wait_released(reader, action, overwritten);
   if (linked.stage->is_last()) return {};
-  if (linked.gradients_in == nullptr) {
-    const Stage& after = *stages_.at(action.stage + 1).stage;
-    check_computed(after.has_input_grad(micro),
-                   {ActionKind::kBackwardInput, action.stage + 1, micro});
-    return after.input_grad(micro);
-  }
-  await(*linked.gradients_in, action);
-  const Tensor received = linked.gradients_in->receive(micro, stream_).at(0);
-  end_span(TraceKind::kReceive, action);
-  return received;
+  if (linked.gradients_in != nullptr) return await(*linked.gradients_in, action);
+  const Stage& after = *stages_.at(action.stage + 1).stage;
+  check_computed(after.has_input_grad(micro),
+                 {ActionKind::kBackwardInput, action.stage + 1, micro});
+  return after.input_grads(micro);
 }
 
 void Executor::backward_input(const Step& step, const Action& action, const LinkedStage& linked) {
-  const Tensor gradient = output_grad(step, action, linked);
-  linked.stage->backward_input(gradient, step.micro(action));
+  const std::vector<Tensor> message = output_grads(step, action, linked);
+  linked.stage->backward_input(message, step.micro(action));
   end_span(TraceKind::kBackwardInput, action);
 }
 
@@ -204,7 +199,7 @@ void Executor::backward_weight(const Step& step, const Action& action, const Lin
 }
 
 void Executor::backward(const Step& step, const Action& action, const LinkedStage& linked) {
-  const Tensor gradient = output_grad(step, action, linked);
+  const std::vector<Tensor> message = output_grads(step, action, linked);
   Stage& stage = *linked.stage;
   for (int segment = stage.segments() - 1; segment >= 0; --segment) {
     if (segment + 1 < stage.segments()) {
@@ -212,7 +207,7 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
       end_span(TraceKind::kRecompute, action);
     }
     current_.kind = ActionKind::kBackwardInput;
-    stage.backward_input(gradient, step.micro(action), segment);
+    stage.backward_input(message, step.micro(action), segment);
     end_span(TraceKind::kBackwardInput, action);
     current_.kind = ActionKind::kBackwardWeight;
     stage.backward_weight(step.micro(action), segment);
@@ -233,13 +228,14 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {
   STAGECOACH_CHECK(linked.stage->has_all_gradients(step.program.micro_batches()), "Executor",
                    "W of every micro-batch before", action.to_string());
+  linked.stage->end_step(micro_batch_of(step.input, 0, step.rows()));
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
   linked.stage->optimizer_step(*step.input.optimizer);
   end_span(TraceKind::kOptimizer, action);
 }
 
-void Executor::send(Channel& channel, const Tensor& message, const Action& action) {
-  channel.send(action.micro_batch, {&message, 1}, stream_);
+void Executor::send(Channel& channel, std::span<const Tensor> message, const Action& action) {
+  channel.send(action.micro_batch, message, stream_);
   end_span(TraceKind::kSend, action);
 }
 
@@ -251,9 +247,12 @@ void Executor::release_all(const std::vector<Channel*>& channels, const Action& 
   for (Channel* channel : channels) release(channel, action);
 }
 
-void Executor::await(Channel& channel, const Action& action) {
+std::vector<Tensor> Executor::await(Channel& channel, const Action& action) {
   channel.await(action.micro_batch, stream_);
   end_span(TraceKind::kWait, action);
+  std::vector<Tensor> message = channel.receive(action.micro_batch, stream_);
+  end_span(TraceKind::kReceive, action);
+  return message;
 }
 
 void Executor::wait_released(Channel* channel, const Action& action, int message) {

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comm/channel.h"
@@ -64,16 +65,18 @@ class Executor {
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
   void recompute(const Step& step, const Action& action, const LinkedStage& linked);
-  Tensor output_grad(const Step& step, const Action& action, const LinkedStage& linked);
+  std::vector<Tensor> inputs(const Step& step, const Action& action, const LinkedStage& linked);
+  std::vector<Tensor> output_grads(const Step& step, const Action& action,
+                                   const LinkedStage& linked);
   void backward_input(const Step& step, const Action& action, const LinkedStage& linked);
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
   void backward(const Step& step, const Action& action, const LinkedStage& linked);
   void end_backward(const Action& action, const LinkedStage& linked);
   void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
-  void send(Channel& channel, const Tensor& message, const Action& action);
+  void send(Channel& channel, std::span<const Tensor> message, const Action& action);
   void release(Channel* channel, const Action& action);
   void release_all(const std::vector<Channel*>& channels, const Action& action);
-  void await(Channel& channel, const Action& action);
+  std::vector<Tensor> await(Channel& channel, const Action& action);
   void wait_released(Channel* channel, const Action& action, int message);
   void end_span(TraceKind kind, const Action& action) {
     spans_.end_span(stream_, kind, action.stage, action.micro_batch);

@@ -3,275 +3,140 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "pipeline/memory_plan/gradients.h"
+#include "pipeline/memory_plan/packer.h"
+#include "pipeline/memory_plan/values.h"
 
 namespace stagecoach {
 namespace {
 
-// Tensors of one micro-batch; those of a group share their memory.
-class Packer {
+// Places beside each other, in regions of one slot.
+class Beside {
  public:
-  // Returns the tensor's number. `with`: number of a tensor whose memory it takes over, or -1.
-  int add(const TensorSpec& spec, int first, int last, int with = -1) {
-    if (with < 0) {
-      group_.push_back(static_cast<int>(lifetimes_.size()));
-      lifetimes_.push_back({spec.bytes(), first, last});
-    } else {
-      group_.push_back(group_[with]);
-      Lifetime& shared = lifetimes_[group_[with]];
-      shared.bytes = std::max(shared.bytes, spec.bytes());
-      shared.first = std::min(shared.first, first);
-      shared.last = std::max(shared.last, last);
-    }
-    specs_.push_back(spec);
-    return static_cast<int>(specs_.size()) - 1;
+  Place add(const TensorSpec& spec) {
+    const Place place{-1, bytes_, spec};
+    const std::int64_t unit = Buffer::kAlignment;
+    bytes_ += (spec.bytes() + unit - 1) / unit * unit;
+    return place;
   }
-
-  // Adds the region; then place() holds.
-  int pack(ArenaPlan& arena, std::string name, int count) {
-    std::int64_t bytes = 0;
-    offsets_ = place_by_lifetime(lifetimes_, bytes);
-    return region_ = arena.add(std::move(name), bytes, count);
-  }
-
-  Place place(int number) const { return {region_, offsets_[group_[number]], specs_[number]}; }
+  std::int64_t bytes() const { return bytes_; }
 
  private:
-  std::vector<Lifetime> lifetimes_;  // per group
-  std::vector<int> group_;           // per tensor
-  std::vector<TensorSpec> specs_;
-  std::vector<std::int64_t> offsets_;
-  int region_ = -1;
+  std::int64_t bytes_ = 0;
 };
 
-class Planner {
- public:
-  Planner(std::span<const LayerPlan> layers, const StageMemory& stage)
-      : layers_(layers), stage_(stage), n_(static_cast<int>(layers.size())) {}
+using PlacesByLayer = std::vector<std::vector<Place>>;
 
-  MemoryPlan plan() {
-    plan_segments();
-    plan_parameters();
-    plan_slots();
-    plan_gradients();
-    plan_received();
-    std::int64_t workspace = 0;
-    for (const LayerPlan& layer : layers_) workspace = std::max(workspace, layer.workspace_bytes);
-    plan_.workspace = plan_.arena.add("workspace", workspace);
-    if (!stage_.has_next) {
-      const TensorSpec losses = row_major({stage_.loss_rows});
-      const TensorSpec correct = row_major({stage_.loss_rows}, DType::kI32);
-      plan_.losses = Place{plan_.arena.add("losses", losses.bytes()), 0, losses};
-      plan_.correct = Place{plan_.arena.add("right answers", correct.bytes()), 0, correct};
-    }
-    return std::move(plan_);
+void set_region(PlacesByLayer& places, int region) {
+  for (auto& of_layer : places) {
+    for (Place& place : of_layer) place.region = region;
   }
+}
 
- private:
-  // The order within a micro-batch: of the segments from the last to the first, F of all layers,
-  // after the last one the loss, B of all from the last, W likewise. (With several segments there
-  // was an F of all before, which needs no more of a slot than the second one.)
-  void plan_segments() {
-    const int length =
-        stage_.recomputes && stage_.recompute_interval > 0 ? stage_.recompute_interval : n_;
-    for (int first = 0; first < n_; first += length) plan_.segments.push_back(first);
-    forward_time_.resize(layers_.size());
-    backward_time_.resize(layers_.size());
-    weight_time_.resize(layers_.size());
-    int time = 0, end = n_;
-    for (auto first = plan_.segments.rbegin(); first != plan_.segments.rend(); ++first) {
-      for (int i = *first; i < end; ++i) forward_time_[i] = time++;
-      if (end == n_) loss_time_ = time++;
-      for (int i = end - 1; i >= *first; --i) backward_time_[i] = time++;
-      for (int i = end - 1; i >= *first; --i) weight_time_[i] = time++;
-      end = *first;
+// In BF16, element by element as the parameters, in half the bytes.
+void plan_copies(std::int64_t bytes, MemoryPlan& plan) {
+  plan.copies = plan.arena.add("parameters in bf16", bytes);
+  plan.copy = plan.parameter;
+  set_region(plan.copy, plan.copies);
+  for (auto& of_layer : plan.copy) {
+    for (Place& place : of_layer) {
+      place.offset /= 2;
+      place.spec.dtype = DType::kBF16;
     }
   }
-  bool starts_segment(int layer) const {
-    return std::ranges::find(plan_.segments, layer) != plan_.segments.end();
-  }
-  // When B and W have run.
-  int backward_end(int layer) const {
-    return layers_[layer].parameters.empty() ? backward_time_[layer] : weight_time_[layer];
-  }
+}
 
-  // Whether the layer may write its output over its input.
-  bool forward_in_place(int layer) const {
-    return !starts_segment(layer) && layers_[layer].in_place &&
-           !layers_[layer].input_needed_by_weight && !layers_[layer - 1].output_needed_by_input;
-  }
-  // Whether the layer may write its input gradient over its output gradient.
-  bool backward_in_place(int layer) const {
-    return layer + 1 < n_ && layers_[layer].in_place && layers_[layer].parameters.empty();
-  }
-
-  void plan_parameters() {
-    std::int64_t bytes = 0;
-    std::vector<std::vector<Place>> places(layers_.size());
-    for (int i = 0; i < n_; ++i) {
-      for (const ParameterSpec& parameter : layers_[i].parameters) {
-        places[i].push_back({0, bytes, parameter.spec});
-        const std::int64_t unit = Buffer::kAlignment;
-        bytes += (parameter.spec.bytes() + unit - 1) / unit * unit;
-      }
-    }
-    plan_.flat = row_major({bytes / size_of(DType::kF32)});
-    plan_.parameters = plan_.arena.add("parameters", bytes);
-    plan_.gradients = plan_.arena.add("gradients of parameters", bytes);
-    for (int i = 0; i < stage_.optimizer_states; ++i) {
-      plan_.optimizer_states.push_back(plan_.arena.add("optimizer state", bytes));
-    }
-    for (auto& of_layer : places) {
-      for (Place& place : of_layer) place.region = plan_.parameters;
-    }
-    plan_.parameter = std::move(places);
-    if (std::ranges::any_of(layers_, [](const LayerPlan& layer) {
-          return !layer.parameters.empty() && layer.input.dtype == DType::kBF16;
-        })) {
-      plan_copies(bytes / 2);
+void plan_parameters(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
+  Beside beside;
+  for (const LayerPlan& layer : graph.layers) {
+    std::vector<Place>& places = plan.parameter.emplace_back();
+    for (const ParameterSpec& parameter : layer.parameters) {
+      places.push_back(beside.add(parameter.spec));
     }
   }
+  const std::int64_t bytes = beside.bytes();
+  plan.flat = row_major({bytes / size_of(DType::kF32)});
+  plan.parameters = plan.arena.add("parameters", bytes);
+  plan.gradients = plan.arena.add("gradients of parameters", bytes);
+  for (int i = 0; i < stage.optimizer_states; ++i) {
+    plan.optimizer_states.push_back(plan.arena.add("optimizer state", bytes));
+  }
+  set_region(plan.parameter, plan.parameters);
+  if (std::ranges::any_of(graph.layers, [](const LayerPlan& layer) {
+        return !layer.parameters.empty() && layer.inputs[0].dtype == DType::kBF16;
+      })) {
+    plan_copies(bytes / 2, plan);
+  }
+}
 
-  // Element by element as the parameters, in half the bytes.
-  void plan_copies(std::int64_t bytes) {
-    plan_.copies = plan_.arena.add("parameters in bf16", bytes);
-    plan_.copy = plan_.parameter;
-    for (auto& of_layer : plan_.copy) {
-      for (Place& place : of_layer) {
-        place.region = plan_.copies;
-        place.offset /= 2;
-        place.spec.dtype = DType::kBF16;
-      }
+// [count, ...]
+Shape stacked(std::int64_t count, const Shape& shape) {
+  const Shape ones[] = {{1}, {1, 1}, {1, 1, 1}, {1, 1, 1, 1}};
+  STAGECOACH_CHECK(shape.rank() < Shape::kMaxRank, "plan_memory",
+                   "what a layer keeps of a micro-batch, of rank 3 at most", shape.to_string());
+  Shape result = ones[shape.rank()].with(0, count);
+  for (int i = 0; i < shape.rank(); ++i) result = result.with(i + 1, shape[i]);
+  return result;
+}
+
+// What layers keep beside their parameters. The entries of a step's micro-batches follow each other
+// without gaps: end_step() reads them as one tensor.
+void plan_layer_state(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
+  Beside buffers, step_state;
+  for (const LayerPlan& layer : graph.layers) {
+    plan.buffer.emplace_back();
+    plan.step_state_of.emplace_back();
+    for (const BufferSpec& buffer : layer.buffers) {
+      plan.buffer.back().push_back(buffers.add(buffer.spec));
+    }
+    for (const TensorSpec& spec : layer.step_state) {
+      plan.step_state_of.back().push_back(
+          step_state.add(row_major(stacked(stage.micro_batches, spec.shape), spec.dtype)));
     }
   }
-
-  // Until when the output of a layer is read, within its segment.
-  int last_use(int layer) const {
-    int last = loss_time_;
-    if (layer + 1 < n_) {
-      last = forward_time_[layer + 1];
-      if (layers_[layer + 1].input_needed_by_weight) last = weight_time_[layer + 1];
-    }
-    if (layers_[layer].output_needed_by_input) last = std::max(last, backward_time_[layer]);
-    return last;
+  if (buffers.bytes() > 0) plan.buffers = plan.arena.add("buffers of layers", buffers.bytes());
+  if (step_state.bytes() > 0) {
+    plan.step_state = plan.arena.add("kept until the step ends", step_state.bytes());
   }
+  set_region(plan.buffer, plan.buffers);
+  set_region(plan.step_state_of, plan.step_state);
+}
 
-  void plan_slots() {
-    plan_.output.resize(layers_.size());
-    plan_.second_output.resize(layers_.size());
-    plan_.saved.resize(layers_.size());
-    Packer slot, checkpoints;
-    for (std::size_t g = 0; g < plan_.segments.size(); ++g) {
-      const int end = g + 1 < plan_.segments.size() ? plan_.segments[g + 1] : n_;
-      plan_segment(plan_.segments[g], end, slot, checkpoints);
-    }
-    std::vector<std::vector<int>> saved(layers_.size());
-    for (int i = 0; i < n_; ++i) {
-      for (const TensorSpec& spec : layers_[i].saved) {
-        saved[i].push_back(slot.add(spec, forward_time_[i], backward_end(i)));
-      }
-    }
-    int logits_grad = -1;
-    if (!stage_.has_next) {
-      logits_grad = slot.add(layers_[n_ - 1].output, loss_time_, weight_time_[n_ - 1]);
-    }
-    plan_.slots = slot.pack(plan_.arena, "slots", stage_.slots);
-    if (plan_.segments.size() > 1) {
-      plan_.checkpoints = checkpoints.pack(plan_.arena, "checkpoints", stage_.received);
-    }
-    for (int i = 0; i < n_; ++i) {
-      const auto [packer, number, second] = outputs_[i];
-      if (packer != nullptr) plan_.output[i] = packer->place(number);
-      if (second >= 0) plan_.second_output[i] = slot.place(second);
-      for (int tensor : saved[i]) plan_.saved[i].push_back(slot.place(tensor));
-    }
-    if (logits_grad >= 0) plan_.logits_grad = slot.place(logits_grad);
+// Copies of what comes from another device: all tensors of a message beside each other.
+std::vector<MaybePlace> plan_message(const StageGraph& graph, const std::vector<int>& message,
+                                     const char* name, int count, MemoryPlan& plan, int& region) {
+  Packer packer;
+  for (const int v : message) packer.add(graph.values[v].spec);
+  region = packer.pack(plan.arena, name, count);
+  std::vector<MaybePlace> places(graph.values.size());
+  for (std::size_t i = 0; i < message.size(); ++i) {
+    places[message[i]] = packer.place(static_cast<int>(i));
   }
+  return places;
+}
 
-  // The outputs of the layers [first, end). That of the last is read after the segment's F: it, and
-  // those that it is written over, lie outside the slot, unless it is the network's.
-  void plan_segment(int first, int end, Packer& slot, Packer& checkpoints) {
-    int kept = end - 1;
-    while (forward_in_place(kept)) --kept;
-    const bool last = end == n_;
-    outputs_.resize(layers_.size());
-    for (int i = first; i < end; ++i) {
-      const bool inside = i < kept || (last && !stage_.has_next);
-      if (!inside && last) continue;
-      const int with = forward_in_place(i) ? outputs_[i - 1].number : -1;
-      Packer& packer = inside ? slot : checkpoints;
-      const int from = inside ? forward_time_[i] : 0;  // checkpoints: from the first F on
-      const int until = inside ? last_use(i) : weight_time_[0];
-      outputs_[i] = {&packer, packer.add(layers_[i].output, from, until, with)};
-    }
-    if (!last || !stage_.has_next) return;
-    std::int64_t bytes = 0;
-    for (int i = kept; i < end; ++i) bytes = std::max(bytes, layers_[i].output.bytes());
-    plan_.outputs = plan_.arena.add("outputs for the next stage", bytes, stage_.outputs);
-    for (int i = kept; i < end; ++i) plan_.output[i] = {plan_.outputs, 0, layers_[i].output};
-    if (!stage_.recomputes) return;
-    for (int i = kept; i < end; ++i) {
-      const int with = i > kept ? outputs_[i - 1].second : -1;
-      outputs_[i].second =
-          slot.add(layers_[i].output, forward_time_[i], forward_time_[end - 1], with);
-    }
+void plan_received(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
+  plan.received.resize(graph.values.size());
+  plan.received_gradient.resize(graph.values.size());
+  if (stage.receives_activations) {
+    plan.received = plan_message(graph, graph.received, "received activations", stage.received,
+                                 plan, plan.received_activations);
   }
-
-  void plan_gradients() {
-    plan_.first_backward = 0;
-    if (!stage_.has_previous) {
-      const auto first = std::ranges::find_if(
-          layers_, [](const LayerPlan& layer) { return !layer.parameters.empty(); });
-      plan_.first_backward = std::min(n_, static_cast<int>(first - layers_.begin()) + 1);
-    }
-    Packer packer;
-    std::vector<int> grads(layers_.size(), -1);
-    for (int i = n_ - 2; i >= plan_.first_backward - 1 && i >= 0; --i) {
-      const int with = backward_in_place(i + 1) ? grads[i + 1] : -1;
-      grads[i] = packer.add(layers_[i].output, backward_time_[i + 1], backward_end(i), with);
-    }
-    plan_.gradient_slots = packer.pack(plan_.arena, "gradient slots", stage_.gradient_slots);
-    for (int number : grads) {
-      plan_.output_grad.push_back(number < 0 ? std::nullopt
-                                             : std::optional<Place>(packer.place(number)));
-    }
-    if (stage_.has_previous) {
-      const TensorSpec& spec = layers_[0].input;
-      plan_.input_gradients =
-          plan_.arena.add("gradients for the stage before", spec.bytes(), stage_.input_gradients);
-      plan_.input_grad = Place{plan_.input_gradients, 0, spec};
-    }
+  if (stage.receives_gradients) {
+    plan.received_gradient = plan_message(graph, graph.gradients_received, "received gradients",
+                                          stage.received_gradients, plan, plan.received_gradients);
   }
+}
 
-  void plan_received() {
-    if (stage_.receives_activations) {
-      const TensorSpec& spec = layers_[0].input;
-      plan_.received_activations =
-          plan_.arena.add("received activations", spec.bytes(), stage_.received);
-      plan_.received_input = Place{plan_.received_activations, 0, spec};
-    }
-    if (stage_.receives_gradients) {
-      const TensorSpec& spec = layers_[n_ - 1].output;
-      plan_.received_gradients =
-          plan_.arena.add("received gradients", spec.bytes(), stage_.received_gradients);
-      plan_.received_output_grad = Place{plan_.received_gradients, 0, spec};
-    }
-  }
-
-  // Where the output of a layer is to be: its number in a packer, and that of the one for a second
-  // F in the slot.
-  struct Output {
-    Packer* packer = nullptr;
-    int number = -1, second = -1;
-  };
-
-  std::span<const LayerPlan> layers_;
-  const StageMemory stage_;
-  const int n_;
-  std::vector<int> forward_time_, backward_time_, weight_time_;  // by layer
-  int loss_time_ = 0;
-  std::vector<Output> outputs_;  // by layer
-  MemoryPlan plan_;
-};
+// What a loss says of each sample, for all of a step: losses, and where it knows right answers.
+void plan_results(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
+  if (graph.has_next) return;
+  const TensorSpec losses = row_major({stage.loss_rows});
+  plan.losses = Place{plan.arena.add("losses", losses.bytes()), 0, losses};
+  if (graph.layers[graph.loss()].outputs.size() < 2) return;
+  const TensorSpec correct = row_major({stage.loss_rows}, DType::kI32);
+  plan.correct = Place{plan.arena.add("right answers", correct.bytes()), 0, correct};
+}
 
 }  // namespace
 
@@ -281,21 +146,35 @@ StageMemory memory_of_stage(const BufferCounts& buffers, int s) {
           .received_gradients = buffers.received_gradients[s],
           .gradient_slots = buffers.gradient_slots[s],
           .outputs = buffers.outputs[s],
-          .input_gradients = buffers.input_gradients[s],
-          .has_previous = s > 0,
-          .has_next = s + 1 < static_cast<int>(buffers.slots.size())};
+          .input_gradients = buffers.input_gradients[s]};
 }
 
-MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage) {
-  const int least = std::min({stage.slots, stage.received, stage.received_gradients,
-                              stage.gradient_slots, stage.outputs, stage.input_gradients});
+MemoryPlan plan_memory(const StageGraph& graph, const StageMemory& stage) {
+  const int least =
+      std::min({stage.slots, stage.received, stage.gradient_slots, stage.received_gradients,
+                stage.outputs, stage.input_gradients, stage.micro_batches});
   STAGECOACH_CHECK(
-      !layers.empty() && least >= 1 && stage.optimizer_states >= 0 && stage.recompute_interval >= 0,
+      !graph.layers.empty() && least >= 1 && stage.optimizer_states >= 0 &&
+          stage.recompute_interval >= 0,
       "plan_memory", "layers, at least one buffer of each kind, and nothing negative",
       fmt::format("{} layers, {} buffers of a kind, {} optimizer states, every {} "
                   "layers recomputed",
-                  layers.size(), least, stage.optimizer_states, stage.recompute_interval));
-  return Planner(layers, stage).plan();
+                  graph.layers.size(), least, stage.optimizer_states, stage.recompute_interval));
+  const MicroBatchOrder order(graph, stage);
+  MemoryPlan plan;
+  plan.segments = order.segments;
+  plan_parameters(graph, stage, plan);
+  plan_layer_state(graph, stage, plan);
+  plan_values(graph, stage, order, plan);
+  plan_gradients(graph, stage, order, plan);
+  plan_received(graph, stage, plan);
+  std::int64_t workspace = 0;
+  for (const LayerPlan& layer : graph.layers) {
+    workspace = std::max(workspace, layer.workspace_bytes);
+  }
+  plan.workspace = plan.arena.add("workspace", workspace);
+  plan_results(graph, stage, plan);
+  return plan;
 }
 
 std::string describe(const MemoryPlan& plan) {

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <optional>
-#include <span>
+#include <string>
 #include <vector>
 
 #include "core/arena.h"
-#include "layers/layer.h"
 #include "pipeline/schedule/buffer_counts.h"
+#include "pipeline/stage_graph.h"
 
 namespace stagecoach {
 
@@ -19,7 +19,6 @@ struct StageMemory {
   // Of each buffer, how many: see BufferCounts.
   int slots = 1, received = 1, received_gradients = 1, gradient_slots = 1, outputs = 1,
       input_gradients = 1;
-  bool has_previous = false, has_next = false;
   // Whether what comes from the stage before, or after, is copied here
   // (Channel::needs_receive_buffer).
   bool receives_activations = false, receives_gradients = false;
@@ -27,11 +26,12 @@ struct StageMemory {
   // the inputs of runs of that many layers. 0: all layers of the stage at once.
   bool recomputes = false;
   int recompute_interval = 0;
+  int micro_batches = 1;       // in a step: what the layers keep of each until its end
   std::int64_t loss_rows = 0;  // samples in a step: losses kept by the last stage
   int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
 };
 
-// The counts of stage `s`, and its neighbours.
+// The counts of stage `s`.
 StageMemory memory_of_stage(const BufferCounts& buffers, int s);
 
 // Where a tensor lies: `region` of the arena, bytes into (one slot of) it.
@@ -40,61 +40,67 @@ struct Place {
   std::int64_t offset = 0;
   TensorSpec spec;
 };
+using MaybePlace = std::optional<Place>;
 
-// The plan of one stage. Layers are counted from the stage's first one.
+// The plan of one stage. Layers are counted from the stage's first one, the loss is the last one's
+// last; values have the numbers of its StageGraph.
 //
-// A slot holds one micro-batch from F to W: outputs and saved tensors, and at the end of the
-// network the gradient of the logits. Inside it, tensors that are never needed at the same time
-// share bytes. A gradient slot does the same for the gradients of a micro-batch from B to W. A
-// layer works in place when it can, and when its input (or output gradient) belongs to this stage
-// and nobody needs it later.
+// A slot holds one micro-batch from F to W: values and saved tensors. Inside it, tensors that are
+// never needed at the same time share bytes. A gradient slot does the same for the gradients of a
+// micro-batch from B to W. What other stages read lies apart, in `outputs` and `input_gradients`:
+// they say when they have read it. A layer works in place when it can, and when its first input (or
+// output gradient) belongs to this stage and nobody else needs it.
 //
 // A segment is a run of layers whose F runs a second time at once. Without recomputation, or
 // without an interval, the stage is one. With several, B and W of a segment follow its second F, so
-// that a slot holds the tensors of one segment after the other; the inputs of all segments but the
-// first, whose input is the stage's, are kept as checkpoints.
+// that a slot holds the tensors of one segment after the other; what a later segment reads is kept
+// as a checkpoint.
 struct MemoryPlan {
   ArenaPlan arena;
   // Regions of one slot: tensors of the optimizer's steps, flat, each like all parameters together.
   int parameters = -1, gradients = -1, workspace = -1;
   int copies = -1;  // of the parameters, in BF16, where a layer computes in it; else none
   std::vector<int> optimizer_states;
+  // Likewise, what layers keep: from step to step, and of each micro-batch until the step ends.
+  int buffers = -1, step_state = -1;
   // Regions with several; -1 where the stage has no use for it.
   int slots = -1, gradient_slots = -1;
-  int outputs = -1;          // that the next stage reads
-  int input_gradients = -1;  // that the stage before reads
+  int outputs = -1;          // that later stages read
+  int input_gradients = -1;  // that earlier stages read
   int checkpoints = -1;      // as many as `received`
   int received_activations = -1, received_gradients = -1;
 
   TensorSpec flat;  // of parameters and of what is like them; F32 [elements with padding]
   std::vector<std::vector<Place>> parameter;  // [layer][parameter], same place in `gradients`
   std::vector<std::vector<Place>> copy;       // likewise, in `copies`; empty where there are none
-  std::vector<int> segments;                  // the first layer of each
-  std::vector<Place> output;                  // [layer]
-  // [layer]: where a second F writes the output instead, as the next stage may be reading the first
-  // one; undefined but for the last layer and those before it whose output it overwrites.
-  std::vector<std::optional<Place>> second_output;
+  std::vector<std::vector<Place>> buffer;     // [layer][buffer]
+  std::vector<std::vector<Place>> step_state_of;  // [layer]: [micro-batches, ...] each
+  std::vector<int> segments;                      // the first layer of each
+
+  // By value: where its maker writes it. None for what comes from outside, unless the stage hands
+  // on a copy of what was copied here; and none for the loss's outputs.
+  std::vector<MaybePlace> value;
+  // Where a second F writes a value instead, as other stages may be reading the first one: what
+  // lies in `outputs`.
+  std::vector<MaybePlace> second;
   std::vector<std::vector<Place>> saved;  // [layer][saved tensor]
-  // Gradient of the output of a layer, in `gradient_slots`; none where the last layer gets it from
-  // the next stage, or where B does not go (before the first parameter of the network).
-  std::vector<std::optional<Place>> output_grad;
-  std::optional<Place> input_grad;  // in input_gradients; when there is a stage before
-  std::optional<Place> received_input, received_output_grad;
-  std::optional<Place> logits_grad;      // in a slot; last stage
-  std::optional<Place> losses, correct;  // F32 and I32 [loss_rows]; last stage
-  // B runs for the layers [first_backward, layers): none below needs a gradient.
-  int first_backward = 0;
+  // By value: the sum of its gradient's parts. None where it has no gradient, or all of it comes
+  // from the next stage (but for a copy that is handed on).
+  std::vector<MaybePlace> gradient;
+  // [layer][input]: where B writes its part. The first part's is the sum's own place.
+  std::vector<std::vector<MaybePlace>> part;
+  std::vector<MaybePlace> received, received_gradient;  // by value: where messages are copied to
+  MaybePlace losses, correct;  // the loss's outputs for all samples of a step; last stage
 
   // The layers [first, end) of a segment.
   int segment_first(int segment) const { return segments[segment]; }
   int segment_end(int segment) const {
     const std::size_t next = static_cast<std::size_t>(segment) + 1;
-    return next < segments.size() ? segments[next] : static_cast<int>(output.size());
+    return next < segments.size() ? segments[next] : static_cast<int>(parameter.size());
   }
 };
 
-// `layers`: the plans of the stage's layers, in order, at least one.
-MemoryPlan plan_memory(std::span<const LayerPlan> layers, const StageMemory& stage);
+MemoryPlan plan_memory(const StageGraph& graph, const StageMemory& stage);
 
 // For people, a line per region: name, count, bytes.
 std::string describe(const MemoryPlan& plan);

@@ -1,5 +1,6 @@
 #include "pipeline/pipeline.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "core/system_memory.h"
 #include "kernels/step.h"
 #include "pipeline/schedule/check.h"
+#include "pipeline/stage_reach.h"
 
 namespace stagecoach {
 namespace {
@@ -44,6 +46,7 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
     stage.memory = memory_of_stage(program.buffers(), s);
     stage.memory.recomputes = program.slots().recomputed(s) > 0;
     stage.memory.recompute_interval = options.recompute_interval;
+    stage.memory.micro_batches = options.schedule.micro_batches;
     stage.memory.loss_rows = options.loss_rows;
     stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
     stage.optimizer = options.optimizer;
@@ -52,10 +55,31 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
   return stages;
 }
 
-std::span<const LayerPlan> layers_of(const StageOptions& stage,
-                                     const std::vector<LayerPlan>& plans) {
-  return std::span(plans).subspan(static_cast<std::size_t>(stage.first),
-                                  static_cast<std::size_t>(stage.end - stage.first));
+std::vector<StageGraph> graphs_of(const Network& network, const std::vector<LayerPlan>& plans,
+                                  const Partition& partition) {
+  std::vector<StageGraph> graphs;
+  for (int s = 0; s < partition.stages(); ++s) {
+    graphs.push_back(stage_graph(network, plans, partition.first[s], partition.end(s)));
+  }
+  return graphs;
+}
+
+// By stage, whether what it and the one before send each other is copied from device to device.
+std::vector<bool> copied_between(const PipelineOptions& options, const Program& program) {
+  std::vector<bool> copied(static_cast<std::size_t>(program.stages()), false);
+  for (int s = 1; s < program.stages() && !options.devices.empty(); ++s) {
+    copied[s] =
+        options.devices.at(program.rank_of(s)) != options.devices.at(program.rank_of(s - 1));
+  }
+  return copied;
+}
+
+// The schedule, with buffers that hold what the stages of this network exchange.
+Program checked(const Schedule& schedule, const std::vector<StageGraph>& graphs,
+                const PipelineOptions& options) {
+  const Program program = check(schedule);
+  const Reach reach = reach_of(graphs, copied_between(options, program));
+  return reach.last_reader.empty() ? program : check(schedule, {.reach = reach});
 }
 
 // Several segments have their B and W together, and all their micro-batches recomputed.
@@ -89,21 +113,33 @@ void check_partition(const Network& network, const PipelineOptions& options) {
 
 }  // namespace
 
-std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
+std::vector<std::int64_t> planned_bytes(const Network& network, const std::vector<LayerPlan>& plans,
                                         const PipelineOptions& options) {
+  check_partition(network, options);
+  const std::vector<StageGraph> graphs = graphs_of(network, plans, options.partition);
+  const std::vector<StageOptions> stages =
+      stage_options(options, checked(options.schedule, graphs, options));
   std::vector<std::int64_t> bytes;
-  for (const StageOptions& stage : stage_options(options, check(options.schedule))) {
-    bytes.push_back(plan_memory(layers_of(stage, plans), stage.memory).arena.bytes());
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    bytes.push_back(plan_memory(graphs[s], stages[s].memory).arena.bytes());
   }
   return bytes;
 }
 
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
-    : training_(check(with_optimizer_steps(with_communication(options.schedule)))),
+    : Pipeline(network, plans, options, [&] {
+        check_partition(network, options);
+        return graphs_of(network, plans, options.partition);
+      }()) {}
+
+Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
+                   const PipelineOptions& options, const std::vector<StageGraph>& graphs)
+    : training_(
+          checked(with_optimizer_steps(with_communication(options.schedule)), graphs, options)),
       evaluation_(check(with_communication(forwards_of(options.schedule)),
-                        {.buffers = training_.buffers()})) {
-  check_partition(network, options);
+                        {.buffers = training_.buffers(), .reach = training_.reach()})),
+      copied_(copied_between(options, training_)) {
   check_recompute(options);
   for (int rank = 0; rank < training_.ranks(); ++rank) {
     Target target = options.target;
@@ -115,25 +151,24 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
   std::vector<Context*> contexts;
   for (const auto& context : contexts_) contexts.push_back(context.get());
   guard_.emplace(contexts, training_.micro_batches());
-  make_stages(network, plans, options);
+  make_stages(network, plans, options, graphs);
   make_executors();
-  make_drivers(options);
+  make_drivers(plans, options);
 }
 
 Pipeline::~Pipeline() = default;
 
 void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
-                           const PipelineOptions& options) {
+                           const PipelineOptions& options, const std::vector<StageGraph>& graphs) {
   std::vector<StageOptions> stages = stage_options(options, training_);
   for (std::size_t s = 1; s < stages.size(); ++s) {
-    stages[s].memory.receives_activations = copies_between(s);
-    stages[s - 1].memory.receives_gradients = copies_between(s);
+    stages[s].memory.receives_activations = copied_[s];
+    stages[s - 1].memory.receives_gradients = copied_[s];
   }
   std::map<int, std::int64_t> bytes;  // by index of the device
   bytes[context_of(0).device().index] = options.other_bytes;
   for (std::size_t s = 0; s < stages.size(); ++s) {
-    bytes[context_of(s).device().index] +=
-        plan_memory(layers_of(stages[s], plans), stages[s].memory).arena.bytes();
+    bytes[context_of(s).device().index] += plan_memory(graphs[s], stages[s].memory).arena.bytes();
   }
   for (const auto& [index, sum] : bytes) {
     check_memory("the plan", sum, {options.target.device.type, index}, kMemoryHint);
@@ -147,11 +182,6 @@ Context& Pipeline::context_of(std::size_t stage) const {
   return *contexts_[static_cast<std::size_t>(training_.rank_of(static_cast<int>(stage)))];
 }
 
-// Whether what stage and stage - 1 send each other is copied from device to device.
-bool Pipeline::copies_between(std::size_t stage) const {
-  return context_of(stage).device() != context_of(stage - 1).device();
-}
-
 void Pipeline::make_executors() {
   std::vector<std::map<int, LinkedStage>> linked(contexts_.size());
   const auto stage = [&](int s) -> LinkedStage& {
@@ -160,8 +190,7 @@ void Pipeline::make_executors() {
   for (int s = 0; s < training_.stages(); ++s) {
     stage(s).stage = stages_[static_cast<std::size_t>(s)].get();
     if (s == 0 || training_.rank_of(s) == training_.rank_of(s - 1)) continue;
-    const auto make_channel =
-        copies_between(static_cast<std::size_t>(s)) ? make_copying_channel : make_local_channel;
+    const auto make_channel = copied_[s] ? make_copying_channel : make_local_channel;
     channels_.push_back(make_channel(rendezvous_));
     stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
     channels_.push_back(make_channel(rendezvous_));
@@ -192,7 +221,7 @@ void Pipeline::make_executors() {
 
 // Either threads that run the ranks side by side, or one that enqueues the work of all: streams of
 // GPUs are asynchronous by themselves, and only one thread can capture a graph.
-void Pipeline::make_drivers(const PipelineOptions& options) {
+void Pipeline::make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
   if (!Graph::can_capture(contexts_[0]->device())) {
     for (std::size_t rank = 0; rank < contexts_.size(); ++rank) {
       threads_.push_back(std::make_unique<Worker>());
@@ -206,7 +235,9 @@ void Pipeline::make_drivers(const PipelineOptions& options) {
   launcher_.emplace(contexts, spans, *stages_.back(), *guard_, options.eager);
   const Device last = stages_.back()->context().device();
   if (last != contexts_[0]->device()) {
-    labels_.emplace(row_major({options.loss_rows}, DType::kI32), last);
+    TensorSpec spec = plans.back().inputs[1];
+    spec.shape = spec.shape.with(0, options.loss_rows);
+    targets_.emplace(spec, last);
   }
 }
 
@@ -214,9 +245,9 @@ void Pipeline::make_drivers(const PipelineOptions& options) {
 void Pipeline::enqueue(const StepInput& step_input) {
   for (const auto& channel : channels_) channel->reset();
   StepInput input = step_input;
-  if (labels_) {
-    copy(stages_.back()->context().stream(), labels_->tensor, input.labels);
-    input.labels = labels_->tensor;
+  if (targets_) {
+    copy(stages_.back()->context().stream(), targets_->tensor, input.targets);
+    input.targets = targets_->tensor;
   }
   const Program& program = input.micro.training ? training_ : evaluation_;
   enqueue_step(program, executors_, *rendezvous_, input);

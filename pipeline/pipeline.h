@@ -15,7 +15,7 @@ namespace stagecoach {
 
 // What the plan of each stage takes; for ranks on one device. Throws Error where the schedule does
 // not pass check(), or does not fit the partition.
-std::vector<std::int64_t> planned_bytes(const std::vector<LayerPlan>& plans,
+std::vector<std::int64_t> planned_bytes(const Network& network, const std::vector<LayerPlan>& plans,
                                         const PipelineOptions& options);
 
 class Pipeline : public TrainingLoop {
@@ -37,14 +37,17 @@ class Pipeline : public TrainingLoop {
   void run_on_cpu(const StepInput& input) override;
 
  private:
+  Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
+           const PipelineOptions& options, const std::vector<StageGraph>& graphs);
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
-                   const PipelineOptions& options);
+                   const PipelineOptions& options, const std::vector<StageGraph>& graphs);
   void make_executors();
-  void make_drivers(const PipelineOptions& options);
+  void make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options);
   Context& context_of(std::size_t stage) const;
-  bool copies_between(std::size_t stage) const;
 
   Program training_, evaluation_;
+  // Per stage: whether what it and the one before send each other is copied from device to device.
+  std::vector<bool> copied_;
   std::vector<std::unique_ptr<Context>> contexts_;  // per rank
   std::optional<StepGuard> guard_;
   std::vector<std::unique_ptr<Stage>> stages_;
@@ -52,7 +55,7 @@ class Pipeline : public TrainingLoop {
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<Executor>> executors_;  // per rank
   std::vector<std::unique_ptr<Worker>> threads_;      // per rank; they use the members above
-  std::optional<OwnedTensor> labels_;                 // the last stage's, when on another GPU
+  std::optional<OwnedTensor> targets_;                // the last stage's, when on another GPU
   std::optional<StepLauncher> launcher_;              // on GPUs, instead of threads_
 };
 

@@ -9,6 +9,7 @@ namespace {
 StageOptions whole_network(const Network& network, const PipelineOptions& options) {
   StageOptions stage;
   stage.end = network.size();
+  stage.memory.micro_batches = options.schedule.micro_batches;
   stage.memory.loss_rows = options.loss_rows;
   stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
   stage.optimizer = options.optimizer;
@@ -22,7 +23,9 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
     : micro_batches_(options.schedule.micro_batches), context_(options.target) {
   guard_.emplace(std::vector<Context*>{&context_}, micro_batches_);
   const StageOptions stage = whole_network(network, options);
-  check_memory("the plan", plan_memory(plans, stage.memory).arena.bytes() + options.other_bytes,
+  check_memory("the plan",
+               plan_memory(stage_graph(network, plans, 0, stage.end), stage.memory).arena.bytes() +
+                   options.other_bytes,
                options.target.device, kMemoryHint);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
   if (Graph::can_capture(options.target.device)) {
@@ -46,13 +49,13 @@ void PlainLoop::run_on_cpu(const StepInput& input) {
 void PlainLoop::enqueue(const StepInput& input) {
   Stage& stage = *stages_[0];
   Stream& stream = context_.stream();
-  const std::int64_t rows = input.labels.elements() / micro_batches_;
+  const std::int64_t rows = input.images.shape()[0] / micro_batches_;
   stage.begin_step();
   spans_.begin(stream);
   for (int m = 0; m < micro_batches_; ++m) {
     const MicroBatch micro = micro_batch_of(input, m, rows);
-    stage.forward(rows_of(input.images, micro.first_sample, rows),
-                  rows_of(input.labels, micro.first_sample, rows), input.labels.elements(), micro);
+    const Tensor images = rows_of(input.images, micro.first_sample, rows);
+    stage.forward({&images, 1}, rows_of(input.targets, micro.first_sample, rows), micro);
     spans_.end_span(stream, TraceKind::kForward, 0, m);
     if (!micro.training) continue;
     stage.backward_input({}, micro);
@@ -60,6 +63,7 @@ void PlainLoop::enqueue(const StepInput& input) {
     stage.backward_weight(micro);
     spans_.end_span(stream, TraceKind::kBackwardWeight, 0, m);
   }
+  if (input.micro.training) stage.end_step(micro_batch_of(input, 0, rows));
   if (input.optimizer == nullptr) return;
   stage.optimizer_step(*input.optimizer);
   spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);

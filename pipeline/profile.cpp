@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 
@@ -19,38 +20,62 @@ constexpr int kLeastRuns = 3;
 constexpr double kLeastSeconds = 0.03;
 constexpr int kMostRuns = 30;
 
-StageOptions single_layer(const Network& network, int layer, std::int64_t rows) {
+StageOptions single_layer(int layer, std::int64_t rows) {
   StageOptions options;
   options.first = layer;
   options.end = layer + 1;
-  options.memory.has_previous = layer > 0;
-  options.memory.has_next = layer + 1 < network.size();
+  options.memory.micro_batches = kMostRuns + 2;  // those that run, the first and a captured one
   options.memory.loss_rows = rows;
   return options;
 }
 
-// Values as in training, neither all zero nor denormal.
-OwnedTensor random_tensor(Context& context, const TensorSpec& spec) {
-  OwnedTensor owned(spec, context.device());
-  fill_uniform(context, owned.tensor, 1.0f, {.use = RandomUse::kSyntheticData});
-  return owned;
+// Tensors of a message, with values as in training, neither all zero nor denormal. What a layer
+// only hands on is left out.
+class Message {
+ public:
+  void add(Context& context, const TensorSpec& spec, bool read) {
+    Tensor& tensor = tensors_.emplace_back();
+    if (!read) return;
+    tensor = owned_.emplace_back(spec, context.device()).tensor;
+    if (is_floating(spec.dtype)) {
+      fill_uniform(context, tensor, 1.0f, {.use = RandomUse::kSyntheticData});
+    }
+  }
+  std::span<const Tensor> tensors() const { return tensors_; }
+
+ private:
+  std::vector<Tensor> tensors_;
+  std::deque<OwnedTensor> owned_;
+};
+
+std::int64_t bytes_of_messages(const StageGraph& graph) {
+  std::int64_t bytes = 0;
+  for (const StageValue& value : graph.values) {
+    if (value.maker < 0 && !value.readers.empty()) bytes += value.spec.bytes();
+    if (value.gradient_from_next && !value.hands_gradient_on()) bytes += value.spec.bytes();
+  }
+  return bytes;
 }
 
 class LayerTimer {
  public:
   LayerTimer(const Network& network, const std::vector<LayerPlan>& plans, int layer,
              const Target& target)
-      : rows_(plans.front().input.shape[0]), context_(target) {
-    const LayerPlan& plan = plans[static_cast<std::size_t>(layer)];
-    const StageOptions options = single_layer(network, layer, rows_);
-    const auto arena = plan_memory(std::span(&plan, 1), options.memory).arena;
-    check_memory("measuring a layer", arena.bytes() + plan.input.bytes() + plan.output.bytes(),
+      : rows_(plans.front().inputs[0].shape[0]), context_(target) {
+    const StageOptions options = single_layer(layer, rows_);
+    const StageGraph graph = stage_graph(network, plans, options.first, options.end);
+    check_memory("measuring a layer",
+                 plan_memory(graph, options.memory).arena.bytes() + bytes_of_messages(graph),
                  target.device, kMemoryHint);
     stage_.emplace(network, plans, options, context_);
     stage_->initialize(0);
-    input_.emplace(random_tensor(context_, plan.input));
-    if (options.memory.has_next) output_grad_.emplace(random_tensor(context_, plan.output));
-    labels_.emplace(TensorSpec{DType::kI32, {rows_}}, target.device);
+    for (const int v : graph.received) {
+      inputs_.add(context_, graph.values[v].spec, !graph.values[v].readers.empty());
+    }
+    for (const int v : graph.gradients_received) {
+      output_grads_.add(context_, graph.values[v].spec, !graph.values[v].hands_gradient_on());
+    }
+    if (graph.targets >= 0) targets_.emplace(graph.values[graph.targets].spec, target.device);
     begin_step(context_, {});
   }
 
@@ -74,8 +99,9 @@ class LayerTimer {
   void enqueue() {
     MicroBatch micro;
     micro.index = index_++;
-    stage_->forward(input_->tensor, labels_->tensor, rows_, micro);
-    stage_->backward_input(output_grad_ ? output_grad_->tensor : Tensor{}, micro);
+    micro.batch = rows_;
+    stage_->forward(inputs_.tensors(), targets_ ? targets_->tensor : Tensor{}, micro);
+    stage_->backward_input(output_grads_.tensors(), micro);
     stage_->backward_weight(micro);
   }
 
@@ -103,7 +129,8 @@ class LayerTimer {
   std::int64_t index_ = 0;
   Context context_;
   std::optional<Stage> stage_;
-  std::optional<OwnedTensor> input_, output_grad_, labels_;
+  Message inputs_, output_grads_;
+  std::optional<OwnedTensor> targets_;
   std::unique_ptr<Graph> graph_;
 };
 

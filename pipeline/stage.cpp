@@ -4,85 +4,57 @@
 
 #include "core/copy.h"
 #include "core/error.h"
+#include "kernels/add.h"
 #include "kernels/cast.h"
 #include "kernels/finite.h"
-#include "kernels/softmax_cross_entropy.h"
-#include "kernels/uniform.h"
 
 namespace stagecoach {
 namespace {
 
-std::string name_of_buffer(const char* what, const StageOptions& options) {
-  return fmt::format("{} of layers {} - {}", what, options.first, options.end - 1);
+std::string name_of(const StageOptions& options) {
+  return fmt::format("layers {} - {}", options.first, options.end - 1);
 }
 
 }  // namespace
-
-int BufferOwners::take(std::int64_t micro) {
-  STAGECOACH_CHECK(!has(micro), "a step", fmt::format("one {} for micro-batch {}", what_, micro),
-                   "two");
-  const auto free = std::ranges::find(owner_, kFree);
-  STAGECOACH_CHECK(free != owner_.end(), "a step",
-                   fmt::format("a free {} for micro-batch {}", what_, micro),
-                   fmt::format("all {} in use", owner_.size()));
-  *free = micro;
-  return static_cast<int>(free - owner_.begin());
-}
-
-int BufferOwners::of(std::int64_t micro) const {
-  const auto own = std::ranges::find(owner_, micro);
-  STAGECOACH_CHECK(own != owner_.end(), "a step",
-                   fmt::format("a {} that micro-batch {} has", what_, micro), "none");
-  return static_cast<int>(own - owner_.begin());
-}
-
-int BufferOwners::give(std::int64_t micro) {
-  const int index = of(micro);
-  owner_[index] = kFree;
-  return index;
-}
 
 Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
              const StageOptions& options, Context& context)
     : network_(network),
       options_(options),
-      layer_plans_(plans.begin() + options.first, plans.begin() + options.end),
-      plan_(plan_memory(layer_plans_, options.memory)),
-      arena_(plan_.arena, context.device()),
+      tensors_(stage_graph(network, plans, options.first, options.end), options.memory,
+               context.device(), name_of(options)),
       state_(context.stream()),
-      slots_(name_of_buffer("slot", options), options.memory.slots),
-      received_(name_of_buffer("input", options), options.memory.received),
-      received_gradients_(name_of_buffer("received gradient", options),
-                          options.memory.received_gradients),
-      gradient_slots_(name_of_buffer("gradient slot", options), options.memory.gradient_slots),
-      inputs_(static_cast<std::size_t>(options.memory.received)),
-      output_grads_(static_cast<std::size_t>(options.memory.gradient_slots)),
       context_(context) {
-  // What is not taken and given with the micro-batches is in use as long as the stage lives;
-  // outputs and input gradients too, as the neighbours hold their addresses.
-  const auto regions = static_cast<int>(plan_.arena.regions().size());
-  for (int region = 0; region < regions; ++region) {
-    if (region == plan_.slots || region == plan_.gradient_slots) continue;
-    for (int i = 0; i < plan_.arena.regions()[region].count; ++i) arena_.take(region, i);
+  const MemoryPlan& plan = memory_plan();
+  values_.resize(plan.parameter.size());
+  grads_.resize(plan.parameter.size());
+  for (const std::vector<Place>& places : plan.buffer) {
+    std::vector<Tensor>& buffers = buffers_.emplace_back();
+    for (const Place& place : places) buffers.push_back(tensors_.view(place));
   }
-  values_.resize(plan_.parameter.size());
-  grads_.resize(plan_.parameter.size());
   const std::vector<NamedParameter> named = parameters_of(network, plans);
   for (std::size_t i = 0; i < named.size(); ++i) {
     if (named[i].layer < options.first || named[i].layer >= options.end) continue;
     const int layer = named[i].layer - options.first;
-    const Place& place = plan_.parameter[layer][values_[layer].size()];
-    const Place& used = plan_.copies < 0 ? place : plan_.copy[layer][values_[layer].size()];
-    values_[layer].push_back(arena_.view(used.region, 0, used.offset, used.spec));
-    grads_[layer].push_back(arena_.view(plan_.gradients, 0, place.offset, place.spec));
-    parameters_.push_back({named[i].name, arena_.view(place.region, 0, place.offset, place.spec),
-                           grads_[layer].back()});
+    const Place& place = plan.parameter[layer][values_[layer].size()];
+    const Place& used = plan.copies < 0 ? place : plan.copy[layer][values_[layer].size()];
+    Place gradient = place;
+    gradient.region = plan.gradients;
+    values_[layer].push_back(tensors_.view(used));
+    grads_[layer].push_back(tensors_.view(gradient));
+    parameters_.push_back({named[i].name, tensors_.view(place), grads_[layer].back()});
     parameter_index_.push_back(static_cast<int>(i));
     state_.add(named[i].name, StateKind::kParameter, parameters_.back().value);
-    for (std::size_t k = 0; options.optimizer && k < plan_.optimizer_states.size(); ++k) {
+    for (std::size_t k = 0; options.optimizer && k < plan.optimizer_states.size(); ++k) {
       state_.add(fmt::format("{}.{}", named[i].name, options.optimizer->states()[k].name),
                  StateKind::kOptimizerState,
-                 arena_.view(plan_.optimizer_states[k], 0, place.offset, place.spec));
+                 tensors_.view(Place{plan.optimizer_states[k], place.offset, place.spec}));
+    }
+  }
+  for (int i = 0; i < end() - first(); ++i) {
+    for (std::size_t k = 0; k < buffers_[i].size(); ++k) {
+      const std::string& name = layer_plan(i).buffers[k].name;
+      state_.add(network[first() + i].name + "." + name, StateKind::kBuffer, buffers_[i][k]);
     }
   }
 }
@@ -94,41 +66,15 @@ Stage::~Stage() {
 
 // Another stage of the rank may have set its own.
 void Stage::use_workspace() const {
-  const std::int64_t bytes = plan_.arena.regions()[plan_.workspace].bytes;
-  context_.set_workspace(arena_.view(plan_.workspace, 0, 0, row_major({bytes}, DType::kU8)));
+  const int region = memory_plan().workspace;
+  const std::int64_t bytes = memory_plan().arena.regions()[region].bytes;
+  context_.set_workspace(tensors_.view(Place{region, 0, row_major({bytes}, DType::kU8)}));
 }
 
 std::int64_t Stage::parameter_count() const {
   std::int64_t count = 0;
   for (const Parameter& parameter : parameters_) count += parameter.value.elements();
   return count;
-}
-
-// Which of a region's buffers the micro-batch has.
-int Stage::index_of(int region, std::int64_t micro) const {
-  if (region == plan_.slots) return slots_.of(micro);
-  if (region == plan_.gradient_slots) return gradient_slots_.of(micro);
-  if (region == plan_.received_gradients) return received_gradients_.of(micro);
-  if (region == plan_.received_activations || region == plan_.checkpoints) {
-    return received_.of(micro);
-  }
-  return static_cast<int>(micro % plan_.arena.regions()[region].count);
-}
-
-Tensor Stage::view(const Place& place, std::int64_t micro) const {
-  return arena_.view(place.region, index_of(place.region, micro), place.offset, place.spec);
-}
-
-Tensor Stage::view(const std::optional<Place>& place, std::int64_t micro) const {
-  return place ? view(*place, micro) : Tensor{};
-}
-
-Tensor Stage::output(std::int64_t micro) const {
-  return view(plan_.output.back(), micro);
-}
-
-Tensor Stage::input_grad(std::int64_t micro) const {
-  return view(plan_.input_grad, micro);
 }
 
 bool Stage::has_output(std::int64_t micro) const {
@@ -141,77 +87,11 @@ bool Stage::has_input_grad(std::int64_t micro) const {
   return m < progress_.size() && progress_[m] >= Progress::kBackward;
 }
 
-Tensor Stage::output_of(int layer, std::int64_t micro, bool second) const {
-  const std::optional<Place>& other = plan_.second_output[layer];
-  return view(second && other ? *other : plan_.output[layer], micro);
-}
-
-Tensor Stage::input_of(int layer, std::int64_t micro) const {
-  if (layer > 0) return output_of(layer - 1, micro);
-  return inputs_[static_cast<std::size_t>(received_.of(micro))];
-}
-
-Tensor Stage::output_grad_of(int layer, std::int64_t micro) const {
-  if (layer + 1 < size()) return view(plan_.output_grad[layer], micro);
-  if (is_last()) return view(plan_.logits_grad, micro);
-  return output_grads_[static_cast<std::size_t>(gradient_slots_.of(micro))];
-}
-
-Tensor Stage::input_grad_of(int layer, std::int64_t micro) const {
-  return layer > 0 ? view(plan_.output_grad[layer - 1], micro) : input_grad(micro);
-}
-
-std::vector<Tensor> Stage::saved_of(int layer, std::int64_t micro) const {
-  std::vector<Tensor> tensors;
-  for (const Place& place : plan_.saved[layer]) tensors.push_back(view(place, micro));
-  return tensors;
-}
-
 void Stage::begin_step() {
-  for (BufferOwners* owners : {&slots_, &received_, &received_gradients_, &gradient_slots_}) {
-    owners->clear();
-  }
+  tensors_.begin_step();
   std::ranges::fill(progress_, Progress::kNone);
   weights_ = 0;
-}
-
-void Stage::take(int region, BufferOwners& owners, std::int64_t micro) {
-  arena_.take(region, owners.take(micro));
-}
-
-void Stage::give(int region, BufferOwners& owners, std::int64_t micro) {
-  arena_.give(region, owners.give(micro));
-}
-
-std::vector<Tensor> Stage::receive_input(std::int64_t micro) {
-  if (!plan_.received_input) return {};
-  received_.take(micro);
-  return {view(plan_.received_input, micro)};
-}
-
-std::vector<Tensor> Stage::receive_output_grad(std::int64_t micro) {
-  if (!plan_.received_output_grad) return {};
-  received_gradients_.take(micro);
-  return {view(plan_.received_output_grad, micro)};
-}
-
-void Stage::forward_segment(int segment, const MicroBatch& micro, bool second) {
-  for (int i = plan_.segment_first(segment); i < plan_.segment_end(segment); ++i) {
-    forward_layer(i, micro, second);
-  }
-}
-
-void Stage::forward_layer(int i, const MicroBatch& micro, bool second) {
-  // Within the outputs that a second F writes elsewhere, so are the inputs.
-  const bool from_second = second && i > 0 && plan_.second_output[i - 1];
-  const Tensor output = output_of(i, micro.index, second);
-  const Tensor input = from_second ? output_of(i - 1, micro.index, true) : input_of(i, micro.index);
-  const LayerPlan& plan = layer_plan(i);
-  if (plan.forward_is_copy) return copy_unless_same(output, input);
-  const std::vector<Tensor> saved = saved_of(i, micro.index);
-  layer(i).forward(context_,
-                   {output, input, values_[i], saved, plan.activation, plan.input_from_relu}, micro,
-                   static_cast<std::uint32_t>(options_.first + i));
+  ended_ = false;
 }
 
 // Layers that work in place have one memory for both; at the edge of a stage it is a neighbour's.
@@ -219,31 +99,124 @@ void Stage::copy_unless_same(const Tensor& to, const Tensor& from) {
   if (to.data != from.data) copy(context_.stream(), to, from);
 }
 
-void Stage::forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
-                    const MicroBatch& micro, bool keep) {
-  check_tensor("Stage::forward", "input", input, layer_plan(0).input);
+// The loss's outputs for the rows of a micro-batch.
+Tensor Stage::result_of(int output, const MicroBatch& micro) const {
+  const Tensor results = output == 0 ? losses() : correct();
+  return rows_of(results, micro.first_sample,
+                 layer_plan(graph().loss()).outputs[static_cast<std::size_t>(output)].shape[0]);
+}
+
+LayerCall Stage::call_of(int i, const MicroBatch& micro) {
+  call_.saved.clear();
+  for (const Place& place : memory_plan().saved[i]) {
+    call_.saved.push_back(tensors_.view(place, micro.index));
+  }
+  LayerCall call;
+  call.parameters = values_[i];
+  call.parameter_grads = grads_[i];
+  call.buffers = buffers_[i];
+  call.saved = call_.saved;
+  call.micro = micro;
+  call.layer = static_cast<std::uint32_t>(options_.first + i);
+  call.mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+  return call;
+}
+
+void Stage::fill_inputs(int i, const MicroBatch& micro, int second_from) {
+  call_.inputs.clear();
+  for (const int v : graph().inputs[i]) {
+    call_.inputs.push_back(tensors_.value(v, micro.index, second_from));
+  }
+}
+
+void Stage::fill_outputs(int i, const MicroBatch& micro, int second_from) {
+  call_.outputs.clear();
+  for (const int v : graph().outputs[i]) {
+    call_.outputs.push_back(i == graph().loss() ? result_of(graph().values[v].output, micro)
+                                                : tensors_.value(v, micro.index, second_from));
+  }
+}
+
+void Stage::fill_output_grads(int i, std::int64_t micro) {
+  call_.output_grads.clear();
+  for (const int v : graph().outputs[i]) call_.output_grads.push_back(tensors_.gradient(v, micro));
+}
+
+void Stage::forward_segment(int segment, const MicroBatch& micro, bool second) {
+  const int first = memory_plan().segment_first(segment);
+  for (int i = first; i < memory_plan().segment_end(segment); ++i) {
+    forward_layer(i, micro, second ? first : size());
+  }
+}
+
+void Stage::forward_layer(int i, const MicroBatch& micro, int second_from) {
+  fill_inputs(i, micro, second_from);
+  fill_outputs(i, micro, second_from);
+  if (layer_plan(i).fused.forward_is_copy) {
+    return copy_unless_same(call_.outputs[0], call_.inputs[0]);
+  }
+  LayerCall call = call_of(i, micro);
+  call.inputs = call_.inputs;
+  call.outputs = call_.outputs;
+  call.recompute = i >= second_from;
+  if (micro.training && !call.recompute) {
+    fill_step_state(i, micro.index);
+    call.step_state = call_.step_state;
+  }
+  layer(i).forward(context_, layer_plan(i), call);
+  if (i == graph().loss() && micro.training) raise_unless_finite(context_, call_.outputs[0]);
+}
+
+// Of this micro-batch, out of what is kept of all of the step.
+void Stage::fill_step_state(int i, std::int64_t micro) {
+  call_.step_state.clear();
+  for (std::size_t k = 0; k < layer_plan(i).step_state.size(); ++k) {
+    Place place = memory_plan().step_state_of[i][k];
+    place.spec = layer_plan(i).step_state[k];
+    place.offset += micro * place.spec.bytes();
+    call_.step_state.push_back(tensors_.view(place));
+  }
+}
+
+// What was copied here from another device and is handed on is copied into the buffers that later
+// stages read: the one that it came into is free when this stage has read it.
+void Stage::hand_on_copies(std::int64_t micro) {
+  for (const int v : graph().sent) {
+    const MaybePlace& place = memory_plan().value[v];
+    if (graph().values[v].maker >= 0 || !place) continue;
+    copy(context_.stream(), tensors_.view(place, micro), tensors_.received(v, micro));
+  }
+}
+
+void Stage::hand_on_gradient_copies(std::int64_t micro) {
+  for (const int v : graph().gradients_sent) {
+    const MaybePlace& place = memory_plan().gradient[v];
+    if (!graph().values[v].parts.empty() || !place) continue;
+    copy(context_.stream(), tensors_.view(place, micro), tensors_.received_gradient(v, micro));
+  }
+}
+
+void Stage::forward(std::span<const Tensor> inputs, const Tensor& targets, const MicroBatch& micro,
+                    bool keep) {
   const auto m = static_cast<std::size_t>(micro.index);
   if (progress_.size() <= m) progress_.resize(m + 1, Progress::kNone);
   STAGECOACH_CHECK(!micro.training || progress_[m] == Progress::kNone, "Stage::forward",
                    "one F of a micro-batch", fmt::format("another one of {}", m));
-  if (!received_.has(micro.index)) received_.take(micro.index);
-  inputs_[static_cast<std::size_t>(received_.of(micro.index))] = input;
-  take(plan_.slots, slots_, micro.index);
+  tensors_.set_inputs("Stage::forward", inputs, targets, micro.index);
+  tensors_.take_slot(micro.index);
   progress_[m] = Progress::kForward;
   use_workspace();
+  hand_on_copies(micro.index);
   for (int segment = 0; segment < segments(); ++segment) forward_segment(segment, micro, false);
-  if (is_last()) compute_loss(labels, batch, micro);
-  if (!micro.training || !keep) give(plan_.slots, slots_, micro.index);
-  if (!micro.training) received_.give(micro.index);
+  if (!micro.training || !keep) tensors_.give_slot(micro.index);
+  if (!micro.training) tensors_.give_inputs(micro.index);
 }
 
-void Stage::recompute(const Tensor& labels, std::int64_t batch, const MicroBatch& micro) {
+void Stage::recompute(const MicroBatch& micro) {
   STAGECOACH_CHECK(has_output(micro.index), "Stage::recompute", "F before R and R before B",
                    fmt::format("R of micro-batch {}", micro.index));
-  take(plan_.slots, slots_, micro.index);
-  use_workspace();
-  forward_segment(segments() - 1, micro, true);
-  if (is_last()) compute_loss(labels, batch, micro);
+  tensors_.take_slot(micro.index);
+  recompute_segment(segments() - 1, micro);
 }
 
 void Stage::recompute_segment(int segment, const MicroBatch& micro) {
@@ -251,49 +224,82 @@ void Stage::recompute_segment(int segment, const MicroBatch& micro) {
   forward_segment(segment, micro, true);
 }
 
-void Stage::compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro) {
-  const std::int64_t rows = labels.elements();
-  const Tensor losses = rows_of(this->losses(), micro.first_sample, rows);
-  const Tensor correct = rows_of(this->correct(), micro.first_sample, rows);
-  softmax_cross_entropy(context_, losses, correct, view(plan_.logits_grad, micro.index),
-                        output_of(size() - 1, micro.index), labels,
-                        1.0f / static_cast<float>(batch));
-  if (micro.training) raise_unless_finite(context_, losses);
-}
-
-void Stage::backward_input(const Tensor& output_grad, const MicroBatch& micro, int segment) {
-  if (!is_last()) {
-    check_tensor("Stage::backward_input", "output_grad", output_grad, layer_plans_.back().output);
-  }
+void Stage::backward_input(std::span<const Tensor> output_grads, const MicroBatch& micro,
+                           int segment) {
   if (segment + 1 == segments()) {
     STAGECOACH_CHECK(has_output(micro.index), "Stage::backward_input", "one B after F",
                      fmt::format("that of micro-batch {}", micro.index));
-    if (!gradient_slots_.has(micro.index)) take(plan_.gradient_slots, gradient_slots_, micro.index);
-    output_grads_[static_cast<std::size_t>(gradient_slots_.of(micro.index))] = output_grad;
+    tensors_.set_output_grads("Stage::backward_input", output_grads, micro.index);
+    hand_on_gradient_copies(micro.index);
   }
   use_workspace();
-  const int first = std::max(plan_.segment_first(segment), plan_.first_backward);
-  for (int i = plan_.segment_end(segment) - 1; i >= first; --i) backward_layer(i, micro);
+  for (int i = memory_plan().segment_end(segment) - 1; i >= memory_plan().segment_first(segment);
+       --i) {
+    if (!graph().runs_backward[i]) continue;
+    // A loss may have made the gradient in F, where it is read.
+    if (!layer_plan(i).saved_is_input_grad) backward_layer(i, micro);
+    add_parts(i, micro.index);
+  }
   if (segment == 0) progress_[static_cast<std::size_t>(micro.index)] = Progress::kBackward;
 }
 
 void Stage::backward_layer(int i, const MicroBatch& micro) {
-  const Tensor input_grad = input_grad_of(i, micro.index);
-  const Tensor output_grad = output_grad_of(i, micro.index);
-  if (layer_plan(i).backward_is_copy) return copy_unless_same(input_grad, output_grad);
-  const std::vector<Tensor> saved = saved_of(i, micro.index);
-  const Tensor output = layer_plan(i).output_needed_by_input ? output_of(i, micro.index) : Tensor{};
-  layer(i).backward_input(context_, {input_grad, output_grad, output, values_[i], saved}, micro,
-                          static_cast<std::uint32_t>(options_.first + i));
+  fill_output_grads(i, micro.index);
+  call_.input_grads.clear();
+  for (const MaybePlace& part : memory_plan().part[i]) {
+    call_.input_grads.push_back(tensors_.view(part, micro.index));
+  }
+  if (layer_plan(i).fused.backward_is_copy) {
+    return copy_unless_same(call_.input_grads[0], call_.output_grads[0]);
+  }
+  LayerCall call = call_of(i, micro);
+  call.input_grads = call_.input_grads;
+  call.output_grads = call_.output_grads;
+  if (layer_plan(i).inputs_needed_by_input) {
+    fill_inputs(i, micro, size());
+    call.inputs = call_.inputs;
+  }
+  if (layer_plan(i).outputs_needed_by_input) {
+    fill_outputs(i, micro, size());
+    call.outputs = call_.outputs;
+  }
+  layer(i).backward_input(context_, layer_plan(i), call);
+}
+
+// The first part of a gradient lies where the sum is to be, and that of later stages is added to
+// it; each further one was written apart. Sums are rounded to the value's type after each part, in
+// every stage, so no cut changes them.
+void Stage::add_parts(int i, std::int64_t micro) {
+  for (int k = static_cast<int>(graph().inputs[i].size()) - 1; k >= 0; --k) {
+    const MaybePlace& part = memory_plan().part[i][k];
+    if (!part) continue;
+    const int v = graph().inputs[i][k];
+    const StageValue& value = graph().values[v];
+    const Tensor sum = tensors_.gradient(v, micro);
+    if (value.parts.front() != ValueReader{i, k}) {
+      add(context_, sum, sum, tensors_.view(part, micro));
+    } else if (value.gradient_from_next) {
+      add(context_, sum, tensors_.received_gradient(v, micro), sum);
+    }
+  }
+}
+
+void Stage::weight_layer(int i, const MicroBatch& micro) {
+  LayerCall call = call_of(i, micro);
+  fill_output_grads(i, micro.index);
+  call.output_grads = call_.output_grads;
+  if (layer_plan(i).inputs_needed_by_weight) {
+    fill_inputs(i, micro, size());
+    call.inputs = call_.inputs;
+  }
+  layer(i).backward_weight(context_, layer_plan(i), call);
 }
 
 void Stage::backward_weight(const MicroBatch& micro, int segment) {
-  const auto mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
   use_workspace();
-  for (int i = plan_.segment_end(segment) - 1; i >= plan_.segment_first(segment); --i) {
-    if (values_[i].empty()) continue;
-    const Tensor input = layer_plan(i).input_needed_by_weight ? input_of(i, micro.index) : Tensor{};
-    layer(i).backward_weight(context_, {grads_[i], output_grad_of(i, micro.index), input, mode});
+  for (int i = memory_plan().segment_end(segment) - 1; i >= memory_plan().segment_first(segment);
+       --i) {
+    if (!values_[i].empty()) weight_layer(i, micro);
   }
   if (segment > 0) return;
   Progress& progress = progress_.at(static_cast<std::size_t>(micro.index));
@@ -305,28 +311,49 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
       fmt::format("that of {}", micro.index));
   progress = Progress::kWeight;
   ++weights_;
-  give(plan_.gradient_slots, gradient_slots_, micro.index);
-  give(plan_.slots, slots_, micro.index);
-  received_.give(micro.index);
-  if (received_gradients_.has(micro.index)) received_gradients_.give(micro.index);
+  tensors_.give_gradients(micro.index);
+  tensors_.give_slot(micro.index);
+  tensors_.give_inputs(micro.index);
+}
+
+void Stage::end_step(const MicroBatch& micro) {
+  if (std::exchange(ended_, true)) return;
+  use_workspace();
+  for (int i = 0; i < size(); ++i) {
+    if (layer_plan(i).step_state.empty()) continue;
+    call_.step_state.clear();
+    for (const Place& place : memory_plan().step_state_of[i]) {
+      call_.step_state.push_back(tensors_.view(place));
+    }
+    LayerCall call;
+    call.parameters = values_[i];
+    call.buffers = buffers_[i];
+    call.step_state = call_.step_state;
+    call.micro = micro;
+    call.layer = static_cast<std::uint32_t>(options_.first + i);
+    layer(i).end_step(context_, layer_plan(i), call);
+  }
 }
 
 void Stage::optimizer_step(const Optimizer& optimizer) {
   if (parameters_.empty()) return;
-  const auto flat = [this](int region) { return arena_.view(region, 0, 0, plan_.flat); };
-  FlatShard shard{flat(plan_.parameters), flat(plan_.gradients), {}, flat_copies()};
-  for (const int region : plan_.optimizer_states) shard.states.push_back(flat(region));
+  const MemoryPlan& plan = memory_plan();
+  const auto flat = [&](int region) { return tensors_.view(Place{region, 0, plan.flat}); };
+  FlatShard shard{flat(plan.parameters), flat(plan.gradients), {}, flat_copies()};
+  for (const int region : plan.optimizer_states) shard.states.push_back(flat(region));
   optimizer.step(context_, shard);
 }
 
 Tensor Stage::flat_copies() const {
-  if (plan_.copies < 0) return {};
-  return arena_.view(plan_.copies, 0, 0, row_major(plan_.flat.shape, DType::kBF16));
+  const MemoryPlan& plan = memory_plan();
+  if (plan.copies < 0) return {};
+  return tensors_.view(Place{plan.copies, 0, row_major(plan.flat.shape, DType::kBF16)});
 }
 
 void Stage::refresh_copies() {
-  if (plan_.copies < 0) return;
-  cast(context_, flat_copies(), arena_.view(plan_.parameters, 0, 0, plan_.flat));
+  const MemoryPlan& plan = memory_plan();
+  if (plan.copies < 0) return;
+  cast(context_, flat_copies(), tensors_.view(Place{plan.parameters, 0, plan.flat}));
 }
 
 void Stage::set_state(const std::string& name, const Tensor& value) {
@@ -336,31 +363,42 @@ void Stage::set_state(const std::string& name, const Tensor& value) {
 }
 
 StageSummary Stage::summary() const {
-  return {first(), end(), parameter_count(), arena_.plan().bytes(), arena_.peak_bytes()};
+  return {first(), end(), parameter_count(), arena().plan().bytes(), arena().peak_bytes()};
 }
 
 void Stage::initialize(std::uint64_t seed) {
   std::size_t next = 0;
   for (int i = 0; i < size(); ++i) {
+    const LayerPlan& plan = layer_plan(i);
     for (std::size_t p = 0; p < values_[i].size(); ++p, ++next) {
+      const ParameterSpec& spec = plan.parameters[p];
       const RandomStream stream{.seed = seed,
                                 .use = RandomUse::kInitialWeights,
                                 .layer = static_cast<std::uint32_t>(parameter_index_[next])};
-      fill_uniform(context_, parameters_[next].value, layer_plan(i).parameters[p].init_bound,
-                   stream);
+      stagecoach::initialize(context_, parameters_[next].value, spec.init, stream, spec.global,
+                             spec.offset);
+    }
+    for (std::size_t k = 0; k < plan.buffers.size(); ++k) {
+      const TensorSpec& spec = plan.buffers[k].spec;
+      stagecoach::initialize(context_, buffers_[i][k], plan.buffers[k].init, {.seed = seed},
+                             spec.shape);
     }
   }
   refresh_copies();
 }
 
-int Stage::first_nonfinite_layer(const Tensor& input, const MicroBatch& micro) {
-  if (!received_.has(micro.index)) received_.take(micro.index);
-  inputs_[static_cast<std::size_t>(received_.of(micro.index))] = input;
-  if (!slots_.has(micro.index)) slots_.take(micro.index);
+int Stage::first_nonfinite_layer(std::span<const Tensor> inputs, const MicroBatch& micro) {
+  tensors_.set_inputs("Stage::first_nonfinite_layer", inputs, {}, micro.index);
+  tensors_.take_slot(micro.index);
   use_workspace();
+  hand_on_copies(micro.index);
   for (int i = 0; i < size(); ++i) {
-    forward_layer(i, micro);
-    if (!all_finite(context_.stream(), output_of(i, micro.index))) return options_.first + i;
+    if (i == graph().loss()) continue;
+    forward_layer(i, micro, size());
+    for (const int v : graph().outputs[i]) {
+      const Tensor output = tensors_.value(v, micro.index, size());
+      if (!all_finite(context_.stream(), output)) return options_.first + i;
+    }
   }
   return -1;
 }

@@ -9,9 +9,8 @@
 
 #include "core/context.h"
 #include "layers/network.h"
-#include "pipeline/memory_plan.h"
 #include "pipeline/optimizer.h"
-#include "pipeline/schedule/partition.h"
+#include "pipeline/stage_tensors.h"
 #include "pipeline/state_dict.h"
 
 namespace stagecoach {
@@ -29,29 +28,15 @@ struct StageSummary {
   std::int64_t planned_bytes = 0, peak_bytes = 0;  // of its arena
 };
 
-// Gives the buffers of one kind, [0, count), to micro-batches.
-class BufferOwners {
- public:
-  BufferOwners(std::string what, int count) : what_(std::move(what)), owner_(count, kFree) {}
-  // The lowest that is free. Error when the micro-batch has one already, or none is free.
-  int take(std::int64_t micro);
-  // The micro-batch's; Error when it has none.
-  int of(std::int64_t micro) const;
-  bool has(std::int64_t micro) const { return std::ranges::find(owner_, micro) != owner_.end(); }
-  int give(std::int64_t micro);  // returns of()
-  void clear() { std::ranges::fill(owner_, kFree); }
-
- private:
-  static constexpr std::int64_t kFree = -1;
-  std::string what_;  // "slot of layers 0 - 6"
-  std::vector<std::int64_t> owner_;
-};
-
 // Every method that computes enqueues on the context's stream and returns. Stages of one rank share
 // its context. A step begins with begin_step(). The order of calls for micro-batch m: forward,
 // recompute() where forward kept nothing, backward_input, backward_weight; or for each segment
 // (see MemoryPlan) from the last to the first: recompute_segment() but for the last, then both.
-// Calls in another order, or for which no buffer is free, throw Error.
+// After all of them, end_step(). Calls in another order, or for which no buffer is free, throw
+// Error.
+//
+// A message is a list of tensors: `received` and `sent` of the stage's graph, and their gradients.
+// What a stage only hands on keeps its memory, unless it was copied here.
 class Stage {
  public:
   // `plans`: of all layers of the network, for one micro-batch. Network and context must outlive
@@ -69,53 +54,64 @@ class Stage {
   std::int64_t parameter_count() const;
   StageSummary summary() const;
   Context& context() const { return context_; }
-  const MemoryPlan& memory_plan() const { return plan_; }
-  const Arena& arena() const { return arena_; }
+  const StageGraph& graph() const { return tensors_.graph(); }
+  const MemoryPlan& memory_plan() const { return tensors_.plan(); }
+  const Arena& arena() const { return tensors_.arena(); }
 
-  // Forgets the micro-batches of the step before.
+  // Forgets the micro-batches of the step before, also of one that broke off.
   void begin_step();
-  // F. `input`: the micro-batch; it must stay until W has run. `labels` (I32 [rows]; last stage):
-  // gives losses and right answers in rows [micro.first_sample, + rows) of losses() and correct(),
-  // and the gradient of their mean over `batch` samples. In training, a loss that is
-  // not finite raises the context's failure flag: no stage then updates its weights. `keep` false:
-  // saves nothing for B but the input, and gives the slot back at once. When not training, nothing
-  // is kept.
-  void forward(const Tensor& input, const Tensor& labels, std::int64_t batch,
-               const MicroBatch& micro, bool keep = true);
+  // F. `inputs`: the message of the stage before, on the first stage the network's input; what this
+  // stage only hands on may be undefined. `targets` (on the last stage): what the loss compares
+  // with. Both must stay until W has run. The loss leaves its outputs in rows [micro.first_sample,
+  // + rows) of losses() and correct(). In training, one that is not finite raises the context's
+  // failure flag: no stage then updates its weights. `keep` false: saves nothing for B but the
+  // inputs, and gives the slot back at once. When not training, nothing is kept.
+  void forward(std::span<const Tensor> inputs, const Tensor& targets, const MicroBatch& micro,
+               bool keep = true);
   // R: F of the last segment a second time, with the same result. Takes a slot.
-  void recompute(const Tensor& labels, std::int64_t batch, const MicroBatch& micro);
-  int segments() const { return static_cast<int>(plan_.segments.size()); }
+  void recompute(const MicroBatch& micro);
+  int segments() const { return static_cast<int>(memory_plan().segments.size()); }
   void recompute_segment(int segment, const MicroBatch& micro);
-  // B of a segment. `output_grad`: of the stage's output, from the stage after (undefined on the
-  // last); must stay until W has run. That of the first segment writes input_grad(micro).
-  void backward_input(const Tensor& output_grad, const MicroBatch& micro, int segment = 0);
+  // B of a segment. `output_grads`: the message of the stage after (empty on the last); must stay
+  // until W has run. That of the first segment completes input_grads(micro).
+  void backward_input(std::span<const Tensor> output_grads, const MicroBatch& micro,
+                      int segment = 0);
   // W of a segment. The first micro-batch of a step overwrites the gradients of the parameters,
   // later ones add. That of the first segment gives the slot back.
   void backward_weight(const MicroBatch& micro, int segment = 0);
+  // What layers do once in a training step, after W of all its micro-batches and before the
+  // gradients are used. A second call in a step does nothing.
+  void end_step(const MicroBatch& micro);
   // Whether W of `count` micro-batches has run since begin_step().
   bool has_all_gradients(int count) const { return weights_ == count; }
   // One step for all parameters, with the values of the context's last begin_step().
   void optimizer_step(const Optimizer& optimizer);
 
-  // The output that F of a micro-batch writes; the input gradient that its B writes (undefined on
-  // the first stage).
-  Tensor output(std::int64_t micro) const;
-  Tensor input_grad(std::int64_t micro) const;
+  // The message that F of a micro-batch makes for the next stage, and that its B makes for the
+  // stage before; empty where there is none.
+  const std::vector<Tensor>& outputs(std::int64_t micro) const { return tensors_.outputs(micro); }
+  const std::vector<Tensor>& input_grads(std::int64_t micro) const {
+    return tensors_.input_grads(micro);
+  }
   // Whether F, or B, of a micro-batch has run in this step (of a training step; F only while B has
   // not).
   bool has_output(std::int64_t micro) const;
   bool has_input_grad(std::int64_t micro) const;
-  // Where a message of a neighbour on another device is to be copied to, from its RECV on; none
-  // where it is not copied. Takes the buffer, before F or B of the micro-batch.
-  std::vector<Tensor> receive_input(std::int64_t micro);
-  std::vector<Tensor> receive_output_grad(std::int64_t micro);
-  Tensor losses() const { return view(plan_.losses, 0); }    // last stage, else undefined
-  Tensor correct() const { return view(plan_.correct, 0); }  // last stage, else undefined
+  // Where a message of a neighbour on another device is to be copied to; empty where none is.
+  // Takes the buffer, before F or B of the micro-batch.
+  std::vector<Tensor> receive_inputs(std::int64_t micro) { return tensors_.receive_inputs(micro); }
+  std::vector<Tensor> receive_output_grads(std::int64_t micro) {
+    return tensors_.receive_output_grads(micro);
+  }
+  // Of all samples of a step; undefined but on the last stage.
+  Tensor losses() const { return tensors_.view(memory_plan().losses); }
+  // Likewise; undefined where the loss knows no right answers, too.
+  Tensor correct() const { return tensors_.view(memory_plan().correct); }
 
   // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer =
   // i}.
   void initialize(std::uint64_t seed);
-  // Parameters and the optimizer's states, in the network's order.
+  // Parameters and the optimizer's states, in the network's order; then layers' buffers.
   const StateDict& state() const { return state_; }
   // StateDict::set(), and where it is a parameter's also its copy in BF16.
   void set_state(const std::string& name, const Tensor& value);
@@ -128,50 +124,55 @@ class Stage {
   };
   const std::vector<Parameter>& parameters() const { return parameters_; }
 
-  // Runs F layer by layer and returns the index (in the network) of the first layer whose output
-  // has an element that is not finite, or -1. Blocks. For a step of its own.
-  int first_nonfinite_layer(const Tensor& input, const MicroBatch& micro);
+  // Runs F layer by layer, without the loss, and returns the index (in the network) of the first
+  // layer with an output that has an element that is not finite, or -1. Blocks. For a step of its
+  // own; outputs() is the message for the next stage.
+  int first_nonfinite_layer(std::span<const Tensor> inputs, const MicroBatch& micro);
 
  private:
-  const LayerPlan& layer_plan(int i) const { return layer_plans_[static_cast<std::size_t>(i)]; }
-  const Layer& layer(int i) const { return *network_[options_.first + i].layer; }
-  int size() const { return options_.end - options_.first; }
-  Tensor view(const Place& place, std::int64_t micro) const;
-  Tensor view(const std::optional<Place>& place, std::int64_t micro) const;
-  Tensor input_of(int layer, std::int64_t micro) const;
-  Tensor output_grad_of(int layer, std::int64_t micro) const;
-  Tensor input_grad_of(int layer, std::int64_t micro) const;
-  std::vector<Tensor> saved_of(int layer, std::int64_t micro) const;
+  // The tensors of one call of a layer. Used again, so that most calls allocate nothing.
+  struct CallTensors {
+    std::vector<Tensor> inputs, outputs, input_grads, output_grads, saved, step_state;
+  };
+
+  const LayerPlan& layer_plan(int i) const { return graph().layers[static_cast<std::size_t>(i)]; }
+  const Layer& layer(int i) const { return network_.layer(options_.first + i); }
+  int size() const { return graph().size(); }
   void use_workspace() const;
   Tensor flat_copies() const;
   void copy_unless_same(const Tensor& to, const Tensor& from);
-  int index_of(int region, std::int64_t micro) const;
-  void take(int region, BufferOwners& owners, std::int64_t micro);
-  void give(int region, BufferOwners& owners, std::int64_t micro);
+  void hand_on_copies(std::int64_t micro);
+  void hand_on_gradient_copies(std::int64_t micro);
   // F of the layers of a segment; `second`: another time.
   void forward_segment(int segment, const MicroBatch& micro, bool second);
-  void forward_layer(int layer, const MicroBatch& micro, bool second = false);
-  Tensor output_of(int layer, std::int64_t micro, bool second = false) const;
+  // `second_from`: the first layer that has run, or runs, a second time; size(): none does.
+  void forward_layer(int layer, const MicroBatch& micro, int second_from);
   void backward_layer(int layer, const MicroBatch& micro);
-  void compute_loss(const Tensor& labels, std::int64_t batch, const MicroBatch& micro);
+  void add_parts(int layer, std::int64_t micro);
+  void weight_layer(int layer, const MicroBatch& micro);
+  Tensor result_of(int output, const MicroBatch& micro) const;
+  // With what all passes get; the rest is in call_ after the others.
+  LayerCall call_of(int layer, const MicroBatch& micro);
+  void fill_inputs(int layer, const MicroBatch& micro, int second_from);
+  void fill_outputs(int layer, const MicroBatch& micro, int second_from);
+  void fill_output_grads(int layer, std::int64_t micro);
+  void fill_step_state(int layer, std::int64_t micro);
 
   const Network& network_;
   StageOptions options_;
-  std::vector<LayerPlan> layer_plans_;
-  MemoryPlan plan_;
-  Arena arena_;
+  StageTensors tensors_;
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network
   StateDict state_;
   // [layer][parameter]
   std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
-  BufferOwners slots_, received_, received_gradients_, gradient_slots_;
-  std::vector<Tensor> inputs_;        // by owner in received_
-  std::vector<Tensor> output_grads_;  // by owner in gradient_slots_
+  std::vector<std::vector<Tensor>> buffers_;         // [layer][buffer]
+  CallTensors call_;
   // Of this step, by micro-batch.
   enum class Progress : std::uint8_t { kNone, kForward, kBackward, kWeight };
   std::vector<Progress> progress_;
   int weights_ = 0;  // W that have run in this step
+  bool ended_ = false;
   Context& context_;
 };
 

@@ -6,6 +6,7 @@ MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64
   MicroBatch micro = input.micro;
   micro.index = index;
   micro.first_sample = index * rows;
+  micro.batch = input.images.shape()[0];
   return micro;
 }
 

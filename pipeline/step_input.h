@@ -10,9 +10,9 @@ namespace stagecoach {
 
 // What all stages compute in one step.
 struct StepInput {
-  Tensor images;  // [M * B, ...]: the first stage takes the micro-batches from it
-  Tensor labels;  // I32 [M * B]: the last stage's
-  // On a GPU, when images and labels are there; unset: they are.
+  Tensor images;   // [M * B, ...]: the first stage takes the micro-batches from it
+  Tensor targets;  // [M * B, ...]: what the loss compares with, I32 [M * B] where it has classes
+  // On a GPU, when images and targets are there; unset: they are.
   std::optional<Event> ready;
   MicroBatch micro;  // seed, step and training; the rest is set for each micro-batch
   // Of a training step; null: none, gradients stay where they are.
@@ -22,7 +22,7 @@ struct StepInput {
 // What a step gives of its samples, in the CPU's memory.
 struct StepResult {
   Tensor losses;   // F32 [M * B]
-  Tensor correct;  // I32 [M * B]: 1 for a right answer
+  Tensor correct;  // I32 [M * B]: 1 for a right answer; undefined where the loss knows none
 };
 
 // Micro-batch `index` of a step with `rows` samples in each.

@@ -54,8 +54,8 @@ StepResult StepLauncher::finish() {
   in_flight_.pop_front();
   step.end.synchronize();
   for (std::size_t i = 0; i < spans_.size(); ++i) *spans_[i] = step.slot->spans[i];
-  const StepResult result{step.slot->losses.view(last_.losses().spec),
-                          step.slot->correct.view(last_.correct().spec)};
+  StepResult result{step.slot->losses.view(last_.losses().spec), {}};
+  if (last_.correct().defined()) result.correct = step.slot->correct.view(last_.correct().spec);
   try {
     guard_.check(step.input, result.losses);
   } catch (...) {
@@ -70,15 +70,15 @@ StepResult StepLauncher::finish() {
 StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
   const bool training = input.micro.training;
   const void* images = training ? input.images.data : nullptr;
-  const void* labels = training ? input.labels.data : nullptr;
+  const void* targets = training ? input.targets.data : nullptr;
   const auto found = std::ranges::find_if(
-      slots_, [&](const Slot& slot) { return slot.images == images && slot.labels == labels; });
+      slots_, [&](const Slot& slot) { return slot.images == images && slot.targets == targets; });
   if (found != slots_.end()) return *found;
   Slot& slot = slots_.emplace_back();
   slot.images = images;
-  slot.labels = labels;
+  slot.targets = targets;
   slot.losses = Buffer::pinned(last_.losses().bytes());
-  slot.correct = Buffer::pinned(last_.correct().bytes());
+  if (last_.correct().defined()) slot.correct = Buffer::pinned(last_.correct().bytes());
   return slot;
 }
 
@@ -87,7 +87,9 @@ void StepLauncher::enqueue_all(Slot& slot, const std::function<void()>& enqueue)
   enqueue();
   Stream& stream = last_.context().stream();
   copy(stream, slot.losses.view(last_.losses().spec), last_.losses());
-  copy(stream, slot.correct.view(last_.correct().spec), last_.correct());
+  if (last_.correct().defined()) {
+    copy(stream, slot.correct.view(last_.correct().spec), last_.correct());
+  }
   slot.spans.clear();
   for (const SpanRecorder* recorder : spans_) slot.spans.push_back(*recorder);
 }

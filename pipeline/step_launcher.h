@@ -40,7 +40,7 @@ class StepLauncher {
   static constexpr int kEagerSteps = 2;
   // What the steps need that read one buffer of batches: a graph holds its addresses.
   struct Slot {
-    const void *images = nullptr, *labels = nullptr;
+    const void *images = nullptr, *targets = nullptr;
     Buffer losses, correct;  // pinned
     std::vector<SpanRecorder> spans;
     std::unique_ptr<Graph> graph;  // last: it records the spans' events

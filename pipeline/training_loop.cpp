@@ -71,19 +71,19 @@ std::optional<TrainingLoop::NonFinite> TrainingLoop::first_nonfinite(const StepI
   const std::int64_t rows = input.images.shape()[0] / micro_batches;
   for (std::int64_t m = 0; m < micro_batches; ++m) {
     const MicroBatch micro = micro_batch_of(input, m, rows);
-    Tensor fed = rows_of(input.images, micro.first_sample, rows);
+    std::vector<Tensor> fed = {rows_of(input.images, micro.first_sample, rows)};
     for (const auto& stage : stages()) {
       stage->begin_step();
-      if (fed.device != stage->context().device()) {
+      const std::vector<Tensor> received = stage->receive_inputs(m);
+      if (!received.empty()) {
         Stream& stream = stage->context().stream();
-        const Tensor received = stage->receive_input(m).at(0);
-        copy(stream, received, fed);
+        for (std::size_t i = 0; i < fed.size(); ++i) copy(stream, received[i], fed[i]);
         stream.synchronize();
         fed = received;
       }
       const int layer = stage->first_nonfinite_layer(fed, micro);
       if (layer >= 0) return NonFinite{layer, m};
-      fed = stage->output(m);
+      fed = stage->outputs(m);
     }
   }
   return std::nullopt;

@@ -23,7 +23,8 @@ class TrainingLoop {
   void launch(const StepInput& input);
   // Waits for the step that was launched first; what it gave stays until the next launch.
   // Throws the first error of any stage. When it was a NumericError, weights are as before that
-  // step, and steps launched behind it are dropped; for any other the loop must not be used again.
+  // step, and steps launched behind it are dropped; for any other, stages that had all their
+  // gradients may have made their step. The next step begins anew.
   StepResult finish();
   StepResult run(const StepInput& input) {
     launch(input);

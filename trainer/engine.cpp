@@ -25,18 +25,20 @@ LayerCosts parameter_counts(const std::vector<LayerPlan>& plans) {
     for (const ParameterSpec& p : plan.parameters) count += static_cast<double>(p.spec.elements());
     costs.push_back(count);
   }
+  const double of_loss = costs.back();  // which is on the last layer's stage
+  costs.pop_back();
+  costs.back() += of_loss;
   return costs;
 }
 
 BatchResult sum_of(const StepResult& step, std::int64_t samples) {
   const auto* losses = step.losses.as<float>();
-  const auto* correct = step.correct.as<std::int32_t>();
   BatchResult result;
   result.samples = samples;
-  for (std::int64_t i = 0; i < samples; ++i) {
-    result.loss += losses[i];
-    result.correct += correct[i];
-  }
+  for (std::int64_t i = 0; i < samples; ++i) result.loss += losses[i];
+  if (!step.correct.defined()) return result;  // the loss knows no right answers
+  const auto* correct = step.correct.as<std::int32_t>();
+  for (std::int64_t i = 0; i < samples; ++i) result.correct += correct[i];
   return result;
 }
 
@@ -152,7 +154,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
     loop_ = std::make_unique<PlainLoop>(network_, plans, pipeline);
   } else {
     if (job.recompute != Recompute::kNever) {  // a table may have R of its own
-      planned_without_recompute_ = planned_bytes(plans, pipeline);
+      planned_without_recompute_ = planned_bytes(network_, plans, pipeline);
       pipeline.schedule = with_recompute(job.schedule, job.recompute);
     }
     pipeline.recompute_interval = job.recompute_interval;
@@ -169,9 +171,10 @@ TensorSpec Engine::Impl::input_spec(std::int64_t images) const {
 
 std::int64_t Engine::Impl::least_bytes(const std::vector<LayerPlan>& plans) const {
   StageMemory whole;
+  whole.micro_batches = job_.micro_batches();
   whole.loss_rows = job_.batch();
   whole.optimizer_states = static_cast<int>(optimizer_->states().size());
-  return plan_memory(plans, whole).arena.bytes();
+  return plan_memory(stage_graph(network_, plans, 0, network_.size()), whole).arena.bytes();
 }
 
 // What every split over one device needs, before the layers are measured: that takes a few
@@ -201,7 +204,7 @@ Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
                                          const std::function<void(const std::string&)>& note) {
   const PartitionKind kind = job_.partition.kind;
   const int stages = job_.stages();
-  LayerCosts costs(plans.size(), 1.0);
+  LayerCosts costs(static_cast<std::size_t>(network_.size()), 1.0);
   Partition partition = partition_by_cost(costs, stages);  // throws for too many stages
   const char* unit = "layers";
   if (kind == PartitionKind::kTime && stages > 1) {
@@ -232,7 +235,7 @@ StepInput Engine::Impl::input_of(const BatchView& batch, bool training) const {
   check_tensor("Engine", "images", batch.inputs, input_spec(job_.batch()));
   StepInput input;
   input.images = batch.inputs;
-  input.labels = batch.targets;
+  input.targets = batch.targets;
   input.ready = batch.ready;
   input.micro.seed = job_.seed;
   input.micro.step = steps_;
@@ -304,7 +307,7 @@ std::string Engine::Impl::nonfinite_layer(const StepInput& input) {
 std::vector<StateEntry> Engine::Impl::parameters() const {
   std::vector<StateEntry> entries = loop_->state();
   std::erase_if(entries,
-                [](const StateEntry& entry) { return entry.kind != StateKind::kParameter; });
+                [](const StateEntry& entry) { return entry.kind == StateKind::kOptimizerState; });
   return entries;
 }
 

@@ -51,6 +51,29 @@ void dropout(Context&, Tensor, Tensor, const DropoutMask&) {
 void softmax_cross_entropy(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, float) {
   refuse();
 }
+void add(Context&, Tensor, Tensor, Tensor) {
+  refuse();
+}
+void batch_norm2d_statistics(Context&, Tensor, Tensor, Tensor, double*) {
+  refuse();
+}
+void batch_norm2d_forward(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) {
+  refuse();
+}
+void batch_norm2d_backward_input(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float,
+                                 double*) {
+  refuse();
+}
+void batch_norm2d_backward_weight(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float,
+                                  GradientMode, double*) {
+  refuse();
+}
+void batch_norm2d_update(Context&, Tensor, Tensor, Tensor, Tensor, std::int64_t, float) {
+  refuse();
+}
+void mean_squared_error(Context&, Tensor, Tensor, Tensor, Tensor, float) {
+  refuse();
+}
 void raise_unless_finite(Context&, Tensor) {
   refuse();
 }

@@ -37,6 +37,25 @@ void dropout(Context& context, Tensor output, Tensor input, const DropoutMask& m
 void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
                            Tensor logits, Tensor labels, float scale);
 
+void add(Context& context, Tensor output, Tensor a, Tensor b);
+
+// `sums`: batch_norm2d_workspace_bytes().
+void batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Tensor x,
+                             double* sums);
+void batch_norm2d_forward(Context& context, Tensor y, Tensor x, Tensor mean, Tensor variance,
+                          Tensor weight, Tensor bias, float eps);
+void batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad, Tensor x,
+                                 Tensor mean, Tensor variance, Tensor weight, float eps,
+                                 double* sums);
+void batch_norm2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                                  Tensor y_grad, Tensor x, Tensor mean, Tensor variance, float eps,
+                                  GradientMode mode, double* sums);
+void batch_norm2d_update(Context& context, Tensor running_mean, Tensor running_variance,
+                         Tensor means, Tensor variances, std::int64_t values, float momentum);
+
+void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad, Tensor prediction,
+                        Tensor targets, float scale);
+
 // The context has a failure flag.
 void raise_unless_finite(Context& context, Tensor losses);
 

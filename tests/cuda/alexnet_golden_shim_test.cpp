@@ -54,9 +54,10 @@ Errors errors_of(const Target& target) {
   const OwnedTensor host_labels = testing::golden_labels(file);
   const OwnedTensor labels(host_labels.tensor.spec, target.device);
   copy(context.stream(), labels.tensor, host_labels.tensor);
-  stage.forward(images.tensor, labels.tensor, kImages, {});
-  stage.backward_input({}, {});
-  stage.backward_weight({});
+  const MicroBatch micro{.batch = kImages};
+  stage.forward({&images.tensor, 1}, labels.tensor, micro);
+  stage.backward_input({}, micro);
+  stage.backward_weight(micro);
 
   Errors errors;
   const OwnedTensor losses = to_host(context.stream(), stage.losses());

@@ -57,15 +57,28 @@ OwnedTensor on_device(Context& context, const OwnedTensor& host) {
   return owned;
 }
 
+// A layer with parameters before the others, so that these make the gradient of their input, and
+// one that nothing is fused with; and a loss that takes outputs of any shape.
+Network with_neighbours(const Network& layers, const TensorSpec& input) {
+  const std::int64_t features = input.shape[1];
+  std::vector<NamedLayer> all = {
+      {"before", input.shape.rank() == 4 ? conv2d_layer(features, features, 1)
+                                         : linear_layer(features, features)},
+      {"", dropout_layer(0.0f)}};
+  for (int i = 0; i < layers.size(); ++i) all.push_back(layers[i]);
+  return {"with neighbours", all, mean_squared_error_loss()};
+}
+
 // All layers but the last one of the network, which keeps the stage from computing a loss.
 // `undecided`: outputs that get no gradient; empty: none.
-Results run(const Network& network, TensorSpec input_spec, const Target& target,
+Results run(const Network& layers, TensorSpec input_spec, const Target& target,
             const std::vector<bool>& undecided = {}) {
+  const Network network = with_neighbours(layers, input_spec);
   input_spec.dtype = target.precision == Precision::kBf16 ? DType::kBF16 : DType::kF32;
   const auto plans = network.plan(input_spec, target);
   StageOptions options;
+  options.first = 2;
   options.end = network.size() - 1;
-  options.memory.has_previous = options.memory.has_next = true;
   Context context(target);
   Stage stage(network, plans, options, context);
   std::uint64_t seed = 10;
@@ -79,7 +92,8 @@ Results run(const Network& network, TensorSpec input_spec, const Target& target,
   }
   stage.refresh_copies();
   const OwnedTensor input = on_device(context, exact_values(input_spec, 1, 1.0f));
-  OwnedTensor exact_gradient = exact_values(plans[plans.size() - 2].output, 2, 1.0f);
+  OwnedTensor exact_gradient =
+      exact_values(plans[static_cast<std::size_t>(options.end - 1)].outputs[0], 2, 1.0f);
   for (std::size_t i = 0; i < undecided.size(); ++i) {
     const std::int64_t bytes = size_of(exact_gradient.tensor.spec.dtype);
     auto* value =
@@ -90,12 +104,12 @@ Results run(const Network& network, TensorSpec input_spec, const Target& target,
   MicroBatch micro;
   micro.step = 3;
   begin_step(context, {.step = micro.step});
-  stage.forward(input.tensor, {}, kImages, micro);
-  stage.backward_input(gradient.tensor, micro);
+  stage.forward({&input.tensor, 1}, {}, micro);
+  stage.backward_input({&gradient.tensor, 1}, micro);
   stage.backward_weight(micro);
   Results results;
-  results.forward = values_of(to_host(context.stream(), stage.output(0)).tensor);
-  results.backward_input = values_of(to_host(context.stream(), stage.input_grad(0)).tensor);
+  results.forward = values_of(to_host(context.stream(), stage.outputs(0)[0]).tensor);
+  results.backward_input = values_of(to_host(context.stream(), stage.input_grads(0)[0]).tensor);
   for (const Stage::Parameter& parameter : stage.parameters()) {
     const auto values = values_of(to_host(context.stream(), parameter.grad).tensor);
     results.backward_weight.insert(results.backward_weight.end(), values.begin(), values.end());
@@ -114,7 +128,8 @@ struct Group {
 // such unit is wholly in or out of the gradient, which would hide all other errors.
 std::vector<bool> undecided(const Group& group) {
   if (!group.sums_before_relu) return {};
-  const Network sums("sums", {group.network[0], {"", dropout_layer(0.0f)}});
+  const Network sums("sums", {group.network[0], {"", dropout_layer(0.0f)}},
+                     mean_squared_error_loss());
   const std::vector<float> values = run(sums, group.input, Target(2)).forward;
   std::vector<bool> result;
   for (const float value : values) result.push_back(std::abs(value) < 1e-4f);
@@ -142,8 +157,9 @@ std::vector<Group> groups_of_alexnet() {
       }
     }
     layers.push_back({"", dropout_layer(0.0f)});
-    groups.push_back({alexnet[i].name + " " + name, Network("group", layers),
-                      plans[static_cast<std::size_t>(i)].input, sums_before_relu});
+    groups.push_back({alexnet[i].name + " " + name,
+                      Network("group", layers, mean_squared_error_loss()),
+                      plans[static_cast<std::size_t>(i)].inputs[0], sums_before_relu});
   }
   return groups;
 }

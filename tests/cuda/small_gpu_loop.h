@@ -54,7 +54,7 @@ struct SmallGpuLoop {
   StepInput training(const GpuBatch& batch, std::int64_t step) const {
     StepInput input;
     input.images = batch.images.tensor;
-    input.labels = batch.labels.tensor;
+    input.targets = batch.labels.tensor;
     input.micro.seed = kSeed;
     input.micro.step = step;
     input.optimizer = options_.optimizer.get();

@@ -11,15 +11,15 @@ using testing::expect_error;
 
 TEST(AdaptiveAvgPool2dLayer, Plans) {
   const TensorSpec input = channels_last(8, 256, 13, 1);
-  const LayerPlan plan = adaptive_avg_pool2d_layer(6, 5)->plan(input, 2);
-  EXPECT_EQ(plan.input, input);
-  EXPECT_EQ(plan.output, channels_last(8, 256, 6, 5));
+  const LayerPlan plan = testing::plan_of(adaptive_avg_pool2d_layer(6, 5), input, 2);
+  EXPECT_EQ(plan.inputs[0], input);
+  EXPECT_EQ(plan.outputs[0], channels_last(8, 256, 6, 5));
   EXPECT_TRUE(plan.parameters.empty());
   EXPECT_TRUE(plan.saved.empty());
   EXPECT_EQ(plan.workspace_bytes, 0);
   EXPECT_FALSE(plan.in_place);
-  EXPECT_FALSE(plan.input_needed_by_weight);
-  EXPECT_FALSE(plan.output_needed_by_input);
+  EXPECT_FALSE(plan.inputs_needed_by_weight);
+  EXPECT_FALSE(plan.outputs_needed_by_input);
 }
 
 // Rows [0, 2) and [1, 3) of three.
@@ -43,7 +43,9 @@ TEST(AdaptiveAvgPool2dLayer, KeepsAnImageOfItsOwnSize) {
 TEST(AdaptiveAvgPool2dLayer, DescribesItselfAndRefusesWhatDoesNotFit) {
   const auto layer = adaptive_avg_pool2d_layer(6, 5);
   EXPECT_EQ(layer->describe(), "AdaptiveAvgPool2d(6x5)");
-  const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
+  const auto plan = [&](const TensorSpec& input) {
+    return [=] { testing::plan_of(layer, input, 1); };
+  };
   expect_error(plan(row_major({2, 3, 7, 7})),
                {"AdaptiveAvgPool2d: expected", "channels_last", "got F32 [2, 3, 7, 7]"});
   expect_error(plan(row_major({2, 3})), {"AdaptiveAvgPool2d", "rank 4", "[2, 3]"});

@@ -67,7 +67,7 @@ TEST(AlexNet, HasTorchvisionsLayers) {
   for (int i = 0; i < 22; ++i) {
     EXPECT_EQ(network[i].name, rows()[i].name) << i;
     EXPECT_EQ(network[i].layer->describe(), rows()[i].layer) << i;
-    EXPECT_EQ(plans[i].output, rows()[i].output) << i;
+    EXPECT_EQ(plans[i].outputs[0], rows()[i].output) << i;
   }
 }
 
@@ -109,9 +109,9 @@ TEST(AlexNet, HasTheParametersOfImageNet) {
 TEST(AlexNet, WorksFromSide63On) {
   const Network network = make_alexnet(10, 0.0f);
   const std::vector<LayerPlan> plans = network.plan(channels_last(4, 3, 63, 63), 2);
-  EXPECT_EQ(plans[12].output, channels_last(4, 256, 1, 1));
-  EXPECT_EQ(plans[13].output, channels_last(4, 256, 6, 6));
-  EXPECT_EQ(plans.back().output, row_major({4, 10}));
+  EXPECT_EQ(plans[12].outputs[0], channels_last(4, 256, 1, 1));
+  EXPECT_EQ(plans[13].outputs[0], channels_last(4, 256, 6, 6));
+  EXPECT_EQ(plans[21].outputs[0], row_major({4, 10}));
   expect_error([&] { network.plan(channels_last(4, 3, 62, 62), 2); },
                {"features.12 (MaxPool2d(kernel 3x3, stride 2))", "[4, 256, 2, 2]"});
   expect_error([&] { network.plan(channels_last(4, 3, 6, 6), 2); },

@@ -15,28 +15,28 @@ TEST(Conv2dLayer, Plans) {
   const Conv2dOptions options{4, 4, 2, 2};
   const TensorSpec input = channels_last(8, 3, 224, 224);
   const TensorSpec weight = channels_last(64, 3, 11, 11);
-  const LayerPlan plan = conv2d_layer(3, 64, 11, options)->plan(input, 2);
-  EXPECT_EQ(plan.input, input);
-  EXPECT_EQ(plan.output, channels_last(8, 64, 55, 55));
+  const LayerPlan plan = testing::plan_of(conv2d_layer(3, 64, 11, options), input, 2);
+  EXPECT_EQ(plan.inputs[0], input);
+  EXPECT_EQ(plan.outputs[0], channels_last(8, 64, 55, 55));
   ASSERT_EQ(plan.parameters.size(), 2u);
   EXPECT_EQ(plan.parameters[0].name, "weight");
   EXPECT_EQ(plan.parameters[0].spec, weight);
   EXPECT_EQ(plan.parameters[1].name, "bias");
   EXPECT_EQ(plan.parameters[1].spec, row_major({64}));
   for (const ParameterSpec& parameter : plan.parameters) {
-    EXPECT_FLOAT_EQ(parameter.init_bound, 0.05248639f);  // 1 / sqrt(3 * 11 * 11)
+    EXPECT_FLOAT_EQ(parameter.init.a, 0.05248639f);  // 1 / sqrt(3 * 11 * 11)
   }
   EXPECT_TRUE(plan.saved.empty());
   EXPECT_FALSE(plan.in_place);
-  EXPECT_TRUE(plan.input_needed_by_weight);
-  EXPECT_FALSE(plan.output_needed_by_input);
+  EXPECT_TRUE(plan.inputs_needed_by_weight);
+  EXPECT_FALSE(plan.outputs_needed_by_input);
 }
 
 TEST(Conv2dLayer, PlansTheWorkspaceOfItsThreads) {
   const auto layer = conv2d_layer(64, 192, 5, {1, 1, 2, 2});
   const TensorSpec input = channels_last(8, 64, 27, 27), weight = channels_last(192, 64, 5, 5);
   for (const int threads : {1, 2, 7}) {
-    const std::int64_t bytes = layer->plan(input, threads).workspace_bytes;
+    const std::int64_t bytes = testing::plan_of(layer, input, threads).workspace_bytes;
     EXPECT_EQ(bytes, conv2d_workspace_bytes(input, weight, {1, 1, 2, 2}, threads));
     EXPECT_GT(bytes, 0);
   }
@@ -51,7 +51,7 @@ TEST(Conv2dLayer, Convolves) {
   run.parameters[0].tensor.as<float>()[1] = 5.0f;
   run.parameters[1].tensor.as<float>()[0] = 10.0f;
   run.forward();
-  ASSERT_EQ(run.plan.output, channels_last(1, 1, 1, 1));
+  ASSERT_EQ(run.plan.outputs[0], channels_last(1, 1, 1, 1));
   EXPECT_EQ(run.y.tensor.as<float>()[0], 11.0f);
 }
 
@@ -65,7 +65,9 @@ TEST(Conv2dLayer, DescribesItself) {
 
 TEST(Conv2dLayer, RefusesWhatDoesNotFit) {
   const auto layer = conv2d_layer(3, 64, 11, {4, 4, 2, 2});
-  const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
+  const auto plan = [&](const TensorSpec& input) {
+    return [=] { testing::plan_of(layer, input, 1); };
+  };
   expect_error(plan(channels_last(1, 4, 224, 224)),
                {"Conv2d: expected input [N, 3, H, W]", "[1, 4, 224, 224]"});
   expect_error(plan(row_major({3, 3})), {"Conv2d", "[3, 3]"});

@@ -21,15 +21,15 @@ constexpr MicroBatch kMicro{.seed = 42, .step = 9, .index = 3, .first_sample = 2
 
 TEST(DropoutLayer, Plans) {
   for (const TensorSpec& input : {channels_last(2, 3, 4, 5), row_major({8, 9216})}) {
-    const LayerPlan plan = dropout_layer(0.5f)->plan(input, 2);
-    EXPECT_EQ(plan.input, input);
-    EXPECT_EQ(plan.output, input);
+    const LayerPlan plan = testing::plan_of(dropout_layer(0.5f), input, 2);
+    EXPECT_EQ(plan.inputs[0], input);
+    EXPECT_EQ(plan.outputs[0], input);
     EXPECT_TRUE(plan.parameters.empty());
     EXPECT_TRUE(plan.saved.empty());  // the mask is computed again
     EXPECT_EQ(plan.workspace_bytes, 0);
     EXPECT_TRUE(plan.in_place);
-    EXPECT_FALSE(plan.input_needed_by_weight);
-    EXPECT_FALSE(plan.output_needed_by_input);
+    EXPECT_FALSE(plan.inputs_needed_by_weight);
+    EXPECT_FALSE(plan.outputs_needed_by_input);
   }
 }
 
@@ -90,8 +90,10 @@ TEST(DropoutLayer, DescribesItselfAndRefusesWhatDoesNotFit) {
   expect_error([] { dropout_layer(-0.1f); }, {"dropout_layer", "[0, 1)", "-0.1"});
   expect_error([] { dropout_layer(NAN); }, {"dropout_layer", "[0, 1)", "nan"});
   const auto layer = dropout_layer(0.5f);
-  const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
-  expect_error(plan(row_major({3}, DType::kU8)), {"Dropout: expected input F32", "U8 [3]"});
+  const auto plan = [&](const TensorSpec& input) {
+    return [=] { testing::plan_of(layer, input, 1); };
+  };
+  expect_error(plan(row_major({3}, DType::kU8)), {"Dropout: expected input F32 or BF16", "U8 [3]"});
   expect_error(plan(row_major({})), {"Dropout", "rank >= 1"});
   expect_error(plan(row_major({0, 3})), {"Dropout", "not empty", "[0, 3]"});
 }
@@ -103,10 +105,14 @@ TEST(DropoutLayer, RefusesTensorsThatDiffer) {
   for (const bool training : {false, true}) {
     expect_error(
         [&] {
-          dropout_layer(0.5f)->forward(context, {y.tensor, x.tensor, {}, {}},
-                                       {.training = training}, 0);
+          const auto layer = dropout_layer(0.5f);
+          LayerCall call;
+          call.inputs = std::span(&x.tensor, 1);
+          call.outputs = std::span(&y.tensor, 1);
+          call.micro.training = training;
+          layer->forward(context, testing::plan_of(layer, x.tensor.spec, 1), call);
         },
-        {"Dropout", "output F32 [2, 6]", "[3, 4]"});
+        {"Dropout(0.5)", "outputs[0] F32 [2, 6]", "[3, 4]"});
   }
 }
 

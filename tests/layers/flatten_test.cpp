@@ -11,15 +11,15 @@ using testing::at;
 using testing::expect_error;
 
 TEST(FlattenLayer, Plans) {
-  const LayerPlan plan = flatten_layer()->plan(channels_last(8, 256, 6, 5), 2);
-  EXPECT_EQ(plan.input, channels_last(8, 256, 6, 5));
-  EXPECT_EQ(plan.output, row_major({8, 256 * 6 * 5}));
+  const LayerPlan plan = testing::plan_of(flatten_layer(), channels_last(8, 256, 6, 5), 2);
+  EXPECT_EQ(plan.inputs[0], channels_last(8, 256, 6, 5));
+  EXPECT_EQ(plan.outputs[0], row_major({8, 256 * 6 * 5}));
   EXPECT_TRUE(plan.parameters.empty());
   EXPECT_TRUE(plan.saved.empty());
   EXPECT_EQ(plan.workspace_bytes, 0);
   EXPECT_FALSE(plan.in_place);
-  EXPECT_FALSE(plan.input_needed_by_weight);
-  EXPECT_FALSE(plan.output_needed_by_input);
+  EXPECT_FALSE(plan.inputs_needed_by_weight);
+  EXPECT_FALSE(plan.outputs_needed_by_input);
 }
 
 TEST(FlattenLayer, OrdersByChannelRowColumn) {
@@ -38,25 +38,27 @@ TEST(FlattenLayer, OrdersByChannelRowColumn) {
 TEST(FlattenLayer, DescribesItselfAndRefusesWhatDoesNotFit) {
   const auto layer = flatten_layer();
   EXPECT_EQ(layer->describe(), "Flatten()");
-  expect_error([&] { layer->plan(row_major({8, 10}), 1); }, {"Flatten", "rank 4", "[8, 10]"});
   expect_error(
       [&] {
-        layer->plan(row_major({2, 3, 4, 5}), 1);
+        testing::plan_of(layer, row_major({8, 10}), 1);
+      },
+      {"Flatten", "rank 4", "[8, 10]"});
+  expect_error(
+      [&] {
+        testing::plan_of(layer, row_major({2, 3, 4, 5}), 1);
       },
       {"Flatten", "channels_last", "got F32 [2, 3, 4, 5]"});
   // A flat tensor of the right size but another shape.
   Context context;
   const OwnedTensor image(channels_last(2, 3, 4, 5)), other(row_major({4, 30}));
-  expect_error(
-      [&] {
-        layer->forward(context, {other.tensor, image.tensor, {}, {}}, {}, 0);
-      },
-      {"Flatten", "output F32 [2, 60]", "[4, 30]"});
-  expect_error(
-      [&] {
-        layer->backward_input(context, {image.tensor, other.tensor, {}, {}, {}}, {}, 0);
-      },
-      {"Flatten", "output_grad F32 [2, 60]", "[4, 30]"});
+  const LayerPlan plan = testing::plan_of(layer, image.tensor.spec, 1);
+  LayerCall call;
+  call.inputs = call.input_grads = {&image.tensor, 1};
+  call.outputs = call.output_grads = {&other.tensor, 1};
+  expect_error([&] { layer->forward(context, plan, call); },
+               {"Flatten", "outputs[0] F32 [2, 60]", "[4, 30]"});
+  expect_error([&] { layer->backward_input(context, plan, call); },
+               {"Flatten", "output_grads[0] F32 [2, 60]", "[4, 30]"});
 }
 
 }  // namespace

@@ -29,30 +29,48 @@ inline std::vector<Tensor> views(const std::vector<OwnedTensor>& owned) {
   return result;
 }
 
+inline std::vector<OwnedTensor> poisoned(const std::vector<TensorSpec>& specs) {
+  std::vector<OwnedTensor> tensors;
+  for (const TensorSpec& spec : specs) poison(tensors.emplace_back(spec).tensor);
+  return tensors;
+}
+
+// Of a layer with one input.
+inline LayerPlan plan_of(const std::shared_ptr<const Layer>& layer, const TensorSpec& input,
+                         const Target& target) {
+  return layer->plan(std::span(&input, 1), target);
+}
+
 // After forward(), memory that backward may not read by the plan is poisoned, so a plan that
-// forgets something shows as NaN in the gradients.
+// forgets something shows as NaN in the gradients. `x` and `dx` are of the first input; others have
+// the same spec.
 class LayerRun {
  public:
   LayerRun(std::shared_ptr<const Layer> run_layer, const TensorSpec& input_spec, int threads = 2,
-           bool run_in_place = false, std::uint64_t seed = 1)
+           bool run_in_place = false, std::uint64_t seed = 1, int inputs = 1)
       : layer(std::move(run_layer)),
-        plan(layer->plan(input_spec, threads)),
-        x(random_tensor(plan.input, seed)),
-        g(random_tensor(plan.output, seed + 1000)),
-        y(plan.output),
-        dx(plan.input),
+        plan(layer->plan(std::vector<TensorSpec>(inputs, input_spec), threads)),
+        x(random_tensor(plan.inputs[0], seed)),
+        g(random_tensor(plan.outputs[0], seed + 1000)),
+        y(plan.outputs[0]),
+        dx(plan.inputs[0]),
         in_place_(run_in_place),
         threads_(threads),
-        first_(plan.input),
-        second_(plan.output) {
+        first_(plan.inputs[0]),
+        second_(plan.outputs[0]),
+        saved_(poisoned(plan.saved)) {
     for (const ParameterSpec& parameter : plan.parameters) {
       parameters.push_back(random_tensor(parameter.spec, 50 + parameters.size()));
       parameter_grads.emplace_back(parameter.spec);
       poison(parameter_grads.back().tensor);
     }
-    for (const TensorSpec& spec : plan.saved) {
-      saved_.emplace_back(spec);
-      poison(saved_.back().tensor);
+    for (const BufferSpec& buffer : plan.buffers) {
+      buffers.push_back(filled_tensor(buffer.spec, buffer.init.a));
+    }
+    for (const TensorSpec& spec : plan.step_state) step_state.emplace_back(spec);
+    for (int i = 1; i < inputs; ++i) {
+      other_x.push_back(random_tensor(input_spec, seed + 2000 + static_cast<std::uint64_t>(i)));
+      other_dx.emplace_back(input_spec);
     }
   }
 
@@ -61,34 +79,40 @@ class LayerRun {
     const Tensor output = in_place_ ? first_.tensor : second_.tensor;
     if (!in_place_) poison(output);
     copy(first_.tensor, x.tensor);
-    const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
-    run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
-      begin_step(context, {.step = micro.step});
-      layer->forward(context, {output, first_.tensor, weights, saved}, micro, kLayerIndex);
+    run(micro, [&](Context& context, LayerCall& call) {
+      const std::vector<Tensor> inputs = with_others(first_.tensor, other_x);
+      const std::vector<Tensor> state = views(step_state);
+      call.inputs = inputs;
+      call.outputs = std::span(&output, 1);
+      call.step_state = state;
+      layer->forward(context, plan, call);
     });
     copy(y.tensor, output);
-    if (!plan.output_needed_by_input) poison(output);
-    if (!plan.input_needed_by_weight && !in_place_) poison(first_.tensor);
+    if (!plan.outputs_needed_by_input) poison(output);
+    if (!needs_inputs() && !in_place_) poison(first_.tensor);
   }
 
   // B and W of `g` give `dx` and, in `grads`, the parameters' gradients.
   void backward(const std::vector<OwnedTensor>& grads, const MicroBatch& micro = {},
                 GradientMode mode = GradientMode::kOverwrite) {
-    const OwnedTensor output_grad = copy_of(g.tensor), other(plan.input);
+    const OwnedTensor output_grad = copy_of(g.tensor), other(plan.inputs[0]);
     const Tensor input_grad = in_place_ ? output_grad.tensor : other.tensor;
     if (!in_place_) poison(input_grad);
     const Tensor output = in_place_ ? first_.tensor : second_.tensor;
-    const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
-    const std::vector<Tensor> weight_grads = views(grads);
-    run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
-      begin_step(context, {.step = micro.step});
-      layer->backward_input(context,
-                            {input_grad, output_grad.tensor,
-                             plan.output_needed_by_input ? output : Tensor{}, weights, saved},
-                            micro, kLayerIndex);
-      layer->backward_weight(context,
-                             {weight_grads, output_grad.tensor,
-                              plan.input_needed_by_weight ? first_.tensor : Tensor{}, mode});
+    run(micro, [&](Context& context, LayerCall& call) {
+      const std::vector<Tensor> inputs = with_others(first_.tensor, other_x);
+      const std::vector<Tensor> input_grads = with_others(input_grad, other_dx);
+      const std::vector<Tensor> weight_grads = views(grads);
+      call.output_grads = std::span(&output_grad.tensor, 1);
+      call.input_grads = input_grads;
+      if (plan.inputs_needed_by_input) call.inputs = inputs;
+      if (plan.outputs_needed_by_input) call.outputs = std::span(&output, 1);
+      layer->backward_input(context, plan, call);
+      call.input_grads = call.outputs = call.inputs = {};
+      if (plan.inputs_needed_by_weight) call.inputs = inputs;
+      call.parameter_grads = weight_grads;
+      call.mode = mode;
+      layer->backward_weight(context, plan, call);
     });
     copy(dx.tensor, input_grad);
   }
@@ -113,9 +137,36 @@ class LayerRun {
   const std::shared_ptr<const Layer> layer;
   const LayerPlan plan;
   OwnedTensor x, g, y, dx;
-  std::vector<OwnedTensor> parameters, parameter_grads;
+  std::vector<OwnedTensor> parameters, parameter_grads, buffers, step_state;
+  std::vector<OwnedTensor> other_x, other_dx;
 
  private:
+  bool needs_inputs() const { return plan.inputs_needed_by_weight || plan.inputs_needed_by_input; }
+  static std::vector<Tensor> with_others(const Tensor& first,
+                                         const std::vector<OwnedTensor>& others) {
+    std::vector<Tensor> all = views(others);
+    all.insert(all.begin(), first);
+    return all;
+  }
+
+  // body(context, call with what all passes get).
+  template <typename Body>
+  void run(const MicroBatch& micro, const Body& body) {
+    const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
+    const std::vector<Tensor> state = views(buffers);
+    run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
+      begin_step(context, {.step = micro.step});
+      LayerCall call;
+      call.parameters = weights;
+      call.saved = saved;
+      call.buffers = state;
+      call.micro = micro;
+      call.layer = kLayerIndex;
+      body(context, call);
+      context.stream().synchronize();  // before the views go
+    });
+  }
+
   bool in_place_;
   int threads_;
   OwnedTensor first_, second_;  // the layer's input; its output where that has its own memory

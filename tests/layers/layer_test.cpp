@@ -24,6 +24,9 @@ struct Case {
   // Of the finite differences: wide for linear functions, where only rounding counts; for the
   // others below the distance of the values that fill_apart() gives.
   float step;
+  double tolerance = 1e-4;
+  bool in_evaluation = true;  // has gradients there, too
+  int inputs = 1;
 };
 
 void PrintTo(const Case& one, std::ostream* stream) {
@@ -52,6 +55,9 @@ std::vector<Case> cases() {
       {"Flatten", flatten_layer, channels_last(2, 3, 4, 5), kWide},
       {"Dropout", [] { return dropout_layer(0.3f); }, channels_last(2, 3, 4, 5), kWide},
       {"DropoutOfRank2", [] { return dropout_layer(0.3f); }, row_major({3, 13}), kWide},
+      {"BatchNorm2d", [] { return batch_norm2d_layer(3); }, channels_last(2, 3, 4, 5), kNarrow * 4,
+       2e-3, false},
+      {"Add", add_layer, channels_last(2, 3, 4, 5), kWide, 1e-4, true, 2},
   };
 }
 
@@ -76,7 +82,8 @@ double objective(LayerRun& run, const MicroBatch& micro) {
 }
 
 void expect_gradient(LayerRun& run, const MicroBatch& micro, const Tensor& variable,
-                     const Tensor& gradient, float step, const std::string& name) {
+                     const Tensor& gradient, const Case& one, const std::string& name) {
+  const float step = one.step;
   float* values = variable.as<float>();
   for (std::int64_t i = 0; i < variable.elements(); ++i) {
     const float middle = values[i];
@@ -85,7 +92,8 @@ void expect_gradient(LayerRun& run, const MicroBatch& micro, const Tensor& varia
     values[i] = middle - step;
     const double below = objective(run, micro);
     values[i] = middle;
-    ASSERT_NEAR(gradient.as<float>()[i], (above - below) / (2.0 * step), 1e-4) << name << i;
+    ASSERT_NEAR(gradient.as<float>()[i], (above - below) / (2.0 * step), one.tolerance)
+        << name << i;
   }
 }
 
@@ -97,14 +105,15 @@ TEST_P(LayerTest, GradientsAgreeWithFiniteDifferences) {
   for (const bool training : {true, false}) {
     const MicroBatch micro{
         .seed = 3, .step = 5, .index = 1, .first_sample = 12, .training = training};
-    LayerRun run(GetParam().make(), GetParam().input);
+    if (!training && !GetParam().in_evaluation) continue;
+    LayerRun run(GetParam().make(), GetParam().input, 2, false, 1, GetParam().inputs);
     fill_apart(run.x.tensor);
     run.run(micro);
     const OwnedTensor dx = testing::copy_of(run.dx.tensor);
-    expect_gradient(run, micro, run.x.tensor, dx.tensor, GetParam().step, "input ");
+    expect_gradient(run, micro, run.x.tensor, dx.tensor, GetParam(), "input ");
     for (std::size_t i = 0; i < run.parameters.size(); ++i) {
       expect_gradient(run, micro, run.parameters[i].tensor, run.parameter_grads[i].tensor,
-                      GetParam().step, run.plan.parameters[i].name + " ");
+                      GetParam(), run.plan.parameters[i].name + " ");
     }
   }
 }
@@ -112,7 +121,7 @@ TEST_P(LayerTest, GradientsAgreeWithFiniteDifferences) {
 TEST_P(InPlaceTest, GivesTheSameBytesAsApart) {
   const std::shared_ptr<const Layer> layer = GetParam().make();
   LayerRun apart(layer, GetParam().input);
-  EXPECT_EQ(apart.plan.output, apart.plan.input);
+  EXPECT_EQ(apart.plan.outputs, apart.plan.inputs);
   for (const bool training : {true, false}) {
     LayerRun within(layer, GetParam().input, 2, /*run_in_place=*/true);
     apart.run({.training = training});
@@ -127,8 +136,8 @@ TEST_P(LayerTest, MicroBatchesInFlightDoNotMix) {
   const auto micro = [](int i) { return MicroBatch{.index = i, .first_sample = 2 * i}; };
   std::vector<LayerRun> flying, single;
   for (std::uint64_t i = 0; i < 3; ++i) {
-    flying.emplace_back(layer, GetParam().input, 2, false, 10 + i);
-    single.emplace_back(layer, GetParam().input, 2, false, 10 + i);
+    flying.emplace_back(layer, GetParam().input, 2, false, 10 + i, GetParam().inputs);
+    single.emplace_back(layer, GetParam().input, 2, false, 10 + i, GetParam().inputs);
   }
   const auto mode = [](int i) {
     return i == 1 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
@@ -164,7 +173,7 @@ TEST_P(ParametersTest, AddUpTheGradientsOfMicroBatches) {
 
 TEST_P(LayerTest, GivesTheSameBytesForAnyThreads) {
   expect_same_bytes_for_any_threads([](int threads) {
-    LayerRun run(GetParam().make(), GetParam().input, threads);
+    LayerRun run(GetParam().make(), GetParam().input, threads, false, 1, GetParam().inputs);
     run.run();
     return run.bytes();
   });
@@ -173,7 +182,9 @@ TEST_P(LayerTest, GivesTheSameBytesForAnyThreads) {
 std::vector<Case> cases_with(const std::function<bool(const LayerPlan&)>& property) {
   std::vector<Case> result;
   for (const Case& one : cases()) {
-    if (property(one.make()->plan(one.input, 1))) result.push_back(one);
+    if (property(one.make()->plan(
+            std::vector<TensorSpec>(static_cast<std::size_t>(one.inputs), one.input), 1)))
+      result.push_back(one);
   }
   return result;
 }

@@ -10,22 +10,22 @@ namespace {
 using testing::expect_error;
 
 TEST(LinearLayer, Plans) {
-  const LayerPlan plan = linear_layer(9216, 4096)->plan(row_major({8, 9216}), 2);
-  EXPECT_EQ(plan.input, row_major({8, 9216}));
-  EXPECT_EQ(plan.output, row_major({8, 4096}));
+  const LayerPlan plan = testing::plan_of(linear_layer(9216, 4096), row_major({8, 9216}), 2);
+  EXPECT_EQ(plan.inputs[0], row_major({8, 9216}));
+  EXPECT_EQ(plan.outputs[0], row_major({8, 4096}));
   ASSERT_EQ(plan.parameters.size(), 2u);
   EXPECT_EQ(plan.parameters[0].name, "weight");
   EXPECT_EQ(plan.parameters[0].spec, row_major({4096, 9216}));
   EXPECT_EQ(plan.parameters[1].name, "bias");
   EXPECT_EQ(plan.parameters[1].spec, row_major({4096}));
   for (const ParameterSpec& parameter : plan.parameters) {
-    EXPECT_EQ(parameter.init_bound, 1.0f / 96);  // 96 * 96 = 9216
+    EXPECT_EQ(parameter.init.a, 1.0f / 96);  // 96 * 96 = 9216
   }
   EXPECT_TRUE(plan.saved.empty());
   EXPECT_EQ(plan.workspace_bytes, 0);
   EXPECT_FALSE(plan.in_place);
-  EXPECT_TRUE(plan.input_needed_by_weight);
-  EXPECT_FALSE(plan.output_needed_by_input);
+  EXPECT_TRUE(plan.inputs_needed_by_weight);
+  EXPECT_FALSE(plan.outputs_needed_by_input);
 }
 
 TEST(LinearLayer, MultipliesAndAdds) {
@@ -45,8 +45,10 @@ TEST(LinearLayer, DescribesItself) {
 
 TEST(LinearLayer, RefusesWhatDoesNotFit) {
   const auto layer = linear_layer(12, 5);
-  const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
-  expect_error(plan(row_major({3, 13})), {"Linear: expected input F32 [N, 12]", "[3, 13]"});
+  const auto plan = [&](const TensorSpec& input) {
+    return [=] { testing::plan_of(layer, input, 1); };
+  };
+  expect_error(plan(row_major({3, 13})), {"Linear: expected input F32 or BF16 [N, 12]", "[3, 13]"});
   expect_error(plan(channels_last(3, 12, 1, 1)), {"Linear", "[3, 12, 1, 1]"});
   expect_error(plan(row_major({3, 12}, DType::kI32)), {"Linear", "got I32 [3, 12]"});
   expect_error(plan(row_major({0, 12})), {"Linear", "[0, 12]"});

@@ -11,16 +11,16 @@ using testing::expect_error;
 
 TEST(MaxPool2dLayer, Plans) {
   const TensorSpec input = channels_last(8, 64, 55, 55);
-  const LayerPlan plan = max_pool2d_layer({3, 3, 2, 2, 0, 0})->plan(input, 2);
-  EXPECT_EQ(plan.input, input);
-  EXPECT_EQ(plan.output, channels_last(8, 64, 27, 27));
+  const LayerPlan plan = testing::plan_of(max_pool2d_layer({3, 3, 2, 2, 0, 0}), input, 2);
+  EXPECT_EQ(plan.inputs[0], input);
+  EXPECT_EQ(plan.outputs[0], channels_last(8, 64, 27, 27));
   EXPECT_TRUE(plan.parameters.empty());
   ASSERT_EQ(plan.saved.size(), 1u);
   EXPECT_EQ(plan.saved[0], channels_last(8, 64, 27, 27, DType::kU8));
   EXPECT_EQ(plan.workspace_bytes, 0);
   EXPECT_FALSE(plan.in_place);
-  EXPECT_FALSE(plan.input_needed_by_weight);
-  EXPECT_FALSE(plan.output_needed_by_input);
+  EXPECT_FALSE(plan.inputs_needed_by_weight);
+  EXPECT_FALSE(plan.outputs_needed_by_input);
 }
 
 TEST(MaxPool2dLayer, TakesTheLargestOfAWindow) {
@@ -46,12 +46,14 @@ TEST(MaxPool2dLayer, DescribesItself) {
 
 TEST(MaxPool2dLayer, RefusesWhatDoesNotFit) {
   const auto layer = max_pool2d_layer({3, 3, 2, 2, 0, 0});
-  const auto plan = [&](const TensorSpec& input) { return [=] { layer->plan(input, 1); }; };
+  const auto plan = [&](const TensorSpec& input) {
+    return [=] { testing::plan_of(layer, input, 1); };
+  };
   expect_error(plan(channels_last(1, 64, 2, 5)), {"max_pool2d", "padded input, 2 x 5", "3 x 3"});
   expect_error(plan(row_major({8, 64})), {"max_pool2d", "channels_last of rank 4", "[8, 64]"});
   expect_error(
       [] {
-        max_pool2d_layer({3, 3, 0, 2, 0, 0})->plan(channels_last(1, 1, 8, 8), 1);
+        testing::plan_of(max_pool2d_layer({3, 3, 0, 2, 0, 0}), channels_last(1, 1, 8, 8), 1);
       },
       {"max_pool2d", "strides >= 1", "0 x 2"});
 }

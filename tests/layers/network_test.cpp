@@ -25,10 +25,15 @@ TEST(Network, FeedsEachLayerTheOutputOfTheOneBefore) {
   ASSERT_EQ(network.size(), 5);
   EXPECT_EQ(network[2].name, "pool");
   const std::vector<LayerPlan> plans = network.plan(channels_last(2, 3, 6, 6), 1);
-  ASSERT_EQ(plans.size(), 5u);
-  EXPECT_EQ(plans[0].input, channels_last(2, 3, 6, 6));
-  for (std::size_t i = 1; i < plans.size(); ++i) EXPECT_EQ(plans[i].input, plans[i - 1].output);
-  EXPECT_EQ(plans[4].output, row_major({2, 5}));
+  ASSERT_EQ(plans.size(), 6u);
+  EXPECT_EQ(plans[0].inputs[0], channels_last(2, 3, 6, 6));
+  for (std::size_t i = 1; i < plans.size(); ++i) {
+    EXPECT_EQ(plans[i].inputs[0], plans[i - 1].outputs[0]);
+  }
+  EXPECT_EQ(plans[4].outputs[0], row_major({2, 5}));
+  EXPECT_EQ(network.layer(5).describe(), "SoftmaxCrossEntropy()");
+  EXPECT_EQ(plans[5].inputs[1], row_major({2}, DType::kI32));
+  EXPECT_EQ(plans[5].outputs[0], row_major({2}));
 }
 
 TEST(Network, PlansForItsThreads) {
@@ -36,28 +41,31 @@ TEST(Network, PlansForItsThreads) {
   const TensorSpec input = channels_last(2, 3, 6, 6);
   for (const int threads : {1, 4}) {
     EXPECT_EQ(network.plan(input, threads)[0].workspace_bytes,
-              network[0].layer->plan(input, threads).workspace_bytes);
+              network[0].layer->plan(std::span(&input, 1), threads).workspace_bytes);
   }
 }
 
 // A description of a convolution's plan on a GPU needs the GPU's libraries; pools and ReLUs do not.
 TEST(Network, OnAGpuAPoolDoesTheBackwardOfTheReluBefore) {
-  const Network network("pools", {{"", relu_layer()},
-                                  {"", max_pool2d_layer({2, 2, 2, 2, 0, 0})},
-                                  {"", relu_layer()},
-                                  {"", max_pool2d_layer({16, 16, 1, 1, 8, 8})}});
+  const Network network("pools",
+                        {{"", relu_layer()},
+                         {"", max_pool2d_layer({2, 2, 2, 2, 0, 0})},
+                         {"", relu_layer()},
+                         {"", max_pool2d_layer({16, 16, 1, 1, 8, 8})}},
+                        mean_squared_error_loss());
   const TensorSpec input = channels_last(2, 3, 20, 20);
   const auto on_gpu = network.plan(input, Target(1, {DeviceType::kCuda, 0}));
-  EXPECT_TRUE(on_gpu[0].backward_is_copy);
-  EXPECT_FALSE(on_gpu[0].output_needed_by_input);
-  EXPECT_FALSE(on_gpu[0].forward_is_copy);
-  EXPECT_TRUE(on_gpu[1].input_from_relu);
+  EXPECT_TRUE(on_gpu[0].fused.backward_is_copy);
+  EXPECT_FALSE(on_gpu[0].outputs_needed_by_input);
+  EXPECT_FALSE(on_gpu[0].fused.forward_is_copy);
+  EXPECT_TRUE(on_gpu[1].fused.input_from_relu);
   // 256 places leave no index for "none".
-  EXPECT_FALSE(on_gpu[2].backward_is_copy);
-  EXPECT_TRUE(on_gpu[2].output_needed_by_input);
-  EXPECT_FALSE(on_gpu[3].input_from_relu);
+  EXPECT_FALSE(on_gpu[2].fused.backward_is_copy);
+  EXPECT_TRUE(on_gpu[2].outputs_needed_by_input);
+  EXPECT_FALSE(on_gpu[3].fused.input_from_relu);
   for (const LayerPlan& plan : network.plan(input, 1)) {
-    EXPECT_FALSE(plan.backward_is_copy || plan.forward_is_copy || plan.input_from_relu);
+    EXPECT_FALSE(plan.fused.backward_is_copy || plan.fused.forward_is_copy ||
+                 plan.fused.input_from_relu);
   }
 }
 
@@ -94,7 +102,7 @@ TEST(Network, ListsItsParametersInOrder) {
   EXPECT_EQ(parameters[0].layer, 0);
   EXPECT_EQ(parameters[3].layer, 4);
   EXPECT_EQ(parameters[2].spec.spec, row_major({5, 16}));
-  EXPECT_EQ(parameters[2].spec.init_bound, 0.25f);
+  EXPECT_EQ(parameters[2].spec.init.a, 0.25f);
 }
 
 TEST(Network, RefusesListsThatAreNoNetwork) {
@@ -111,7 +119,61 @@ TEST(Network, RefusesParametersWithoutAName) {
   const Network network("unnamed", {{"", relu_layer()}, {"", linear_layer(3, 2)}});
   const std::vector<LayerPlan> plans = network.plan(row_major({1, 3}), 1);
   expect_error([&] { parameters_of(network, plans); }, {"layer 1 (Linear(3, 2))", "a name"});
-  expect_error([&] { parameters_of(network, {plans[0]}); }, {"parameters_of", "2 plans", "got 1"});
+  expect_error([&] { parameters_of(network, {plans[0]}); }, {"parameters_of", "3 plans", "got 1"});
+}
+
+// in -> a -> b -> c -> d, where d also reads a, and c also reads the network's input.
+Network skipping_network() {
+  return {"skips",
+          {{"a", relu_layer()},
+           {"b", dropout_layer(0.5f)},
+           {"c", add_layer(), {"b", "input"}},
+           {"d", add_layer(), {"c", "a"}},
+           {"e", linear_layer(4, 3)}}};
+}
+
+TEST(Network, LayersNameWhatTheyRead) {
+  const Network network = skipping_network();
+  using Values = std::vector<Network::Value>;
+  EXPECT_EQ(network.inputs_of(0), (Values{{-1, 0}}));
+  EXPECT_EQ(network.inputs_of(2), (Values{{1, 0}, {-1, 0}}));
+  EXPECT_EQ(network.inputs_of(3), (Values{{2, 0}, {0, 0}}));
+  EXPECT_EQ(network.inputs_of(4), (Values{{3, 0}}));
+  const std::vector<LayerPlan> plans = network.plan(row_major({2, 4}), 1);
+  EXPECT_EQ(plans[3].inputs, (std::vector<TensorSpec>{row_major({2, 4}), row_major({2, 4})}));
+}
+
+TEST(Network, AMessageIsWhatIsAliveAtTheCut) {
+  const Network network = skipping_network();
+  using Values = std::vector<Network::Value>;
+  EXPECT_EQ(network.alive_at(0), (Values{{-1, 0}}));
+  EXPECT_EQ(network.alive_at(1), (Values{{-1, 0}, {0, 0}}));
+  EXPECT_EQ(network.alive_at(2), (Values{{-1, 0}, {0, 0}, {1, 0}}));
+  EXPECT_EQ(network.alive_at(3), (Values{{0, 0}, {2, 0}}));
+  EXPECT_EQ(network.alive_at(4), (Values{{3, 0}}));
+}
+
+TEST(Network, RefusesEdgesThatLeadNowhere) {
+  const auto with = [](std::vector<std::string> inputs) {
+    return [=] {
+      Network("edges", {{"a", relu_layer()}, {"b", relu_layer(), inputs}, {"c", relu_layer()}});
+    };
+  };
+  expect_error(with({"c"}), {"b (ReLU())", "names of earlier layers", "\"c\""});
+  expect_error(with({"b"}), {"b (ReLU())", "names of earlier layers", "\"b\""});
+  expect_error(with({"nobody"}), {"b (ReLU())", "\"nobody\""});
+  expect_error(with({""}), {"b (ReLU())", "\"\""});
+  expect_error(with({"a:x"}), {"b (ReLU())", "\"a:x\""});
+  expect_error(with({"a:-1"}), {"b (ReLU())", "\"a:-1\""});
+  expect_error(with({"input"}), {"a (ReLU())", "a layer that reads its output"});
+  const Network second("second", {{"a", relu_layer()}, {"b", relu_layer(), {"a:1"}}});
+  expect_error(
+      [&] {
+        second.plan(row_major({1, 2}), 1);
+      },
+      {"b (ReLU())", "output 1 of a", "1 outputs"});
+  const Network sums("sums", {{"a", relu_layer()}, {"b", add_layer()}});
+  expect_error([&] { sums.plan(row_major({1, 2}), 1); }, {"b (Add())", "2 inputs"});
 }
 
 }  // namespace

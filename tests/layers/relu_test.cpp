@@ -9,15 +9,15 @@ namespace {
 
 TEST(ReluLayer, Plans) {
   for (const TensorSpec& input : {channels_last(2, 3, 4, 5), row_major({8, 4096})}) {
-    const LayerPlan plan = relu_layer()->plan(input, 2);
-    EXPECT_EQ(plan.input, input);
-    EXPECT_EQ(plan.output, input);
+    const LayerPlan plan = testing::plan_of(relu_layer(), input, 2);
+    EXPECT_EQ(plan.inputs[0], input);
+    EXPECT_EQ(plan.outputs[0], input);
     EXPECT_TRUE(plan.parameters.empty());
     EXPECT_TRUE(plan.saved.empty());
     EXPECT_EQ(plan.workspace_bytes, 0);
     EXPECT_TRUE(plan.in_place);
-    EXPECT_FALSE(plan.input_needed_by_weight);
-    EXPECT_TRUE(plan.output_needed_by_input);
+    EXPECT_FALSE(plan.inputs_needed_by_weight);
+    EXPECT_TRUE(plan.outputs_needed_by_input);
   }
 }
 
@@ -33,8 +33,8 @@ TEST(ReluLayer, KeepsWhatIsAboveZero) {
 
 TEST(ReluLayer, DescribesItselfAndRefusesOtherTypes) {
   EXPECT_EQ(relu_layer()->describe(), "ReLU()");
-  testing::expect_error([] { relu_layer()->plan(row_major({3}, DType::kI32), 1); },
-                        {"ReLU: expected input F32", "I32 [3]"});
+  testing::expect_error([] { testing::plan_of(relu_layer(), row_major({3}, DType::kI32), 1); },
+                        {"ReLU: expected input F32 or BF16", "I32 [3]"});
 }
 
 }  // namespace

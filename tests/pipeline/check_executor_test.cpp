@@ -65,7 +65,7 @@ class Job {
   StepInput input(int step) const {
     StepInput input;
     input.images = images_[step].tensor;
-    input.labels = labels_[step].tensor;
+    input.targets = labels_[step].tensor;
     input.micro.step = step;
     input.optimizer = optimizer_.get();
     return input;

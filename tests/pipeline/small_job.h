@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,8 +62,7 @@ inline TensorSpec small_input(int rows = kMicroBatchRows) {
   return channels_last(rows, 3, 16, 16);
 }
 
-// A layer that does something more in F, B and W: hook(context, kind, micro-batch). W is not told
-// its micro-batch: there it is the number of the call.
+// A layer that does something more in F, B and W: hook(context, kind, micro-batch).
 class HookedLayer final : public Layer {
  public:
   using Hook = std::function<void(Context&, ActionKind, std::int64_t)>;
@@ -72,28 +70,29 @@ class HookedLayer final : public Layer {
       : inner_(std::move(inner)), hook_(std::move(hook)) {}
 
   std::string describe() const override { return "Hooked " + inner_->describe(); }
-  LayerPlan plan(const TensorSpec& input, const Target& target) const override {
-    return inner_->plan(input, target);
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target& target) const override {
+    return inner_->plan(inputs, target);
   }
-  void forward(Context& context, const ForwardTensors& tensors, const MicroBatch& micro,
-               std::uint32_t layer) const override {
-    hook_(context, ActionKind::kForward, micro.index);
-    inner_->forward(context, tensors, micro, layer);
+
+ protected:
+  void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
+    hook_(context, ActionKind::kForward, call.micro.index);
+    inner_->forward(context, plan, call);
   }
-  void backward_input(Context& context, const BackwardInputTensors& tensors,
-                      const MicroBatch& micro, std::uint32_t layer) const override {
-    hook_(context, ActionKind::kBackwardInput, micro.index);
-    inner_->backward_input(context, tensors, micro, layer);
+  void backward_input_impl(Context& context, const LayerPlan& plan,
+                           const LayerCall& call) const override {
+    hook_(context, ActionKind::kBackwardInput, call.micro.index);
+    inner_->backward_input(context, plan, call);
   }
-  void backward_weight(Context& context, const BackwardWeightTensors& tensors) const override {
-    hook_(context, ActionKind::kBackwardWeight, weight_calls_++);
-    inner_->backward_weight(context, tensors);
+  void backward_weight_impl(Context& context, const LayerPlan& plan,
+                            const LayerCall& call) const override {
+    hook_(context, ActionKind::kBackwardWeight, call.micro.index);
+    inner_->backward_weight(context, plan, call);
   }
 
  private:
   const std::shared_ptr<const Layer> inner_;
   const Hook hook_;
-  mutable std::atomic<std::int64_t> weight_calls_{0};
 };
 
 // small_network() with a hook in one layer.
@@ -116,7 +115,7 @@ struct SmallBatch {
   StepInput input(std::int64_t step, const Optimizer* optimizer) const {
     StepInput result;
     result.images = images.tensor;
-    result.labels = labels.tensor;
+    result.targets = labels.tensor;
     result.micro.seed = kSeed;
     result.micro.step = step;
     result.optimizer = optimizer;

@@ -29,6 +29,7 @@ MicroBatch micro_batch(std::int64_t index, bool training = true) {
           .step = 4,
           .index = index,
           .first_sample = index * kMicroBatchRows,
+          .batch = kMicroBatches * kMicroBatchRows,
           .training = training};
 }
 
@@ -42,11 +43,10 @@ struct StageRun {
     options.end = end;
     options.memory = {.slots = slots,
                       .received = slots,
+                      .received_gradients = gradient_slots,
                       .gradient_slots = gradient_slots,
                       .outputs = 2,
                       .input_gradients = 2,
-                      .has_previous = first > 0,
-                      .has_next = end < kLayers,
                       .loss_rows = kMicroBatches * kMicroBatchRows,
                       .optimizer_states = optimizer_states};
     stage = std::make_unique<Stage>(network, plans, options, context);
@@ -55,6 +55,13 @@ struct StageRun {
     context.stream().synchronize();
   }
   void wait() { context.stream().synchronize(); }
+  void forward(const Tensor& input, const Tensor& targets, const MicroBatch& micro,
+               bool keep = true) {
+    stage->forward({&input, 1}, targets, micro, keep);
+  }
+  void backward_input(const Tensor& output_grad, const MicroBatch& micro) {
+    stage->backward_input({&output_grad, 1}, micro);
+  }
 
   Network network;
   std::vector<LayerPlan> plans;
@@ -65,7 +72,7 @@ struct StageRun {
 // The same layers with a tensor of its own for everything, and every operation waited for.
 class LayersApart {
  public:
-  LayersApart(const StageRun& run, std::int64_t batch) : batch_(batch), network_(run.network) {
+  explicit LayersApart(const StageRun& run) : network_(run.network) {
     for (int i = run.stage->first(); i < run.stage->end(); ++i) {
       Values& values = layers_.emplace_back(run.plans[i], i);
       for (std::size_t p = 0; p < run.plans[i].parameters.size(); ++p) {
@@ -81,7 +88,7 @@ class LayersApart {
            const MicroBatch& micro) {
     Tensor x = input;
     for (Values& v : layers_) x = forward(v, x, micro);
-    OwnedTensor g = output_grad.defined() ? copy_of(output_grad) : loss(x, labels);
+    OwnedTensor g = output_grad.defined() ? copy_of(output_grad) : loss(x, labels, micro.batch);
     for (auto v = layers_.rbegin(); v != layers_.rend(); ++v) {
       const Tensor fed = v + 1 == layers_.rend() ? input : (v + 1)->output.tensor;
       g = backward(*v, fed, std::move(g), micro);
@@ -105,7 +112,7 @@ class LayersApart {
  private:
   struct Values {
     Values(const LayerPlan& layer_plan, int number)
-        : plan(layer_plan), index(number), output(plan.output) {
+        : plan(layer_plan), index(number), output(plan.outputs[0]) {
       for (const TensorSpec& spec : plan.saved) saved.emplace_back(spec);
     }
     LayerPlan plan;
@@ -119,24 +126,40 @@ class LayersApart {
     for (const OwnedTensor& one : owned) result.push_back(one.tensor);
     return result;
   }
-  const Layer& layer(const Values& v) const { return *network_[v.index].layer; }
 
-  Tensor forward(Values& v, const Tensor& input, const MicroBatch& micro) {
-    const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved);
+  // One pass of a layer: pass(layer, context, call), with what all of them get.
+  template <typename Pass>
+  void call(const Values& v, const MicroBatch& micro, const Tensor& input, const Pass& pass) {
+    const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved),
+                              grads = views(v.weight_grads);
+    LayerCall call;
+    call.inputs = {&input, 1};
+    call.outputs = {&v.output.tensor, 1};
+    call.parameters = weights;
+    call.parameter_grads = grads;
+    call.saved = saved;
+    call.micro = micro;
+    call.layer = static_cast<std::uint32_t>(v.index);
+    call.mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
     testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
       begin_step(context, {.step = micro.step});
-      layer(v).forward(context, {v.output.tensor, input, weights, saved}, micro,
-                       static_cast<std::uint32_t>(v.index));
+      pass(network_.layer(v.index), context, call);
+    });
+  }
+
+  Tensor forward(Values& v, const Tensor& input, const MicroBatch& micro) {
+    call(v, micro, input, [&](const Layer& layer, Context& context, const LayerCall& call) {
+      layer.forward(context, v.plan, call);
     });
     return v.output.tensor;
   }
 
-  OwnedTensor loss(const Tensor& logits, const Tensor& labels) {
+  OwnedTensor loss(const Tensor& logits, const Tensor& labels, std::int64_t batch) {
     OwnedTensor grad(logits.spec), losses_of(row_major({labels.elements()})),
         correct_of(row_major({labels.elements()}, DType::kI32));
     testing::run_on_context(1, [&](Context& context) {
       softmax_cross_entropy(context, losses_of.tensor, correct_of.tensor, grad.tensor, logits,
-                            labels, 1.0f / static_cast<float>(batch_));
+                            labels, 1.0f / static_cast<float>(batch));
     });
     const auto* loss = losses_of.tensor.as<float>();
     const auto* right = correct_of.tensor.as<std::int32_t>();
@@ -147,22 +170,16 @@ class LayersApart {
 
   OwnedTensor backward(Values& v, const Tensor& input, OwnedTensor output_grad,
                        const MicroBatch& micro) {
-    OwnedTensor grad(v.plan.input);
-    const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved);
-    const std::vector<Tensor> weight_grads = views(v.weight_grads);
-    const auto mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
-    testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
-      begin_step(context, {.step = micro.step});
-      layer(v).backward_input(context,
-                              {grad.tensor, output_grad.tensor, v.output.tensor, weights, saved},
-                              micro, static_cast<std::uint32_t>(v.index));
-      if (weights.empty()) return;
-      layer(v).backward_weight(context, {weight_grads, output_grad.tensor, input, mode});
+    OwnedTensor grad(v.plan.inputs[0]);
+    call(v, micro, input, [&](const Layer& layer, Context& context, LayerCall call) {
+      call.input_grads = {&grad.tensor, 1};
+      call.output_grads = {&output_grad.tensor, 1};
+      layer.backward_input(context, v.plan, call);
+      layer.backward_weight(context, v.plan, call);
     });
     return grad;
   }
 
-  std::int64_t batch_;
   const Network& network_;
   std::size_t parameters_ = 0;
   std::vector<Values> layers_;
@@ -180,11 +197,11 @@ void expect_same_gradients(const Stage& stage, const LayersApart& apart) {
 TEST(Stage, WholeNetworkGivesTheBytesOfItsLayersApart) {
   StageRun run;
   const SmallBatch batch(kMicroBatches, 3);
-  LayersApart apart(run, batch.labels.tensor.elements());
+  LayersApart apart(run);
   for (std::int64_t m = 0; m < kMicroBatches; ++m) {
     const Tensor images = rows_of(batch.images.tensor, m * kMicroBatchRows, kMicroBatchRows);
     const Tensor labels = rows_of(batch.labels.tensor, m * kMicroBatchRows, kMicroBatchRows);
-    run.stage->forward(images, labels, batch.labels.tensor.elements(), micro_batch(m));
+    run.forward(images, labels, micro_batch(m));
     run.stage->backward_input({}, micro_batch(m));
     run.stage->backward_weight(micro_batch(m));
     apart.run(images, labels, {}, micro_batch(m));
@@ -195,7 +212,7 @@ TEST(Stage, WholeNetworkGivesTheBytesOfItsLayersApart) {
     EXPECT_EQ(run.stage->losses().as<float>()[i], apart.losses[i]);
     EXPECT_EQ(run.stage->correct().as<std::int32_t>()[i], apart.correct[i]);
   }
-  EXPECT_FALSE(run.stage->input_grad(0).defined());
+  EXPECT_TRUE(run.stage->input_grads(0).empty());
 }
 
 // F of all micro-batches, then B of all, then W of all: no slot disturbs another. The neighbours'
@@ -205,34 +222,34 @@ TEST(Stage, MiddleOfTheNetworkWithMicroBatchesInFlight) {
            {1, 3}, {3, 9}, {5, 6}, {1, 11}, {9, 11}, {2, 10}, {3, 4}}) {
     SCOPED_TRACE(fmt::format("layers {} to {}", first, end - 1));
     StageRun run(first, end, 2, 2);
-    LayersApart apart(run, 1);
+    LayersApart apart(run);
     std::vector<OwnedTensor> inputs, output_grads;
     std::vector<testing::Bytes> expected_input_grads;
     for (std::int64_t m = 0; m < 2; ++m) {
-      inputs.push_back(random_tensor(run.plans[first].input, static_cast<std::uint64_t>(m)));
+      inputs.push_back(random_tensor(run.plans[first].inputs[0], static_cast<std::uint64_t>(m)));
       output_grads.push_back(
-          random_tensor(run.plans[end - 1].output, static_cast<std::uint64_t>(m + 10)));
-      run.stage->forward(inputs.back().tensor, {}, 1, micro_batch(m));
+          random_tensor(run.plans[end - 1].outputs[0], static_cast<std::uint64_t>(m + 10)));
+      run.forward(inputs.back().tensor, {}, micro_batch(m));
     }
     for (std::int64_t m = 0; m < 2; ++m) {
       apart.run(inputs[m].tensor, {}, output_grads[m].tensor, micro_batch(m));
       run.wait();
-      EXPECT_EQ(bytes_of(run.stage->output(m)), bytes_of(apart.output()));
+      EXPECT_EQ(bytes_of(run.stage->outputs(m)[0]), bytes_of(apart.output()));
       expected_input_grads.push_back(bytes_of(apart.input_grad->tensor));
     }
     for (std::int64_t m = 0; m < 2; ++m) {
-      run.stage->backward_input(output_grads[m].tensor, micro_batch(m));
+      run.backward_input(output_grads[m].tensor, micro_batch(m));
     }
     for (std::int64_t m = 0; m < 2; ++m) run.stage->backward_weight(micro_batch(m));
     run.wait();
     expect_same_gradients(*run.stage, apart);
     for (std::uint64_t m = 0; m < 2; ++m) {
       const auto micro = static_cast<std::int64_t>(m);
-      EXPECT_EQ(bytes_of(run.stage->input_grad(micro)), expected_input_grads[m]);
+      EXPECT_EQ(bytes_of(run.stage->input_grads(micro)[0]), expected_input_grads[m]);
       EXPECT_EQ(bytes_of(inputs[m].tensor),
-                bytes_of(random_tensor(run.plans[first].input, m).tensor));
+                bytes_of(random_tensor(run.plans[first].inputs[0], m).tensor));
       EXPECT_EQ(bytes_of(output_grads[m].tensor),
-                bytes_of(random_tensor(run.plans[end - 1].output, m + 10).tensor));
+                bytes_of(random_tensor(run.plans[end - 1].outputs[0], m + 10).tensor));
     }
     EXPECT_EQ(run.stage->arena().peak_bytes(), run.stage->memory_plan().arena.bytes());
   }
@@ -260,7 +277,7 @@ TEST(Stage, InitialWeightsAreThoseOfTheNetwork) {
     ASSERT_EQ(parameter.name, named[index].name);
     OwnedTensor expected(named[index].spec.spec);
     testing::run_on_context(1, [&](Context& context) {
-      fill_uniform(context, expected.tensor, named[index].spec.init_bound,
+      fill_uniform(context, expected.tensor, named[index].spec.init.a,
                    {.seed = kSeed,
                     .use = RandomUse::kInitialWeights,
                     .layer = static_cast<std::uint32_t>(index)});
@@ -308,44 +325,44 @@ TEST(Stage, OptimizerMovesEveryParameterByItsGradient) {
 
 TEST(Stage, RefusesASlotThatIsInUse) {
   StageRun run(3, 9, 2, 1);
-  const OwnedTensor input = random_tensor(run.plans[3].input, 0);
-  const OwnedTensor grad = random_tensor(run.plans[8].output, 0);
-  run.stage->forward(input.tensor, {}, 1, micro_batch(0));
-  run.stage->forward(input.tensor, {}, 1, micro_batch(1));
-  EXPECT_EQ(error_of([&] { run.stage->forward(input.tensor, {}, 1, micro_batch(2)); }),
+  const OwnedTensor input = random_tensor(run.plans[3].inputs[0], 0);
+  const OwnedTensor grad = random_tensor(run.plans[8].outputs[0], 0);
+  run.forward(input.tensor, {}, micro_batch(0));
+  run.forward(input.tensor, {}, micro_batch(1));
+  EXPECT_EQ(error_of([&] { run.forward(input.tensor, {}, micro_batch(2)); }),
             "a step: expected a free input of layers 3 - 8 for micro-batch 2, got all 2 in use");
-  EXPECT_EQ(error_of([&] { run.stage->backward_input(grad.tensor, micro_batch(2)); }),
+  EXPECT_EQ(error_of([&] { run.backward_input(grad.tensor, micro_batch(2)); }),
             "Stage::backward_input: expected one B after F, got that of micro-batch 2");
-  run.stage->backward_input(grad.tensor, micro_batch(0));
-  EXPECT_EQ(error_of([&] { run.stage->backward_input(grad.tensor, micro_batch(1)); }),
+  run.backward_input(grad.tensor, micro_batch(0));
+  EXPECT_EQ(error_of([&] { run.backward_input(grad.tensor, micro_batch(1)); }),
             "a step: expected a free gradient slot of layers 3 - 8 for micro-batch 1, got all 1 in "
             "use");
   run.stage->backward_weight(micro_batch(0));
-  run.stage->forward(input.tensor, {}, 1, micro_batch(2));
+  run.forward(input.tensor, {}, micro_batch(2));
   run.wait();
   // Evaluation gives the slot back by itself.
   StageRun evaluation(3, 9);
   for (std::int64_t m = 0; m < 3; ++m) {
-    evaluation.stage->forward(input.tensor, {}, 1, micro_batch(m, false));
+    evaluation.forward(input.tensor, {}, micro_batch(m, false));
   }
   evaluation.wait();
 }
 
 TEST(Stage, RefusesActionsInAnotherOrder) {
   StageRun run(3, 9, 2, 2);
-  const OwnedTensor input = random_tensor(run.plans[3].input, 0);
-  const OwnedTensor grad = random_tensor(run.plans[8].output, 0);
+  const OwnedTensor input = random_tensor(run.plans[3].inputs[0], 0);
+  const OwnedTensor grad = random_tensor(run.plans[8].outputs[0], 0);
   Stage& stage = *run.stage;
-  EXPECT_NE(error_of([&] { stage.recompute({}, 1, micro_batch(0)); }), "");
-  stage.forward(input.tensor, {}, 1, micro_batch(0), false);
-  EXPECT_NE(error_of([&] { stage.forward(input.tensor, {}, 1, micro_batch(0)); }), "");
-  stage.recompute({}, 1, micro_batch(0));
-  EXPECT_NE(error_of([&] { stage.recompute({}, 1, micro_batch(0)); }), "");
+  EXPECT_NE(error_of([&] { stage.recompute(micro_batch(0)); }), "");
+  run.forward(input.tensor, {}, micro_batch(0), false);
+  EXPECT_NE(error_of([&] { run.forward(input.tensor, {}, micro_batch(0)); }), "");
+  stage.recompute(micro_batch(0));
+  EXPECT_NE(error_of([&] { stage.recompute(micro_batch(0)); }), "");
   EXPECT_TRUE(stage.has_output(0));
   EXPECT_FALSE(stage.has_input_grad(0));
-  stage.backward_input(grad.tensor, micro_batch(0));
+  run.backward_input(grad.tensor, micro_batch(0));
   EXPECT_TRUE(stage.has_input_grad(0));
-  EXPECT_NE(error_of([&] { stage.backward_input(grad.tensor, micro_batch(0)); }), "");
+  EXPECT_NE(error_of([&] { run.backward_input(grad.tensor, micro_batch(0)); }), "");
   stage.backward_weight(micro_batch(0));
   EXPECT_NE(error_of([&] { stage.backward_weight(micro_batch(0)); }), "");
   EXPECT_TRUE(stage.has_all_gradients(1));
@@ -358,25 +375,33 @@ TEST(Stage, RefusesActionsInAnotherOrder) {
 TEST(Stage, RefusesTensorsThatDoNotFit) {
   StageRun run(8, 9);
   const OwnedTensor wrong(row_major({2, 54})), right(row_major({kMicroBatchRows, 54}));
-  EXPECT_EQ(error_of([&] { run.stage->forward(wrong.tensor, {}, 1, micro_batch(0)); }),
+  EXPECT_EQ(error_of([&] { run.forward(wrong.tensor, {}, micro_batch(0)); }),
             "Stage::forward: expected input F32 [3, 54], got F32 [2, 54]");
-  run.stage->forward(right.tensor, {}, 1, micro_batch(0));  // the slot was not taken
-  EXPECT_EQ(error_of([&] { run.stage->backward_input(wrong.tensor, micro_batch(0)); }),
+  run.forward(right.tensor, {}, micro_batch(0));  // the slot was not taken
+  EXPECT_EQ(error_of([&] { run.backward_input(wrong.tensor, micro_batch(0)); }),
             "Stage::backward_input: expected output_grad F32 [3, 21], got F32 [2, 54]");
-  EXPECT_EQ(error_of([&] { run.stage->backward_input({}, micro_batch(0)); }),
+  EXPECT_EQ(error_of([&] { run.backward_input({}, micro_batch(0)); }),
             "Stage::backward_input: expected output_grad F32 [3, 21], got no memory");
+  EXPECT_EQ(error_of([&] { run.stage->backward_input({}, micro_batch(0)); }),
+            "Stage::backward_input: expected 1 x output gradient, got 0");
   run.wait();
+}
+
+// In a step of its own.
+int first_nonfinite(StageRun& run, const Tensor& input) {
+  run.stage->begin_step();
+  return run.stage->first_nonfinite_layer({&input, 1}, micro_batch(0));
 }
 
 TEST(Stage, NamesTheFirstLayerThatIsNotFinite) {
   StageRun run(3, 11);
-  const OwnedTensor input = random_tensor(run.plans[3].input, 0);
-  EXPECT_EQ(run.stage->first_nonfinite_layer(input.tensor, micro_batch(0)), -1);
+  const OwnedTensor input = random_tensor(run.plans[3].inputs[0], 0);
+  EXPECT_EQ(first_nonfinite(run, input.tensor), -1);
   run.stage->parameters()[3].value.as<float>()[0] = std::numeric_limits<float>::infinity();
   ASSERT_EQ(run.stage->parameters()[3].name, "fc1.bias");
-  EXPECT_EQ(run.stage->first_nonfinite_layer(input.tensor, micro_batch(0)), 8);
+  EXPECT_EQ(first_nonfinite(run, input.tensor), 8);
   run.stage->parameters()[0].value.as<float>()[0] = std::nanf("");
-  EXPECT_EQ(run.stage->first_nonfinite_layer(input.tensor, micro_batch(0)), 4);
+  EXPECT_EQ(first_nonfinite(run, input.tensor), 4);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ TEST(StepInput, HasItsMicroBatches) {
   const MicroBatch micro = micro_batch_of(batch.input(6, nullptr), 2, testing::kMicroBatchRows);
   EXPECT_EQ(micro.index, 2);
   EXPECT_EQ(micro.first_sample, 2 * testing::kMicroBatchRows);
+  EXPECT_EQ(micro.batch, 4 * testing::kMicroBatchRows);
   EXPECT_EQ(micro.step, 6);
   EXPECT_EQ(micro.seed, testing::kSeed);
   EXPECT_TRUE(micro.training);

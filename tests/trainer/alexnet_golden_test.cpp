@@ -43,12 +43,13 @@ class PlainAlexNet {
         parameters_(parameters_of(network_, plans_)),
         context_(kThreads) {
     std::int64_t workspace = 0;
-    activations_.emplace_back(plans_[0].input);
-    activation_grads_.emplace_back(plans_[0].input);
+    plans_.pop_back();  // the loss
+    activations_.emplace_back(plans_[0].inputs[0]);
+    activation_grads_.emplace_back(plans_[0].inputs[0]);
     for (const LayerPlan& plan : plans_) {
       workspace = std::max(workspace, plan.workspace_bytes);
-      activations_.emplace_back(plan.output);
-      activation_grads_.emplace_back(plan.output);
+      activations_.emplace_back(plan.outputs[0]);
+      activation_grads_.emplace_back(plan.outputs[0]);
       saved_.emplace_back();
       for (const TensorSpec& spec : plan.saved) saved_.back().emplace_back(spec);
     }
@@ -58,7 +59,7 @@ class PlainAlexNet {
       for (auto* owned : {&values_, &grads_, &first_moments_, &second_moments_}) {
         owned->emplace_back(parameters_[i].spec.spec);
       }
-      fill_uniform(context_, values_[i].tensor, parameters_[i].spec.init_bound,
+      fill_uniform(context_, values_[i].tensor, parameters_[i].spec.init.a,
                    {kSeed, RandomUse::kInitialWeights, static_cast<std::uint32_t>(i)});
     }
     fill_images();
@@ -72,9 +73,9 @@ class PlainAlexNet {
   // Runs F and the loss, whose mean it returns.
   double forward(const Tensor& labels) {
     for (int i = 0; i < network_.size(); ++i) {
-      const std::vector<Tensor> weights = of_layer(values_, i), saved = saved_of(i);
-      network_[i].layer->forward(
-          context_, {activations_[i + 1].tensor, activations_[i].tensor, weights, saved}, {}, i);
+      call(i, [&](const Layer& layer, const LayerCall& call) {
+        layer.forward(context_, plans_[i], call);
+      });
     }
     const OwnedTensor losses(row_major({kImages})), correct(row_major({kImages}, DType::kI32));
     softmax_cross_entropy(context_, losses.tensor, correct.tensor, activation_grads_.back().tensor,
@@ -86,15 +87,10 @@ class PlainAlexNet {
 
   void backward() {
     for (int i = network_.size() - 1; i >= 0; --i) {
-      const std::vector<Tensor> weights = of_layer(values_, i), saved = saved_of(i);
-      const std::vector<Tensor> weight_grads = of_layer(grads_, i);
-      const Tensor output_grad = activation_grads_[i + 1].tensor;
-      network_[i].layer->backward_weight(
-          context_, {weight_grads, output_grad, activations_[i].tensor, GradientMode::kOverwrite});
-      network_[i].layer->backward_input(
-          context_,
-          {activation_grads_[i].tensor, output_grad, activations_[i + 1].tensor, weights, saved},
-          {}, i);
+      call(i, [&](const Layer& layer, const LayerCall& call) {
+        layer.backward_weight(context_, plans_[i], call);
+        layer.backward_input(context_, plans_[i], call);
+      });
     }
     context_.stream().synchronize();
   }
@@ -110,6 +106,23 @@ class PlainAlexNet {
 
  private:
   static constexpr int kThreads = 2;
+
+  // What passes of a layer get; pass(layer, call).
+  template <typename Pass>
+  void call(int i, const Pass& pass) {
+    const std::vector<Tensor> weights = of_layer(values_, i), grads = of_layer(grads_, i);
+    const std::vector<Tensor> saved = saved_of(i);
+    LayerCall call;
+    call.inputs = {&activations_[i].tensor, 1};
+    call.outputs = {&activations_[i + 1].tensor, 1};
+    call.input_grads = {&activation_grads_[i].tensor, 1};
+    call.output_grads = {&activation_grads_[i + 1].tensor, 1};
+    call.parameters = weights;
+    call.parameter_grads = grads;
+    call.saved = saved;
+    call.layer = static_cast<std::uint32_t>(i);
+    pass(network_.layer(i), call);
+  }
 
   void fill_images() {
     const TensorSpec image = channels_last(1, 3, kSide, kSide);

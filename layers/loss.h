@@ -1,0 +1,27 @@
+// Losses: the last layer of a network.
+#pragma once
+
+#include "layers/layer.h"
+
+namespace stagecoach {
+
+// A layer with the inputs {prediction, targets} and the outputs
+//   {losses F32 [N]: of each sample} or {losses, correct I32 [N]: 1 for a right answer, else 0}.
+// B is the gradient with respect to the prediction of the mean loss over MicroBatch::batch samples.
+// The targets have none.
+class Loss : public Layer {
+ public:
+  // Of a prediction of this spec.
+  virtual TensorSpec target_spec(const TensorSpec& prediction) const = 0;
+
+ protected:
+  bool outputs_have_gradients() const final { return false; }
+};
+
+// torch.nn.CrossEntropyLoss: prediction [N, C], targets I32 [N] in [0, C).
+std::shared_ptr<const Loss> softmax_cross_entropy_loss();
+// torch.nn.MSELoss: prediction [N, ...] and targets F32 of the same shape; of a sample the mean of
+// the squared differences of its elements.
+std::shared_ptr<const Loss> mean_squared_error_loss();
+
+}  // namespace stagecoach

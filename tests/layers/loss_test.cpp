@@ -1,0 +1,95 @@
+#include "layers/loss.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/kernels/checks.h"
+#include "tests/kernels/tensors.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::expect_error;
+using testing::random_tensor;
+
+// Runs F and B of a loss.
+struct LossRun {
+  LossRun(const std::shared_ptr<const Loss>& loss, const Tensor& prediction, const Tensor& targets,
+          std::int64_t batch)
+      : plan(loss->plan(std::vector<TensorSpec>{prediction.spec, targets.spec}, 1)),
+        grad(prediction.spec) {
+    std::vector<Tensor> output_views, saved_views;
+    for (const TensorSpec& spec : plan.outputs) outputs.emplace_back(spec);
+    for (const OwnedTensor& one : outputs) output_views.push_back(one.tensor);
+    for (const TensorSpec& spec : plan.saved) saved.emplace_back(spec);
+    for (const OwnedTensor& one : saved) saved_views.push_back(one.tensor);
+    const std::vector<Tensor> inputs = {prediction, targets}, grads = {grad.tensor, {}};
+    testing::run_on_context(2, plan.workspace_bytes, [&](Context& context) {
+      LayerCall call;
+      call.inputs = inputs;
+      call.outputs = output_views;
+      call.saved = saved_views;
+      call.micro.batch = batch;
+      loss->forward(context, plan, call);
+      call.input_grads = grads;
+      loss->backward_input(context, plan, call);
+      context.stream().synchronize();
+    });
+  }
+  const LayerPlan plan;
+  std::vector<OwnedTensor> outputs, saved;
+  OwnedTensor grad;
+};
+
+TEST(SoftmaxCrossEntropyLoss, GivesLossesAnswersAndGradient) {
+  const OwnedTensor logits = random_tensor(row_major({3, 4}), 1);
+  const OwnedTensor labels(row_major({3}, DType::kI32));
+  for (int i = 0; i < 3; ++i) labels.tensor.as<std::int32_t>()[i] = i;
+  const LossRun run(softmax_cross_entropy_loss(), logits.tensor, labels.tensor, 6);
+  for (int n = 0; n < 3; ++n) {
+    double sum = 0;
+    for (int c = 0; c < 4; ++c) sum += std::exp(double(testing::at(logits.tensor, n, c)));
+    EXPECT_NEAR(run.outputs[0].tensor.as<float>()[n],
+                std::log(sum) - testing::at(logits.tensor, n, n), 1e-6);
+    for (int c = 0; c < 4; ++c) {
+      const double share = std::exp(double(testing::at(logits.tensor, n, c))) / sum;
+      EXPECT_NEAR(testing::at(run.grad.tensor, n, c), (share - (c == n ? 1 : 0)) / 6, 1e-6);
+    }
+  }
+  EXPECT_EQ(run.outputs[1].tensor.spec, row_major({3}, DType::kI32));
+}
+
+TEST(MeanSquaredErrorLoss, GivesLossesAndGradient) {
+  const OwnedTensor prediction = random_tensor(row_major({3, 5}), 1);
+  const OwnedTensor targets = random_tensor(row_major({3, 5}), 2);
+  const LossRun run(mean_squared_error_loss(), prediction.tensor, targets.tensor, 12);
+  ASSERT_EQ(run.outputs.size(), 1u);
+  for (int n = 0; n < 3; ++n) {
+    double sum = 0;
+    for (int c = 0; c < 5; ++c) {
+      const double difference =
+          double(testing::at(prediction.tensor, n, c)) - testing::at(targets.tensor, n, c);
+      sum += difference * difference;
+      EXPECT_NEAR(testing::at(run.grad.tensor, n, c), 2 * difference / 5 / 12, 1e-7);
+    }
+    EXPECT_NEAR(run.outputs[0].tensor.as<float>()[n], sum / 5, 1e-6);
+  }
+}
+
+TEST(Loss, SaysWhatItsTargetsAre) {
+  EXPECT_EQ(softmax_cross_entropy_loss()->target_spec(row_major({8, 10})),
+            row_major({8}, DType::kI32));
+  EXPECT_EQ(mean_squared_error_loss()->target_spec(row_major({8, 10}, DType::kBF16)),
+            row_major({8, 10}));
+  expect_error([] { softmax_cross_entropy_loss()->target_spec(row_major({8})); },
+               {"SoftmaxCrossEntropy()", "prediction F32 or BF16 [N, C]", "F32 [8]"});
+  expect_error(
+      [] {
+        mean_squared_error_loss()->target_spec(row_major({0, 3}));
+      },
+      {"MeanSquaredError()", "not empty", "[0, 3]"});
+}
+
+}  // namespace
+}  // namespace stagecoach
