@@ -33,6 +33,7 @@ class AdaptiveAvgPool2d final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     adaptive_avg_pool2d_forward(context, call.outputs[0], call.inputs[0]);
   }

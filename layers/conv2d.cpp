@@ -43,6 +43,7 @@ class Conv2d final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
     conv2d_forward(context, call.outputs[0], call.inputs[0], call.parameters[0], call.parameters[1],
                    options_, plan.fused.activation);

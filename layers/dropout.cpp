@@ -34,6 +34,7 @@ class Dropout final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     apply(context, call.outputs[0], call.inputs[0], call, dropout_forward);
   }
@@ -52,6 +53,7 @@ class Dropout final : public Layer {
       const DropoutMask mask{.p = p_,
                              .seed = call.micro.seed,
                              .layer = call.layer,
+                             .step = static_cast<std::uint32_t>(call.micro.step),
                              .first_sample = static_cast<std::uint32_t>(call.micro.first_sample)};
       operation(context, viewed(to, {rows, columns}), viewed(from, {rows, columns}), mask);
     } else if (to.data != from.data) {

@@ -33,6 +33,7 @@ class Flatten final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     permute_format(context, as_image(call.outputs[0], call.inputs[0].spec), call.inputs[0]);
   }

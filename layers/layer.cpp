@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace stagecoach {
@@ -102,6 +104,7 @@ void Layer::forward(Context& context, const LayerPlan& plan, const LayerCall& ca
 void Layer::backward_input(Context& context, const LayerPlan& plan, const LayerCall& call) const {
   const CallCheck check(*this, context);
   check.tensors("input_grads", call.input_grads, plan.inputs, true);
+  if (std::ranges::none_of(call.input_grads, &Tensor::defined)) return;
   if (outputs_have_gradients()) {
     check.tensors("output_grads", call.output_grads, plan.outputs);
   }

@@ -116,7 +116,7 @@ class Layer {
   // These check every tensor of the call, its spec and its device, against `plan`, which is this
   // layer's; throw Error naming describe() and the tensor; and enqueue on the context's stream.
   void forward(Context& context, const LayerPlan& plan, const LayerCall& call) const;
-  // B: the gradients with respect to the inputs.
+  // B: the gradients with respect to the inputs. Nothing where nobody needs any.
   void backward_input(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   // W: the gradients of the parameters.
   void backward_weight(Context& context, const LayerPlan& plan, const LayerCall& call) const;

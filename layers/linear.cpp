@@ -40,6 +40,7 @@ class Linear final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
     linear_forward(context, call.outputs[0], call.inputs[0], call.parameters[0], call.parameters[1],
                    plan.fused.activation);

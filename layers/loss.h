@@ -15,6 +15,8 @@ class Loss : public Layer {
   virtual TensorSpec target_spec(const TensorSpec& prediction) const = 0;
 
  protected:
+  // The prediction, where `inputs` are one and its targets. Else Error naming the loss.
+  const TensorSpec& prediction_of(std::span<const TensorSpec> inputs) const;
   bool outputs_have_gradients() const final { return false; }
 };
 

@@ -29,6 +29,7 @@ class MaxPool2d final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
     max_pool2d_forward(
         context, call.outputs[0], call.saved[0], call.inputs[0], options_,

@@ -20,9 +20,9 @@ class MeanSquaredErrorLoss final : public Loss {
   }
 
   LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
-    const TensorSpec& prediction = inputs[0];
+    const TensorSpec& prediction = prediction_of(inputs);
     LayerPlan plan;
-    plan.inputs = {prediction, target_spec(prediction)};
+    plan.inputs = {prediction, inputs[1]};
     plan.outputs = {row_major({prediction.shape[0]})};
     plan.saved = {prediction};
     plan.saved_is_input_grad = true;

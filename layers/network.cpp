@@ -51,6 +51,9 @@ Network::Network(std::string name, std::vector<NamedLayer> layers, std::shared_p
     STAGECOACH_CHECK(named.name.empty() || names.insert(named.name).second, "Network",
                      "a name of its own for each layer",
                      fmt::format("two layers named \"{}\"", named.name));
+    STAGECOACH_CHECK(named.name != "input" && named.name.find(':') == std::string::npos, "Network",
+                     "names other than \"input\", without a colon",
+                     fmt::format("\"{}\"", named.name));
   }
   for (int i = 0; i < size(); ++i) {
     std::vector<Value>& inputs = inputs_.emplace_back();

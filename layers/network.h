@@ -11,7 +11,9 @@
 namespace stagecoach {
 
 struct NamedLayer {
-  std::string name;  // as torchvision names it: "features.0"; empty where PyTorch has no module
+  // As torchvision names it: "features.0"; empty where PyTorch has no module. Not "input", and
+  // without a colon: see `inputs`.
+  std::string name;
   std::shared_ptr<const Layer> layer;
   // What it reads: "input" (of the network), the name of an earlier layer for its first output, or
   // "name:1" for its second. Empty: the first output of the layer before.
@@ -29,8 +31,9 @@ class Network {
  public:
   using Value = ValueId;
 
-  // Throws Error when `layers` is empty, two share a name that is not empty, an input is no earlier
-  // layer, or an output is read by nobody (but the last layer's first, which the loss reads).
+  // Throws Error when `layers` is empty, two share a name that is not empty, a name could be taken
+  // for another's input, an input is no earlier layer, or nobody reads what a layer makes (but the
+  // last, whose first output the loss reads).
   Network(std::string name, std::vector<NamedLayer> layers,
           std::shared_ptr<const Loss> loss = softmax_cross_entropy_loss());
 

@@ -23,6 +23,7 @@ class Relu final : public Layer {
     return plan;
   }
 
+ protected:
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     relu_forward(context, call.outputs[0], call.inputs[0]);
   }

@@ -17,9 +17,9 @@ class SoftmaxCrossEntropyLoss final : public Loss {
   }
 
   LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
-    const TensorSpec& prediction = inputs[0];
+    const TensorSpec& prediction = prediction_of(inputs);
     LayerPlan plan;
-    plan.inputs = {prediction, target_spec(prediction)};
+    plan.inputs = {prediction, inputs[1]};
     plan.outputs = {row_major({prediction.shape[0]}),
                     row_major({prediction.shape[0]}, DType::kI32)};
     plan.saved = {prediction};

@@ -53,12 +53,12 @@ TEST(FlattenLayer, DescribesItselfAndRefusesWhatDoesNotFit) {
   const OwnedTensor image(channels_last(2, 3, 4, 5)), other(row_major({4, 30}));
   const LayerPlan plan = testing::plan_of(layer, image.tensor.spec, 1);
   LayerCall call;
-  call.inputs = call.input_grads = {&image.tensor, 1};
-  call.outputs = call.output_grads = {&other.tensor, 1};
+  call.inputs = call.input_grads = std::span(&image.tensor, 1);
+  call.outputs = call.output_grads = std::span(&other.tensor, 1);
   expect_error([&] { layer->forward(context, plan, call); },
-               {"Flatten", "outputs[0] F32 [2, 60]", "[4, 30]"});
+               {"Flatten()", "outputs[0] F32 [2, 60]", "[4, 30]"});
   expect_error([&] { layer->backward_input(context, plan, call); },
-               {"Flatten", "output_grads[0] F32 [2, 60]", "[4, 30]"});
+               {"Flatten()", "output_grads[0] F32 [2, 60]", "[4, 30]"});
 }
 
 }  // namespace

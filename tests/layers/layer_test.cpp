@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <functional>
 #include <ostream>
 
@@ -14,6 +15,7 @@ namespace stagecoach {
 namespace {
 
 using testing::bytes_of;
+using testing::expect_error;
 using testing::expect_same_bytes_for_any_threads;
 using testing::LayerRun;
 
@@ -203,6 +205,165 @@ INSTANTIATE_TEST_SUITE_P(Of, ParametersTest,
                            return !plan.parameters.empty();
                          })),
                          name_of);
+
+// Has one of everything, or two, and remembers what was called.
+class Everything final : public Layer {
+ public:
+  std::string describe() const override { return "Everything()"; }
+  LayerPlan plan(std::span<const TensorSpec> inputs, const Target&) const override {
+    LayerPlan plan;
+    plan.inputs = {inputs.begin(), inputs.end()};
+    plan.outputs = {row_major({2, 4}, inputs[0].dtype), row_major({5})};
+    plan.parameters = {{"weight", row_major({6}), Init::constant(0)}};
+    plan.buffers = {{"running", row_major({7}), Init::constant(0)}};
+    plan.saved = {row_major({8})};
+    plan.step_state = {row_major({9})};
+    plan.inputs_needed_by_input = plan.inputs_needed_by_weight = true;
+    plan.outputs_needed_by_input = true;
+    return plan;
+  }
+  mutable std::string called;
+
+ protected:
+  void forward_impl(Context&, const LayerPlan&, const LayerCall&) const override { called += "F"; }
+  void backward_input_impl(Context&, const LayerPlan&, const LayerCall&) const override {
+    called += "B";
+  }
+  void backward_weight_impl(Context&, const LayerPlan&, const LayerCall&) const override {
+    called += "W";
+  }
+  void end_step_impl(Context&, const LayerPlan&, const LayerCall&) const override { called += "E"; }
+};
+
+using Pass = void (Layer::*)(Context&, const LayerPlan&, const LayerCall&) const;
+
+// A call of Everything() with all its tensors; those of one list can be changed before it is made.
+struct EverythingCall {
+  explicit EverythingCall(DType dtype = DType::kF32) {
+    const std::vector<TensorSpec> specs = {row_major({2, 3}, dtype), row_major({2, 2})};
+    plan = layer.plan(specs, 1);
+    TensorSpec weight = plan.parameters[0].spec;
+    weight.dtype = dtype;
+    inputs = make(plan.inputs);
+    input_grads = make(plan.inputs);
+    outputs = make(plan.outputs);
+    output_grads = make(plan.outputs);
+    parameters = make({weight});
+    parameter_grads = make({plan.parameters[0].spec});
+    buffers = make({plan.buffers[0].spec});
+    saved = make(plan.saved);
+    step_state = make(plan.step_state);
+    stacked = make({row_major({3, 9})});
+  }
+
+  void run(Pass pass, MicroBatch micro = {}, bool recompute = false) const {
+    LayerCall call;
+    call.inputs = inputs;
+    call.outputs = outputs;
+    call.input_grads = input_grads;
+    call.output_grads = output_grads;
+    call.parameters = parameters;
+    call.parameter_grads = parameter_grads;
+    call.saved = saved;
+    call.buffers = buffers;
+    call.step_state = pass == &Layer::end_step ? stacked : step_state;
+    call.micro = micro;
+    call.recompute = recompute;
+    Context context(1);
+    (layer.*pass)(context, plan, call);
+  }
+
+  Everything layer;
+  LayerPlan plan;
+  std::vector<Tensor> inputs, outputs, input_grads, output_grads, parameters, parameter_grads;
+  std::vector<Tensor> buffers, saved, step_state, stacked;
+
+ private:
+  std::vector<Tensor> make(const std::vector<TensorSpec>& specs) {
+    std::vector<Tensor> tensors;
+    for (const TensorSpec& spec : specs) tensors.push_back(owned_.emplace_back(spec).tensor);
+    return tensors;
+  }
+  std::deque<OwnedTensor> owned_;
+};
+
+// One list of tensors of a call, and the passes that read or write it.
+struct Checked {
+  const char* name;
+  std::vector<Tensor> EverythingCall::*tensors;
+  std::vector<Pass> passes;
+};
+
+std::vector<Checked> checked_tensors() {
+  using E = EverythingCall;
+  const Pass f = &Layer::forward, b = &Layer::backward_input, w = &Layer::backward_weight;
+  const Pass e = &Layer::end_step;
+  return {{"inputs", &E::inputs, {f, b, w}},      {"outputs", &E::outputs, {f, b}},
+          {"input_grads", &E::input_grads, {b}},  {"output_grads", &E::output_grads, {b, w}},
+          {"parameters", &E::parameters, {f, b}}, {"parameter_grads", &E::parameter_grads, {w}},
+          {"saved", &E::saved, {f, b, w}},        {"buffers", &E::buffers, {f, e}},
+          {"step_state", &E::step_state, {f}},    {"step_state", &E::stacked, {e}}};
+}
+
+TEST(LayerCall, EveryTensorIsCheckedBeforeALayerIsAsked) {
+  for (const auto& [name, tensors, passes] : checked_tensors()) {
+    for (const Pass pass : passes) {
+      EverythingCall call;
+      std::vector<Tensor>& list = call.*tensors;
+      const Tensor good = list.back();
+      const std::string last = fmt::format("{}[{}]", name, list.size() - 1);
+      list.back().spec = row_major({11});
+      expect_error([&] { call.run(pass); }, {"Everything()", last.c_str(), "got F32 [11]"});
+      list.back() = good;
+      list.back().device = {DeviceType::kCuda, 0};
+      expect_error([&] { call.run(pass); }, {"Everything()", last.c_str(), "on cuda:0"});
+      list.push_back(good);
+      expect_error([&] { call.run(pass); },
+                   {"Everything()", name, fmt::format("got {}", list.size()).c_str()});
+      EXPECT_EQ(call.layer.called, "");
+    }
+  }
+}
+
+TEST(LayerCall, PassesGoThroughWithWhatTheyNeed) {
+  EverythingCall call;
+  call.run(&Layer::forward);
+  call.run(&Layer::backward_input);
+  call.run(&Layer::backward_weight);
+  call.run(&Layer::end_step);
+  EXPECT_EQ(call.layer.called, "FBWE");
+  call.step_state.clear();  // left out of a second F, and where nothing is learned
+  call.run(&Layer::forward, {}, true);
+  call.run(&Layer::forward, {.training = false});
+  call.plan.inputs_needed_by_input = call.plan.outputs_needed_by_input = false;
+  call.plan.inputs_needed_by_weight = false;
+  call.inputs.clear();
+  call.outputs.clear();
+  call.run(&Layer::backward_input);
+  call.run(&Layer::backward_weight);
+  EXPECT_EQ(call.layer.called, "FBWEFFBW");
+}
+
+TEST(LayerCall, NobodyNeedsTheGradientOfAnInputWithoutMemory) {
+  EverythingCall call;
+  call.input_grads[0] = {};
+  call.run(&Layer::backward_input);
+  EXPECT_EQ(call.layer.called, "B");
+  call.input_grads[1] = {};
+  call.run(&Layer::backward_input);  // nothing to do
+  EXPECT_EQ(call.layer.called, "B");
+}
+
+// Parameters in the dtype of the inputs, gradients and state in F32.
+TEST(LayerCall, ComputesInTheDtypeOfItsInputs) {
+  EverythingCall call(DType::kBF16);
+  call.run(&Layer::forward);
+  call.run(&Layer::backward_weight);
+  EXPECT_EQ(call.layer.called, "FW");
+  call.parameters = call.parameter_grads;
+  expect_error([&] { call.run(&Layer::forward); },
+               {"Everything(): expected parameters[0] BF16 [6] on cpu", "got F32 [6] on cpu"});
+}
 
 }  // namespace
 }  // namespace stagecoach

@@ -91,5 +91,18 @@ TEST(Loss, SaysWhatItsTargetsAre) {
       {"MeanSquaredError()", "not empty", "[0, 3]"});
 }
 
+TEST(Loss, TakesAPredictionAndItsTargets) {
+  const auto plan = [](const std::shared_ptr<const Loss>& loss, std::vector<TensorSpec> inputs) {
+    return [=] { loss->plan(inputs, 1); };
+  };
+  expect_error(plan(softmax_cross_entropy_loss(), {}), {"SoftmaxCrossEntropy()", "2 inputs", "0"});
+  expect_error(plan(mean_squared_error_loss(), {row_major({4, 3})}),
+               {"MeanSquaredError()", "2 inputs", "got 1"});
+  expect_error(plan(softmax_cross_entropy_loss(), {row_major({4, 3}), row_major({4})}),
+               {"SoftmaxCrossEntropy()", "targets I32 [4]", "got F32 [4]"});
+  expect_error(plan(mean_squared_error_loss(), {row_major({4, 3}), row_major({4, 2})}),
+               {"MeanSquaredError()", "targets F32 [4, 3]", "[4, 2]"});
+}
+
 }  // namespace
 }  // namespace stagecoach

@@ -113,6 +113,16 @@ TEST(Network, RefusesListsThatAreNoNetwork) {
         Network("twice", {{"a", relu_layer()}, {"a", relu_layer()}});
       },
       {"Network", "two layers named \"a\""});
+  expect_error(
+      [] {
+        Network("input", {{"input", relu_layer()}});
+      },
+      {"Network", "other than \"input\"", "got \"input\""});
+  expect_error(
+      [] {
+        Network("colon", {{"a:1", relu_layer()}});
+      },
+      {"Network", "without a colon", "got \"a:1\""});
 }
 
 TEST(Network, RefusesParametersWithoutAName) {
