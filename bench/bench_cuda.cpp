@@ -7,14 +7,18 @@
 #include <vector>
 
 #include "bench/cuda_timing.h"
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/cast.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/operations.h"
+#include "kernels/dropout.h"
 #include "kernels/linear.h"
+#include "kernels/max_pool2d.h"
+#include "kernels/optimizers.h"
 #include "kernels/permute.h"
 #include "kernels/relu.h"
+#include "kernels/resident_images.h"
 #include "kernels/softmax_cross_entropy.h"
 
 namespace stagecoach {
@@ -281,13 +285,13 @@ void add_all() {
 int main(int argc, char** argv) {
   using namespace stagecoach;
   std::string why;
-  if (cuda::device_count(&why) == 0) {
+  if (device_backend(DeviceType::kCuda).device_count(&why) == 0) {
     std::cerr << "bench_cuda: no GPU: " << why << '\n';
     return 3;
   }
   add_all();
   benchmark::Initialize(&argc, argv);
-  benchmark::AddCustomContext("GPU", cuda::device_info(kGpu).name);
-  benchmark::AddCustomContext("CUDA", cuda::runtime_versions());
+  benchmark::AddCustomContext("GPU", device_backend(kGpu).device_info(kGpu).name);
+  benchmark::AddCustomContext("CUDA", device_backend(kGpu).runtime_versions());
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -11,6 +11,7 @@
 #include "bench/kernel_timing.h"
 #include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/conv2d.h"
+#include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/dropout.h"
 #include "kernels/image_transform.h"
@@ -44,7 +45,10 @@ void add_conv2d(const Conv2dCase& c, const Setting& setting) {
   const double flops = 2.0 * y.elements() * c.channels * c.kernel * c.kernel;
   const int threads = setting.threads;
   const std::int64_t scratch = conv2d_workspace_bytes(x, w, c.options, threads);
+  const std::string algorithms =
+      cpu::describe_conv2d(cpu::conv2d_shape(x.shape, w.shape, y.shape, c.options));
   add(std::string(c.name) + "/F", setting, [=](State& state) {
+    state.SetLabel(algorithms);
     const OwnedTensor in = ones(x), weight = ones(w), bias = ones(row_major({c.outputs}));
     const OwnedTensor out = ones(y);
     measure(state, threads, scratch, flops, 0.0, [&](Context& context) {
@@ -52,12 +56,14 @@ void add_conv2d(const Conv2dCase& c, const Setting& setting) {
     });
   });
   add(std::string(c.name) + "/B", setting, [=](State& state) {
+    state.SetLabel(algorithms);
     const OwnedTensor in = ones(x), weight = ones(w), out = ones(y);
     measure(state, threads, scratch, flops, 0.0, [&](Context& context) {
       conv2d_backward_input(context, in.tensor, out.tensor, weight.tensor, c.options);
     });
   });
   add(std::string(c.name) + "/W", setting, [=](State& state) {
+    state.SetLabel(algorithms);
     const OwnedTensor in = ones(x), weight = ones(w), bias = ones(row_major({c.outputs}));
     const OwnedTensor out = ones(y);
     measure(state, threads, scratch, flops, 0.0, [&](Context& context) {

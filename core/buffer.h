@@ -7,6 +7,8 @@
 
 namespace stagecoach {
 
+class DeviceBackend;
+
 class Buffer {
  public:
   // Memory starts at a multiple of this many bytes, and so does every tensor of an arena.
@@ -16,9 +18,9 @@ class Buffer {
   // `bytes` >= 0 of zeros on `device`. Throws Error (with the number of bytes) when there is no
   // memory for it, or when this build has no backend for the device.
   explicit Buffer(std::int64_t bytes, Device device = {});
-  // The same on the host, in pages that stay where they are: GPUs reach them, and copies from and
-  // to a GPU do not block the thread that enqueues them.
-  static Buffer pinned(std::int64_t bytes);
+  // The same on the host, in pages that stay where they are: all devices of the kind of `device`
+  // reach them, and copies from and to those do not block the thread that enqueues them.
+  static Buffer pinned(std::int64_t bytes, Device device);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
@@ -36,7 +38,7 @@ class Buffer {
   void* data_ = nullptr;
   std::int64_t bytes_ = 0;
   Device device_;
-  bool pinned_ = false;
+  const DeviceBackend* pinned_for_ = nullptr;  // none: not pinned
 };
 
 // A buffer of exactly one tensor: for tests, tools and data that no plan holds.

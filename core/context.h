@@ -59,4 +59,10 @@ class Context {
   std::map<std::type_index, std::shared_ptr<void>> extensions_;
 };
 
+// On the context's device.
+inline void check_tensor(const Context& context, const char* operation, const char* name,
+                         const Tensor& tensor, const TensorSpec& expected) {
+  check_tensor(context.device(), operation, name, tensor, expected);
+}
+
 }  // namespace stagecoach

@@ -18,7 +18,7 @@ class Graph {
   virtual void launch(Stream& stream) = 0;
 
   // Whether a graph can be captured on the streams of this device.
-  static bool can_capture(Device device) { return device.type == DeviceType::kCuda; }
+  static bool can_capture(Device device);
 
   // Captures, without running it, what `enqueue` enqueues on `streams`. Work of one stream begins
   // after whatever `launch` is enqueued behind, and `launch` ends when all streams' work has. One

@@ -5,7 +5,7 @@
 #include <limits>
 #include <optional>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 
 namespace stagecoach {
@@ -94,8 +94,7 @@ std::int64_t process_peak_bytes() {
 }
 
 std::int64_t available_memory_bytes(Device device) {
-  return device.type == DeviceType::kCuda ? cuda::device_info(device).free_memory_bytes
-                                          : available_memory_bytes();
+  return device_backend(device).available_bytes(device);
 }
 
 void check_memory(const std::string& what, std::int64_t bytes, Device device,

@@ -42,12 +42,15 @@ Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
   return rows;
 }
 
-void check_tensor(const char* operation, const char* name, const Tensor& tensor,
+void check_tensor(Device device, const char* operation, const char* name, const Tensor& tensor,
                   const TensorSpec& expected) {
   STAGECOACH_CHECK(tensor.defined(), operation, fmt::format("{} {}", name, expected.to_string()),
                    "no memory");
   STAGECOACH_CHECK(tensor.spec == expected, operation,
                    fmt::format("{} {}", name, expected.to_string()), tensor.spec.to_string());
+  STAGECOACH_CHECK(tensor.device == device, operation,
+                   fmt::format("{} {} on {}", name, expected.to_string(), device.to_string()),
+                   fmt::format("{} on {}", tensor.spec.to_string(), tensor.device.to_string()));
 }
 
 }  // namespace stagecoach

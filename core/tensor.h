@@ -61,8 +61,9 @@ struct Tensor {
 // fewer.
 Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count);
 
-// Throws Error "OPERATION: expected NAME SPEC, got ..." unless `tensor` has memory and this spec.
-void check_tensor(const char* operation, const char* name, const Tensor& tensor,
+// Throws Error "OPERATION: expected NAME SPEC, got ..." unless `tensor` has memory, this spec, and
+// lies on `device`: "expected NAME SPEC on cpu, got SPEC on cuda:0".
+void check_tensor(Device device, const char* operation, const char* name, const Tensor& tensor,
                   const TensorSpec& expected);
 
 }  // namespace stagecoach

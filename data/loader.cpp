@@ -55,13 +55,13 @@ Loader::Loader(const Dataset& dataset, std::int64_t batch, BatchOrder order, Loa
   for (int i = 0; i < 2; ++i) {
     batches_.push_back(std::make_unique<Batch>(images, context_.device()));
   }
-  if (context_.device().type == DeviceType::kCuda) {
+  if (context_.device().type != DeviceType::kCpu) {
     resident_ = std::make_unique<ResidentImages>(context_, dataset.size(), dataset.height,
                                                  dataset.pixels.data(), dataset.labels.data(),
                                                  options_.transform);
     const TensorSpec samples = row_major({batch, 4}, DType::kI32);
     for (int i = 0; i < 2; ++i) {
-      chosen_.push_back(Buffer::pinned(samples.bytes()));
+      chosen_.push_back(Buffer::pinned(samples.bytes(), context_.device()));
       samples_.emplace_back(samples, context_.device());
     }
   } else {

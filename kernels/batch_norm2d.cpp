@@ -1,10 +1,7 @@
 #include "kernels/batch_norm2d.h"
 
-#include "kernels/batch_norm2d_running.h"
-#include "kernels/cpu/batch_norm2d.h"
-#include "kernels/cpu/failure.h"
-#include "kernels/cuda/operations.h"
-#include "kernels/dispatch.h"
+#include "core/error.h"
+#include "kernels/backend.h"
 
 namespace stagecoach {
 namespace {
@@ -21,16 +18,14 @@ struct Specs {
     channel = row_major({x.shape[1]});
     parameter = row_major({x.shape[1]}, x.dtype);
   }
-  std::int64_t channels() const { return x.shape[1]; }
-  std::int64_t pixels() const { return x.elements() / channels(); }
   TensorSpec x, channel, parameter;
 };
 
-void check_statistics(const Specs& specs, const Tensor& x, const Tensor& mean,
-                      const Tensor& variance) {
-  check_tensor(kName, "x", x, specs.x);
-  check_tensor(kName, "mean", mean, specs.channel);
-  check_tensor(kName, "variance", variance, specs.channel);
+void check_statistics(const Context& context, const Specs& specs, const Tensor& x,
+                      const Tensor& mean, const Tensor& variance) {
+  check_tensor(context, kName, "x", x, specs.x);
+  check_tensor(context, kName, "mean", mean, specs.channel);
+  check_tensor(context, kName, "variance", variance, specs.channel);
 }
 
 }  // namespace
@@ -43,70 +38,44 @@ std::int64_t batch_norm2d_workspace_bytes(const TensorSpec& x) {
 
 void batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Tensor x) {
   const Specs specs(context, x.spec);
-  check_statistics(specs, x, mean, variance);
+  check_statistics(context, specs, x, mean, variance);
   auto* sums = static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x.spec)));
-  if (on_cuda(context)) return cuda::batch_norm2d_statistics(context, mean, variance, x, sums);
-  context.stream().enqueue([=, &context] {
-    cpu::batch_norm2d_statistics(context.pool(), specs.pixels(), specs.channels(), mean.as<float>(),
-                                 variance.as<float>(), x.as<float>(), sums);
-  });
+  backend_of(context).batch_norm2d_statistics(context, mean, variance, x, sums);
 }
 
 void batch_norm2d_forward(Context& context, Tensor y, Tensor x, Tensor mean, Tensor variance,
                           Tensor weight, Tensor bias, float eps) {
   const Specs specs(context, x.spec);
-  check_statistics(specs, x, mean, variance);
-  check_tensor(kName, "y", y, specs.x);
-  check_tensor(kName, "weight", weight, specs.parameter);
-  check_tensor(kName, "bias", bias, specs.parameter);
-  if (on_cuda(context)) {
-    return cuda::batch_norm2d_forward(context, y, x, mean, variance, weight, bias, eps);
-  }
-  context.stream().enqueue([=, &context] {
-    cpu::batch_norm2d_forward(context.pool(), specs.pixels(), specs.channels(), y.as<float>(),
-                              x.as<float>(), mean.as<float>(), variance.as<float>(),
-                              weight.as<float>(), bias.as<float>(), eps);
-  });
+  check_statistics(context, specs, x, mean, variance);
+  check_tensor(context, kName, "y", y, specs.x);
+  check_tensor(context, kName, "weight", weight, specs.parameter);
+  check_tensor(context, kName, "bias", bias, specs.parameter);
+  backend_of(context).batch_norm2d_forward(context, y, x, mean, variance, weight, bias, eps);
 }
 
 void batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad, Tensor x,
                                  Tensor mean, Tensor variance, Tensor weight, float eps) {
   const Specs specs(context, x.spec);
-  check_statistics(specs, x, mean, variance);
-  check_tensor(kName, "x_grad", x_grad, specs.x);
-  check_tensor(kName, "y_grad", y_grad, specs.x);
-  check_tensor(kName, "weight", weight, specs.parameter);
+  check_statistics(context, specs, x, mean, variance);
+  check_tensor(context, kName, "x_grad", x_grad, specs.x);
+  check_tensor(context, kName, "y_grad", y_grad, specs.x);
+  check_tensor(context, kName, "weight", weight, specs.parameter);
   auto* sums = static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x.spec)));
-  if (on_cuda(context)) {
-    return cuda::batch_norm2d_backward_input(context, x_grad, y_grad, x, mean, variance, weight,
-                                             eps, sums);
-  }
-  context.stream().enqueue([=, &context] {
-    cpu::batch_norm2d_backward_input(
-        context.pool(), specs.pixels(), specs.channels(), x_grad.as<float>(), y_grad.as<float>(),
-        x.as<float>(), mean.as<float>(), variance.as<float>(), weight.as<float>(), eps, sums);
-  });
+  backend_of(context).batch_norm2d_backward_input(context, x_grad, y_grad, x, mean, variance,
+                                                  weight, eps, sums);
 }
 
 void batch_norm2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                                   Tensor y_grad, Tensor x, Tensor mean, Tensor variance, float eps,
                                   GradientMode mode) {
   const Specs specs(context, x.spec);
-  check_statistics(specs, x, mean, variance);
-  check_tensor(kName, "weight_grad", weight_grad, specs.channel);
-  check_tensor(kName, "bias_grad", bias_grad, specs.channel);
-  check_tensor(kName, "y_grad", y_grad, specs.x);
+  check_statistics(context, specs, x, mean, variance);
+  check_tensor(context, kName, "weight_grad", weight_grad, specs.channel);
+  check_tensor(context, kName, "bias_grad", bias_grad, specs.channel);
+  check_tensor(context, kName, "y_grad", y_grad, specs.x);
   auto* sums = static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x.spec)));
-  if (on_cuda(context)) {
-    return cuda::batch_norm2d_backward_weight(context, weight_grad, bias_grad, y_grad, x, mean,
-                                              variance, eps, mode, sums);
-  }
-  context.stream().enqueue([=, &context] {
-    cpu::batch_norm2d_backward_weight(context.pool(), specs.pixels(), specs.channels(),
-                                      weight_grad.as<float>(), bias_grad.as<float>(),
-                                      y_grad.as<float>(), x.as<float>(), mean.as<float>(),
-                                      variance.as<float>(), eps, mode, sums);
-  });
+  backend_of(context).batch_norm2d_backward_weight(context, weight_grad, bias_grad, y_grad, x, mean,
+                                                   variance, eps, mode, sums);
 }
 
 void batch_norm2d_update(Context& context, Tensor running_mean, Tensor running_variance,
@@ -115,23 +84,12 @@ void batch_norm2d_update(Context& context, Tensor running_mean, Tensor running_v
                    "means [M, C] of at least one value",
                    fmt::format("{} of {} values", means.spec.to_string(), values));
   const TensorSpec channel = row_major({means.shape()[1]});
-  check_tensor(kName, "means", means, row_major(means.shape()));
-  check_tensor(kName, "variances", variances, row_major(means.shape()));
-  check_tensor(kName, "running_mean", running_mean, channel);
-  check_tensor(kName, "running_variance", running_variance, channel);
-  if (on_cuda(context)) {
-    return cuda::batch_norm2d_update(context, running_mean, running_variance, means, variances,
-                                     values, momentum);
-  }
-  context.stream().enqueue([=, flag = context.failure_flag()] {
-    if (cpu::is_raised(flag)) return;
-    const std::int64_t parts = means.shape()[0], channels = means.shape()[1];
-    for (std::int64_t c = 0; c < channels; ++c) {
-      batch_norm2d_update_channel(parts, channels, c, running_mean.as<float>(),
-                                  running_variance.as<float>(), means.as<float>(),
-                                  variances.as<float>(), values, momentum);
-    }
-  });
+  check_tensor(context, kName, "means", means, row_major(means.shape()));
+  check_tensor(context, kName, "variances", variances, row_major(means.shape()));
+  check_tensor(context, kName, "running_mean", running_mean, channel);
+  check_tensor(context, kName, "running_variance", running_variance, channel);
+  backend_of(context).batch_norm2d_update(context, running_mean, running_variance, means, variances,
+                                          values, momentum);
 }
 
 }  // namespace stagecoach

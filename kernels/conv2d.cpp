@@ -1,9 +1,7 @@
 #include "kernels/conv2d.h"
 
 #include "core/error.h"
-#include "kernels/cpu/conv2d.h"
-#include "kernels/cuda/conv2d.h"
-#include "kernels/dispatch.h"
+#include "kernels/backend.h"
 
 namespace stagecoach {
 namespace {
@@ -18,13 +16,13 @@ void check_options(const Conv2dOptions& options) {
 void check_operand(const char* name, const TensorSpec& spec) {
   STAGECOACH_CHECK(spec.shape.rank() == 4 && is_floating(spec.dtype) &&
                        spec.format == MemoryFormat::kChannelsLast && spec.elements() > 0,
-                   "conv2d", fmt::format("{} F32 channels_last of rank 4, not empty", name),
+                   "conv2d", fmt::format("{} F32 or BF16 channels_last of rank 4, not empty", name),
                    spec.to_string());
 }
 
-// The sizes of a convolution; throws Error for anything that conv2d_output() refuses.
-cpu::Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
-                          const Conv2dOptions& options) {
+// Of `dtype`; throws Error for anything that conv2d_output() refuses.
+TensorSpec output_of(const TensorSpec& input, const TensorSpec& weight,
+                     const Conv2dOptions& options, DType dtype) {
   check_options(options);
   check_operand("input", input);
   check_operand("weight", weight);
@@ -36,20 +34,9 @@ cpu::Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
   STAGECOACH_CHECK(weight.shape[2] <= padded_h && weight.shape[3] <= padded_w, "conv2d",
                    fmt::format("kernel of at most the padded input, {} x {}", padded_h, padded_w),
                    fmt::format("kernel {} x {}", weight.shape[2], weight.shape[3]));
-  return {.images = input.shape[0],
-          .in_h = input.shape[2],
-          .in_w = input.shape[3],
-          .channels = input.shape[1],
-          .outputs = weight.shape[0],
-          .kernel_h = weight.shape[2],
-          .kernel_w = weight.shape[3],
-          .out_h = (padded_h - weight.shape[2]) / options.stride_h + 1,
-          .out_w = (padded_w - weight.shape[3]) / options.stride_w + 1,
-          .options = options};
-}
-
-TensorSpec output_of(const cpu::Conv2dShape& shape, DType dtype) {
-  return channels_last(shape.images, shape.outputs, shape.out_h, shape.out_w, dtype);
+  return channels_last(input.shape[0], weight.shape[0],
+                       (padded_h - weight.shape[2]) / options.stride_h + 1,
+                       (padded_w - weight.shape[3]) / options.stride_w + 1, dtype);
 }
 
 }  // namespace
@@ -58,57 +45,36 @@ TensorSpec conv2d_output(const TensorSpec& input, const TensorSpec& weight,
                          const Conv2dOptions& options) {
   STAGECOACH_CHECK(input.dtype == weight.dtype, "conv2d", "input and weight of one dtype",
                    fmt::format("{} and {}", input.to_string(), weight.to_string()));
-  return output_of(shape_of(input, weight, options), input.dtype);
+  return output_of(input, weight, options, input.dtype);
 }
 
 std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                     const Conv2dOptions& options, const Target& target) {
-  const cpu::Conv2dShape shape = shape_of(input, weight, options);
-  if (target.device.type == DeviceType::kCuda) {
-    return cuda::conv2d_workspace_bytes(input, weight, options, target);
-  }
-  return cpu::choose_conv2d(shape).workspace_bytes(shape, target.threads);
+  output_of(input, weight, options, input.dtype);  // checks them
+  return backend_of(target).conv2d_workspace_bytes(input, weight, options, target);
 }
 
 void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
                     const Conv2dOptions& options, Activation activation) {
   constexpr const char* kName = "conv2d_forward";
   check_floating(kName, "input", context, input.spec);
-  const cpu::Conv2dShape shape = shape_of(input.spec, weight.spec, options);
-  check_tensor(kName, "output", output, conv2d_output(input.spec, weight.spec, options));
-  check_tensor(kName, "input", input, input.spec);
-  check_tensor(kName, "weight", weight, weight.spec);
-  check_tensor(kName, "bias", bias, row_major({shape.outputs}, input.spec.dtype));
-  if (on_cuda(context)) {
-    return cuda::conv2d_forward(context, output, input, weight, bias, options, activation);
-  }
-  check_no_activation(kName, activation);
-  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
-  void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
-  context.stream().enqueue([=, &context, &algorithm] {
-    algorithm.forward(context.pool(), workspace, shape, output.as<float>(), input.as<float>(),
-                      weight.as<float>(), bias.as<float>());
-  });
+  check_tensor(context, kName, "output", output, conv2d_output(input.spec, weight.spec, options));
+  check_tensor(context, kName, "input", input, input.spec);
+  check_tensor(context, kName, "weight", weight, weight.spec);
+  check_tensor(context, kName, "bias", bias, row_major({weight.shape()[0]}, input.spec.dtype));
+  check_fuses(kName, context, activation != Activation::kNone, "a fused activation");
+  backend_of(context).conv2d_forward(context, output, input, weight, bias, options, activation);
 }
 
 void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
                            const Conv2dOptions& options) {
   constexpr const char* kName = "conv2d_backward_input";
   check_floating(kName, "input_grad", context, input_grad.spec);
-  const cpu::Conv2dShape shape = shape_of(input_grad.spec, weight.spec, options);
-  check_tensor(kName, "output_grad", output_grad,
+  check_tensor(context, kName, "output_grad", output_grad,
                conv2d_output(input_grad.spec, weight.spec, options));
-  check_tensor(kName, "input_grad", input_grad, input_grad.spec);
-  check_tensor(kName, "weight", weight, weight.spec);
-  if (on_cuda(context)) {
-    return cuda::conv2d_backward_input(context, input_grad, output_grad, weight, options);
-  }
-  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
-  void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
-  context.stream().enqueue([=, &context, &algorithm] {
-    algorithm.backward_input(context.pool(), workspace, shape, input_grad.as<float>(),
-                             output_grad.as<float>(), weight.as<float>());
-  });
+  check_tensor(context, kName, "input_grad", input_grad, input_grad.spec);
+  check_tensor(context, kName, "weight", weight, weight.spec);
+  backend_of(context).conv2d_backward_input(context, input_grad, output_grad, weight, options);
 }
 
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
@@ -116,24 +82,15 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
                             GradientMode mode) {
   constexpr const char* kName = "conv2d_backward_weight";
   check_floating(kName, "input", context, input.spec);
-  const cpu::Conv2dShape shape = shape_of(input.spec, weight_grad.spec, options);
-  check_tensor(kName, "output_grad", output_grad, output_of(shape, input.spec.dtype));
-  check_tensor(kName, "input", input, input.spec);
+  check_tensor(context, kName, "output_grad", output_grad,
+               output_of(input.spec, weight_grad.spec, options, input.spec.dtype));
+  check_tensor(context, kName, "input", input, input.spec);
   TensorSpec gradient = weight_grad.spec;
   gradient.dtype = DType::kF32;
-  check_tensor(kName, "weight_grad", weight_grad, gradient);
-  check_tensor(kName, "bias_grad", bias_grad, row_major({shape.outputs}));
-  if (on_cuda(context)) {
-    return cuda::conv2d_backward_weight(context, weight_grad, bias_grad, output_grad, input,
-                                        options, mode);
-  }
-  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
-  void* workspace = context.workspace(kName, algorithm.workspace_bytes(shape, context.threads()));
-  context.stream().enqueue([=, &context, &algorithm] {
-    algorithm.backward_weight(context.pool(), workspace, shape, weight_grad.as<float>(),
-                              bias_grad.as<float>(), output_grad.as<float>(), input.as<float>(),
-                              mode);
-  });
+  check_tensor(context, kName, "weight_grad", weight_grad, gradient);
+  check_tensor(context, kName, "bias_grad", bias_grad, row_major({weight_grad.shape()[0]}));
+  backend_of(context).conv2d_backward_weight(context, weight_grad, bias_grad, output_grad, input,
+                                             options, mode);
 }
 
 }  // namespace stagecoach

@@ -1,9 +1,7 @@
 #include "kernels/dropout.h"
 
-#include "kernels/cpu/dropout.h"
-#include "kernels/cpu/step.h"
-#include "kernels/cuda/operations.h"
-#include "kernels/dispatch.h"
+#include "core/error.h"
+#include "kernels/backend.h"
 
 namespace stagecoach {
 namespace {
@@ -18,13 +16,9 @@ void apply(const char* operation, Context& context, const Tensor& output, const 
                    fmt::format("p = {}", mask.p));
   STAGECOACH_CHECK(mask.layer < 65536, operation, "layer below 65536",
                    fmt::format("layer {}", mask.layer));
-  check_tensor(operation, "input", input, input.spec);
-  check_tensor(operation, "output", output, input.spec);
-  if (on_cuda(context)) return cuda::dropout(context, output, input, mask);
-  context.stream().enqueue([=, &context, &now = cpu::step_values(context)] {
-    cpu::dropout(context.pool(), input.shape()[0], input.shape()[1], output.as<float>(),
-                 input.as<float>(), mask, static_cast<std::uint32_t>(now.step));
-  });
+  check_tensor(context, operation, "input", input, input.spec);
+  check_tensor(context, operation, "output", output, input.spec);
+  backend_of(context).dropout(context, output, input, mask);
 }
 
 }  // namespace

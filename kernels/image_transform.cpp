@@ -3,8 +3,8 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/cpu/image_transform.h"
-#include "kernels/dispatch.h"
+#include "core/error.h"
+#include "kernels/backend.h"
 
 namespace stagecoach {
 namespace {
@@ -43,23 +43,20 @@ ImageCrop center_crop(const ImageTransform& transform) {
 
 void transform_images(Context& context, Tensor output, Tensor images,
                       std::span<const ImageCrop> crops, const ImageTransform& transform) {
-  STAGECOACH_CHECK(!on_cuda(context), kName, "a context on the CPU", context.device().to_string(),
-                   "transform_samples() is its counterpart on a GPU");
+  STAGECOACH_CHECK(context.device().type == DeviceType::kCpu, kName, "a context on the CPU",
+                   context.device().to_string(), "transform_samples() is its counterpart on a GPU");
   check_transform(transform);
   const TensorSpec& spec = images.spec;
   STAGECOACH_CHECK(spec.dtype == DType::kU8 && spec.shape.rank() == 4 && spec.shape[1] == 3 &&
                        spec.shape[2] == spec.shape[3] && spec.shape[2] >= 1 &&
                        spec.format == MemoryFormat::kRowMajor,
                    kName, "images U8 [N, 3, H, H] row_major", spec.to_string());
-  const std::int64_t count = spec.shape[0], side = spec.shape[2];
-  check_tensor(kName, "images", images, spec);
-  check_tensor(kName, "output", output, channels_last(count, 3, transform.crop, transform.crop));
+  const std::int64_t count = spec.shape[0];
+  check_tensor(context, kName, "images", images, spec);
+  check_tensor(context, kName, "output", output,
+               channels_last(count, 3, transform.crop, transform.crop));
   check_crops(crops, count, transform);
-  context.stream().enqueue(
-      [=, &context, crops = std::vector<ImageCrop>(crops.begin(), crops.end())] {
-        cpu::transform_images(context.pool(), count, side, output.as<float>(),
-                              images.as<std::uint8_t>(), crops.data(), transform);
-      });
+  backend_of(context).transform_images(context, output, images, crops, transform);
 }
 
 }  // namespace stagecoach

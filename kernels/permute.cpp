@@ -1,9 +1,7 @@
 #include "kernels/permute.h"
 
 #include "core/error.h"
-#include "kernels/cpu/permute.h"
-#include "kernels/cuda/operations.h"
-#include "kernels/dispatch.h"
+#include "kernels/backend.h"
 
 namespace stagecoach {
 
@@ -13,25 +11,11 @@ void permute_format(Context& context, Tensor output, Tensor input) {
   STAGECOACH_CHECK(input.shape().rank() == 4, kName, "input of rank 4", input.spec.to_string());
   TensorSpec expected = input.spec;
   expected.format = output.spec.format;
-  check_tensor(kName, "input", input, input.spec);
-  check_tensor(kName, "output", output, expected);
+  check_tensor(context, kName, "input", input, input.spec);
+  check_tensor(context, kName, "output", output, expected);
   STAGECOACH_CHECK(output.data != input.data, kName, "output beside the input",
                    "both in the same memory");
-  if (on_cuda(context)) return cuda::permute_format(context, output, input);
-  context.stream().enqueue([=, &context] {
-    float* to = output.as<float>();
-    const float* from = input.as<float>();
-    if (output.spec.format == input.spec.format) {
-      return cpu::copy(context.pool(), input.elements(), to, from);
-    }
-    const Shape& shape = input.shape();
-    const std::int64_t channels = shape[1], pixels = shape[2] * shape[3];
-    if (input.spec.format == MemoryFormat::kRowMajor) {
-      cpu::transpose(context.pool(), shape[0], channels, pixels, to, from);
-    } else {
-      cpu::transpose(context.pool(), shape[0], pixels, channels, to, from);
-    }
-  });
+  backend_of(context).permute_format(context, output, input);
 }
 
 }  // namespace stagecoach

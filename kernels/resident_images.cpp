@@ -3,15 +3,16 @@
 #include <vector>
 
 #include "core/copy.h"
+#include "core/error.h"
+#include "kernels/backend.h"
 #include "kernels/cpu/resize_filter.h"
-#include "kernels/cuda/operations.h"
-#include "kernels/dispatch.h"
 
 namespace stagecoach {
 namespace {
 
 void check_on_gpu(const char* operation, const Context& context) {
-  STAGECOACH_CHECK(on_cuda(context), operation, "a context on a GPU", context.device().to_string());
+  STAGECOACH_CHECK(context.device().type != DeviceType::kCpu, operation, "a context on a GPU",
+                   context.device().to_string());
 }
 
 // `data` as a tensor of the host.
@@ -67,10 +68,11 @@ void transform_samples(Context& context, Tensor output, Tensor labels, const Res
   const std::int64_t count = samples.shape().rank() == 2 ? samples.shape()[0] : 0;
   STAGECOACH_CHECK(count > 0, kName, "samples [N, 4], not empty", samples.spec.to_string());
   const std::int64_t crop = images.transform().crop;
-  check_tensor(kName, "samples", samples, row_major({count, 4}, DType::kI32));
-  check_tensor(kName, "output", output, channels_last(count, 3, crop, crop, output.spec.dtype));
-  check_tensor(kName, "labels", labels, row_major({count}, DType::kI32));
-  cuda::transform_samples(context, output, labels, images, samples);
+  check_tensor(context, kName, "samples", samples, row_major({count, 4}, DType::kI32));
+  check_tensor(context, kName, "output", output,
+               channels_last(count, 3, crop, crop, output.spec.dtype));
+  check_tensor(context, kName, "labels", labels, row_major({count}, DType::kI32));
+  backend_of(context).transform_samples(context, output, labels, images, samples);
 }
 
 }  // namespace stagecoach

@@ -1,14 +1,11 @@
 #include "kernels/target.h"
 
-#include "core/error.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/backend.h"
 
 namespace stagecoach {
 
 void check_target(const Target& target) {
-  if (target.device.type == DeviceType::kCuda) return cuda::check_target(target);
-  STAGECOACH_CHECK(target.precision == Precision::kFp32, "cpu", "precision fp32",
-                   std::string(name_of(target.precision)));
+  backend_of(target).check_target(target);
 }
 
 }  // namespace stagecoach

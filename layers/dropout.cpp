@@ -53,7 +53,6 @@ class Dropout final : public Layer {
       const DropoutMask mask{.p = p_,
                              .seed = call.micro.seed,
                              .layer = call.layer,
-                             .step = static_cast<std::uint32_t>(call.micro.step),
                              .first_sample = static_cast<std::uint32_t>(call.micro.first_sample)};
       operation(context, viewed(to, {rows, columns}), viewed(from, {rows, columns}), mask);
     } else if (to.data != from.data) {

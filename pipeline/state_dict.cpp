@@ -42,7 +42,7 @@ OwnedTensor StateDict::get(const std::string& name) const {
 
 void StateDict::set(const std::string& name, const Tensor& value) {
   const Tensor& tensor = tensors_[index_of(name)];
-  check_tensor("StateDict::set", name.c_str(), value, tensor.spec);
+  check_tensor(Device{}, "StateDict::set", name.c_str(), value, tensor.spec);
   copy(stream_, tensor, value);
   stream_.synchronize();
 }

@@ -10,9 +10,10 @@ namespace stagecoach {
 namespace {
 
 Buffer flag_for(const std::vector<Context*>& contexts) {
-  const bool pinned =
-      std::ranges::any_of(contexts, [](Context* context) { return context->device() != Device{}; });
-  return pinned ? Buffer::pinned(sizeof(std::uint32_t)) : Buffer(sizeof(std::uint32_t));
+  const auto other = std::ranges::find_if(
+      contexts, [](Context* context) { return context->device() != Device{}; });
+  if (other == contexts.end()) return Buffer(sizeof(std::uint32_t));
+  return Buffer::pinned(sizeof(std::uint32_t), (*other)->device());
 }
 
 }  // namespace

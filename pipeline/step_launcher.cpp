@@ -77,8 +77,10 @@ StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
   Slot& slot = slots_.emplace_back();
   slot.images = images;
   slot.targets = targets;
-  slot.losses = Buffer::pinned(last_.losses().bytes());
-  if (last_.correct().defined()) slot.correct = Buffer::pinned(last_.correct().bytes());
+  slot.losses = Buffer::pinned(last_.losses().bytes(), last_.losses().device);
+  if (last_.correct().defined()) {
+    slot.correct = Buffer::pinned(last_.correct().bytes(), last_.correct().device);
+  }
   return slot;
 }
 

@@ -7,7 +7,7 @@
 #include <numeric>
 #include <thread>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/target.h"
 
@@ -64,7 +64,8 @@ int threads_of_rank(int ranks) {
 DeviceChoice choose_devices(const TrainJob& job) {
   using Kind = DeviceRequest::Kind;
   std::string why_none;
-  const int count = job.device.kind == Kind::kCpu ? 0 : cuda::device_count(&why_none);
+  const int count =
+      job.device.kind == Kind::kCpu ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
   if (job.device.kind == Kind::kCpu || (job.device.kind == Kind::kAuto && count == 0)) {
     return choose_cpu(job);
   }

@@ -232,7 +232,8 @@ Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
 }
 
 StepInput Engine::Impl::input_of(const BatchView& batch, bool training) const {
-  check_tensor("Engine", "images", batch.inputs, input_spec(job_.batch()));
+  check_tensor(loop_->stages().front()->context().device(), "Engine", "images", batch.inputs,
+               input_spec(job_.batch()));
   StepInput input;
   input.images = batch.inputs;
   input.targets = batch.targets;

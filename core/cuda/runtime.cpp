@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
-#include "core/cuda/backend.h"
+#include "core/cuda/device.h"
 #include "core/error.h"
 
 namespace stagecoach::cuda {
 namespace {
+
+const CudaDevice kCudaDevice;
+[[maybe_unused]] const bool kRegistered = register_device_backend(DeviceType::kCuda, kCudaDevice);
 
 std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -51,7 +54,7 @@ void use(Device device) {
   if (current != device.index) STAGECOACH_CUDA_CHECK(cudaSetDevice(device.index));
 }
 
-int device_count(std::string* why_none) {
+int CudaDevice::device_count(std::string* why_none) const {
   int count = 0;  // not written where counting fails
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
@@ -64,14 +67,14 @@ int device_count(std::string* why_none) {
 
 void check_device(Device device) {
   std::string why;
-  const int count = device_count(&why);
+  const int count = kCudaDevice.device_count(&why);
   STAGECOACH_CHECK(
       device.index >= 0 && device.index < count, device.to_string(),
       count == 0 ? std::string("a GPU") : fmt::format("a GPU from cuda:0 to cuda:{}", count - 1),
       count == 0 ? "none: " + why : "no such GPU", "or use --device cpu");
 }
 
-DeviceInfo device_info(Device device) {
+DeviceInfo CudaDevice::device_info(Device device) const {
   check_device(device);
   use(device);
   cudaDeviceProp properties;
@@ -86,7 +89,7 @@ DeviceInfo device_info(Device device) {
           static_cast<std::int64_t>(free)};
 }
 
-std::string runtime_versions() {
+std::string CudaDevice::runtime_versions() const {
   int driver = 0, runtime = 0;
   STAGECOACH_CUDA_CHECK(cudaDriverGetVersion(&driver));
   STAGECOACH_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
@@ -95,7 +98,7 @@ std::string runtime_versions() {
                      version_text(runtime));
 }
 
-void* allocate(std::int64_t bytes, Device device) {
+void* CudaDevice::allocate(std::int64_t bytes, Device device) const {
   check_device(device);
   use(device);
   void* memory = nullptr;
@@ -114,7 +117,7 @@ void* allocate(std::int64_t bytes, Device device) {
     STAGECOACH_CUDA_CHECK(cudaMemsetAsync(memory, 0, size, native_stream(*stream)));
     stream->synchronize();
   } catch (...) {
-    deallocate(memory, device);
+    deallocate(memory, bytes, device);
     throw;
   }
   return memory;
@@ -122,7 +125,7 @@ void* allocate(std::int64_t bytes, Device device) {
 
 // Errors are dropped where an owner ends: there is nobody left to tell, and the driver has told
 // somebody before.
-void deallocate(void* memory, Device device) noexcept {
+void CudaDevice::deallocate(void* memory, std::int64_t, Device device) const noexcept {
   try {
     use(device);
     cudaFree(memory);
@@ -131,7 +134,7 @@ void deallocate(void* memory, Device device) noexcept {
   cudaGetLastError();
 }
 
-void* allocate_pinned(std::int64_t bytes) {
+void* CudaDevice::allocate_pinned(std::int64_t bytes) const {
   void* memory = nullptr;
   const auto size = static_cast<std::size_t>(bytes > 0 ? bytes : 1);
   STAGECOACH_CUDA_CHECK(cudaHostAlloc(&memory, size, cudaHostAllocPortable | cudaHostAllocMapped));
@@ -139,7 +142,7 @@ void* allocate_pinned(std::int64_t bytes) {
   return memory;
 }
 
-void deallocate_pinned(void* memory) noexcept {
+void CudaDevice::deallocate_pinned(void* memory) const noexcept {
   cudaFreeHost(memory);
   cudaGetLastError();
 }

@@ -3,7 +3,7 @@
 #include <mutex>
 #include <type_traits>
 
-#include "core/cuda/backend.h"
+#include "core/cuda/device.h"
 #include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "core/event_state.h"
@@ -48,7 +48,7 @@ class DeviceClock {
   }
 
   explicit DeviceClock(Device device)
-      : origin_(device, cudaEventDefault), stream_(create_stream(device)) {}
+      : origin_(device, cudaEventDefault), stream_(Stream::create(device)) {}
 
   Clock::time_point time_of(const NativeEvent& event) {
     std::lock_guard lock(mutex_);
@@ -212,12 +212,12 @@ cudaStream_t native_stream(Stream& stream) {
   return dynamic_cast<CudaStream&>(stream).native();
 }
 
-std::unique_ptr<Stream> create_stream(Device device) {
+std::unique_ptr<Stream> CudaDevice::create_stream(Device device) const {
   return std::make_unique<CudaStream>(device);
 }
 
-std::unique_ptr<Graph> capture(std::span<Stream* const> streams,
-                               const std::function<void()>& enqueue) {
+std::unique_ptr<Graph> CudaDevice::capture(std::span<Stream* const> streams,
+                                           const std::function<void()>& enqueue) const {
   Stream& origin = *streams[0];
   use(origin.device());
   STAGECOACH_CUDA_CHECK(
@@ -236,19 +236,18 @@ std::unique_ptr<Graph> capture(std::span<Stream* const> streams,
   return std::make_unique<CudaGraph>(graph, origin);
 }
 
-void copy(Stream& stream, void* to, Device to_device, const void* from, Device from_device,
-          std::int64_t bytes) {
+void CudaDevice::copy(Stream& stream, const Tensor& to, const Tensor& from) const {
   use(stream.device());
-  const auto size = static_cast<std::size_t>(bytes);
-  const bool between_gpus = to_device.type == DeviceType::kCuda &&
-                            from_device.type == DeviceType::kCuda &&
-                            to_device.index != from_device.index;
+  const auto size = static_cast<std::size_t>(from.bytes());
+  const bool between_gpus = to.device.type == DeviceType::kCuda &&
+                            from.device.type == DeviceType::kCuda &&
+                            to.device.index != from.device.index;
   if (between_gpus) {
-    STAGECOACH_CUDA_CHECK(cudaMemcpyPeerAsync(to, to_device.index, from, from_device.index, size,
-                                              native_stream(stream)));
+    STAGECOACH_CUDA_CHECK(cudaMemcpyPeerAsync(to.data, to.device.index, from.data,
+                                              from.device.index, size, native_stream(stream)));
   } else {
     STAGECOACH_CUDA_CHECK(
-        cudaMemcpyAsync(to, from, size, cudaMemcpyDefault, native_stream(stream)));
+        cudaMemcpyAsync(to.data, from.data, size, cudaMemcpyDefault, native_stream(stream)));
   }
 }
 

@@ -1,5 +1,8 @@
-// Convolution on the CPU: the sizes, and the choice of the algorithm.
+// Convolution on the CPU: the sizes, and for each direction (F, B, W) the choice of the algorithm.
 #pragma once
+
+#include <span>
+#include <string>
 
 #include "core/thread_pool.h"
 #include "kernels/conv2d.h"
@@ -19,21 +22,48 @@ struct Conv2dShape {
   std::int64_t in_elements() const { return in_h * in_w * channels; }   // of one input image
 };
 
-// One way to compute the three operations. The results have the same bits for any number of
-// threads; `workspace` has workspace_bytes(shape, pool.threads()).
+// Of operands of these shapes, [N, C, H, W] and [O, C, KH, KW].
+Conv2dShape conv2d_shape(const Shape& input, const Shape& weight, const Shape& output,
+                         const Conv2dOptions& options);
+
+// One way to compute one direction. The results have the same bits for any number of threads;
+// `workspace` has workspace_bytes(shape, pool.threads()).
+template <typename Run>
 struct Conv2dAlgorithm {
   const char* name;
+  bool (*fits)(const Conv2dShape& shape);
   std::int64_t (*workspace_bytes)(const Conv2dShape& shape, int threads);
-  void (*forward)(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* output,
-                  const float* input, const float* weight, const float* bias);
-  void (*backward_input)(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
-                         float* input_grad, const float* output_grad, const float* weight);
-  void (*backward_weight)(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
-                          float* weight_grad, float* bias_grad, const float* output_grad,
-                          const float* input, GradientMode mode);
+  Run* run;
+};
+using Conv2dForward =
+    Conv2dAlgorithm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* output,
+                         const float* input, const float* weight, const float* bias)>;
+using Conv2dBackwardInput =
+    Conv2dAlgorithm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
+                         float* input_grad, const float* output_grad, const float* weight)>;
+using Conv2dBackwardWeight = Conv2dAlgorithm<void(
+    ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* weight_grad,
+    float* bias_grad, const float* output_grad, const float* input, GradientMode mode)>;
+
+// What one instruction set has. In each list the first that fits a shape is taken, so better ones
+// stand before more general ones, and the last one fits every shape.
+struct Conv2dTable {
+  std::span<const Conv2dForward> forward;
+  std::span<const Conv2dBackwardInput> backward_input;
+  std::span<const Conv2dBackwardWeight> backward_weight;
 };
 
-// The algorithm for a convolution: a function of its shape alone, so every run takes the same.
-const Conv2dAlgorithm& choose_conv2d(const Conv2dShape& shape);
+// The table of the instruction set that this build is for.
+const Conv2dTable& conv2d_table();
+
+// The choices for a convolution: functions of its shape alone, so every run takes the same.
+const Conv2dForward& choose_conv2d_forward(const Conv2dShape& shape);
+const Conv2dBackwardInput& choose_conv2d_backward_input(const Conv2dShape& shape);
+const Conv2dBackwardWeight& choose_conv2d_backward_weight(const Conv2dShape& shape);
+
+// The most that one of the three needs.
+std::int64_t conv2d_workspace_bytes(const Conv2dShape& shape, int threads);
+// For people: "F im2col, B im2col, W im2col".
+std::string describe_conv2d(const Conv2dShape& shape);
 
 }  // namespace stagecoach::cpu

@@ -66,18 +66,33 @@ bool weight_by_parts(const Conv2dShape& s) {
   return s.outputs * s.taps() <= kSmallWeight && s.rows() >= kWeightParts * s.taps();
 }
 
-// Floats of scratch memory for one thread.
-std::int64_t scratch_floats(const Conv2dShape& s) {
-  const std::int64_t floats =
-      std::max({forward_rows(s) * s.taps(), backward_input_rows(s) * s.taps(),
-                weight_rows(s) * (weight_by_parts(s) ? s.taps() : weight_slice(s))});
-  return round_up(floats, kVector);
+// Floats of scratch memory for one thread, in each direction.
+std::int64_t forward_scratch(const Conv2dShape& s) {
+  return round_up(forward_rows(s) * s.taps(), kVector);
+}
+std::int64_t backward_input_scratch(const Conv2dShape& s) {
+  return round_up(backward_input_rows(s) * s.taps(), kVector);
+}
+std::int64_t weight_scratch(const Conv2dShape& s) {
+  return round_up(weight_rows(s) * (weight_by_parts(s) ? s.taps() : weight_slice(s)), kVector);
 }
 
+constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+
+std::int64_t forward_bytes(const Conv2dShape& s, int threads) {
+  return threads * forward_scratch(s) * kFloat;
+}
+std::int64_t backward_input_bytes(const Conv2dShape& s, int threads) {
+  return threads * backward_input_scratch(s) * kFloat;
+}
 // The threads' scratch memory, then the sums of the parts.
-std::int64_t workspace_bytes(const Conv2dShape& s, int threads) {
+std::int64_t backward_weight_bytes(const Conv2dShape& s, int threads) {
   const std::int64_t sums = weight_by_parts(s) ? kWeightParts * s.outputs * s.taps() : 0;
-  return (threads * scratch_floats(s) + sums) * static_cast<std::int64_t>(sizeof(float));
+  return (threads * weight_scratch(s) + sums) * kFloat;
+}
+
+bool fits_all(const Conv2dShape&) {
+  return true;
 }
 
 void copy(float* to, const float* from, std::int64_t count) {
@@ -126,7 +141,7 @@ void for_each_segment(const Conv2dShape& s, std::int64_t row_begin, std::int64_t
 
 void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* output,
              const float* input, const float* weight, const float* bias) {
-  const std::int64_t scratch = scratch_floats(s);
+  const std::int64_t scratch = forward_scratch(s);
   parallel_ranges(pool, s.rows(), forward_rows(s),
                   [&](std::int64_t begin, std::int64_t end, int thread) {
                     float* columns = static_cast<float*>(workspace) + thread * scratch;
@@ -141,7 +156,7 @@ void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* out
 
 void backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* input_grad,
                     const float* output_grad, const float* weight) {
-  const std::int64_t scratch = scratch_floats(s);
+  const std::int64_t scratch = backward_input_scratch(s);
   const std::int64_t block = backward_input_rows(s);
   // A task has whole images: the windows of one image overlap, those of two do not.
   parallel_ranges(
@@ -213,7 +228,7 @@ void add_parts(ThreadPool& pool, std::int64_t elements, float* weight_grad, cons
 void backward_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* weight_grad,
                      float* bias_grad, const float* output_grad, const float* input,
                      GradientMode mode) {
-  const std::int64_t scratch = scratch_floats(s);
+  const std::int64_t scratch = weight_scratch(s);
   float* sums = static_cast<float*>(workspace) + pool.threads() * scratch;
   const bool by_parts = weight_by_parts(s);
   const std::int64_t width = weight_slice(s);
@@ -252,10 +267,13 @@ void im2col(const Conv2dShape& s, const float* input, std::int64_t row_begin, st
                      const std::int64_t last = std::min(tap_end - ky * length, length);
                      begin = std::clamp(begin, first, last);
                      end = std::clamp(end, begin, last);
-                     float* to = columns + (row - row_begin) * width + ky * length - tap_begin;
-                     std::fill(to + first, to + begin, 0.0f);
-                     copy(to + begin, input + offset + begin, end - begin);
-                     std::fill(to + end, to + last, 0.0f);
+                     // Sums of indices first: a pointer before its array is not defined.
+                     const std::int64_t to = (row - row_begin) * width + ky * length - tap_begin;
+                     std::fill(columns + (to + first), columns + (to + begin), 0.0f);
+                     if (begin < end) {
+                       copy(columns + (to + begin), input + (offset + begin), end - begin);
+                     }
+                     std::fill(columns + (to + end), columns + (to + last), 0.0f);
                    });
 }
 
@@ -266,14 +284,16 @@ void col2im_add(const Conv2dShape& s, const float* columns, std::int64_t row_beg
                    [&](std::int64_t row, std::int64_t ky, std::int64_t offset, std::int64_t begin,
                        std::int64_t end) {
                      const float* from = columns + (row - row_begin) * s.taps() + ky * length;
-                     add(input_grad + offset + begin, from + begin, end - begin);
+                     if (begin < end) {
+                       add(input_grad + (offset + begin), from + begin, end - begin);
+                     }
                    });
 }
 
-const Conv2dAlgorithm& im2col_conv2d() {
-  static constexpr Conv2dAlgorithm kAlgorithm{"im2col", workspace_bytes, forward, backward_input,
-                                              backward_weight};
-  return kAlgorithm;
-}
+const Conv2dForward kIm2colForward[1] = {{"im2col", fits_all, forward_bytes, forward}};
+const Conv2dBackwardInput kIm2colBackwardInput[1] = {
+    {"im2col", fits_all, backward_input_bytes, backward_input}};
+const Conv2dBackwardWeight kIm2colBackwardWeight[1] = {
+    {"im2col", fits_all, backward_weight_bytes, backward_weight}};
 
 }  // namespace stagecoach::cpu

@@ -5,8 +5,10 @@
 
 namespace stagecoach::cpu {
 
-// Works for every shape.
-const Conv2dAlgorithm& im2col_conv2d();
+// They fit every shape.
+extern const Conv2dForward kIm2colForward[1];
+extern const Conv2dBackwardInput kIm2colBackwardInput[1];
+extern const Conv2dBackwardWeight kIm2colBackwardWeight[1];
 
 // columns [row_end - row_begin, tap_end - tap_begin]: the inputs (zeros in the padding) that taps
 // [tap_begin, tap_end) of the output pixels [row_begin, row_end), counted over all images, read.

@@ -1,7 +1,7 @@
 #include "kernels/adaptive_avg_pool2d.h"
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/image_items.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -76,7 +76,7 @@ Sizes sizes_of(const TensorSpec& input, const TensorSpec& output) {
 
 }  // namespace
 
-void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input) {
+void CudaBackend::adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input) const {
   const Sizes sizes = sizes_of(input.spec, output.spec);
   with_element_type(input.spec.dtype, [&]<typename T>(T) {
     const auto run = [&](const ImageItems& items, auto kernel) {
@@ -92,7 +92,8 @@ void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input) 
   });
 }
 
-void adaptive_avg_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad) {
+void CudaBackend::adaptive_avg_pool2d_backward(Context& context, Tensor input_grad,
+                                               Tensor output_grad) const {
   const Sizes sizes = sizes_of(input_grad.spec, output_grad.spec);
   with_element_type(input_grad.spec.dtype, [&]<typename T>(T) {
     const auto run = [&](const ImageItems& items, auto kernel) {

@@ -1,5 +1,5 @@
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void add(Context& context, Tensor output, Tensor a, Tensor b) {
+void CudaBackend::add(Context& context, Tensor output, Tensor a, Tensor b) const {
   const std::int64_t elements = a.elements();
   with_element_type(a.spec.dtype, [&]<typename T>(T) {
     T* to = output.as<T>();

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "kernels/batch_norm2d_running.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -147,8 +147,8 @@ std::int64_t pixels_of(const Tensor& x) {
 
 }  // namespace
 
-void batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Tensor x,
-                             double* sums) {
+void CudaBackend::batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Tensor x,
+                                          double* sums) const {
   const std::int64_t channels = x.shape()[1], pixels = pixels_of(x);
   with_element_type(x.spec.dtype, [&]<typename T>(T) {
     sum_channels(context, pixels, channels, sums, Values<T>{x.as<T>()});
@@ -158,17 +158,18 @@ void batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Ten
   });
 }
 
-void batch_norm2d_forward(Context& context, Tensor y, Tensor x, Tensor mean, Tensor variance,
-                          Tensor weight, Tensor bias, float eps) {
+void CudaBackend::batch_norm2d_forward(Context& context, Tensor y, Tensor x, Tensor mean,
+                                       Tensor variance, Tensor weight, Tensor bias,
+                                       float eps) const {
   with_element_type(x.spec.dtype, [&]<typename T>(T) {
     launch(context, x.elements(), normalize_kernel<T>, x.elements(), x.shape()[1], y.as<T>(),
            x.as<T>(), mean.as<float>(), variance.as<float>(), weight.as<T>(), bias.as<T>(), eps);
   });
 }
 
-void batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad, Tensor x,
-                                 Tensor mean, Tensor variance, Tensor weight, float eps,
-                                 double* sums) {
+void CudaBackend::batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad,
+                                              Tensor x, Tensor mean, Tensor variance, Tensor weight,
+                                              float eps, double* sums) const {
   const std::int64_t channels = x.shape()[1];
   with_element_type(x.spec.dtype, [&]<typename T>(T) {
     sum_channels(context, pixels_of(x), channels, sums,
@@ -179,9 +180,10 @@ void batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad,
   });
 }
 
-void batch_norm2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
-                                  Tensor y_grad, Tensor x, Tensor mean, Tensor variance, float eps,
-                                  GradientMode mode, double* sums) {
+void CudaBackend::batch_norm2d_backward_weight(Context& context, Tensor weight_grad,
+                                               Tensor bias_grad, Tensor y_grad, Tensor x,
+                                               Tensor mean, Tensor variance, float eps,
+                                               GradientMode mode, double* sums) const {
   const std::int64_t channels = x.shape()[1];
   with_element_type(x.spec.dtype, [&]<typename T>(T) {
     sum_channels(context, pixels_of(x), channels, sums,
@@ -191,8 +193,9 @@ void batch_norm2d_backward_weight(Context& context, Tensor weight_grad, Tensor b
          bias_grad.as<float>(), variance.as<float>(), eps, mode == GradientMode::kAccumulate, sums);
 }
 
-void batch_norm2d_update(Context& context, Tensor running_mean, Tensor running_variance,
-                         Tensor means, Tensor variances, std::int64_t values, float momentum) {
+void CudaBackend::batch_norm2d_update(Context& context, Tensor running_mean,
+                                      Tensor running_variance, Tensor means, Tensor variances,
+                                      std::int64_t values, float momentum) const {
   const std::int64_t parts = means.shape()[0], channels = means.shape()[1];
   launch(context, channels, update_kernel, parts, channels, running_mean.as<float>(),
          running_variance.as<float>(), means.as<float>(), variances.as<float>(), values, momentum,

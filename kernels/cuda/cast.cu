@@ -1,8 +1,8 @@
 #include "kernels/cast.h"
 
 #include "core/copy.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void cast(Context& context, Tensor output, Tensor input) {
+void CudaBackend::cast(Context& context, Tensor output, Tensor input) const {
   if (output.spec.dtype == input.spec.dtype) return copy(context.stream(), output, input);
   const auto run = [&](auto* to, const auto* from, auto kernel) {
     launch(context, groups_of(input.elements(), kSize), kernel, input.elements(), aligned(to, from),

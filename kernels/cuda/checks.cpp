@@ -2,9 +2,9 @@
 
 #include <limits>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/backend.h"
 
 namespace stagecoach::cuda {
 
@@ -14,8 +14,8 @@ void check_image_size(const char* operation, const TensorSpec& images) {
                    "images of fewer than 2^31 elements", images.to_string());
 }
 
-void check_target(const Target& target) {
-  const DeviceInfo gpu = device_info(target.device);
+void CudaBackend::check_target(const Target& target) const {
+  const DeviceInfo gpu = device_backend(target.device).device_info(target.device);
   const std::string name =
       fmt::format("{} of compute capability {}.{}", gpu.name, gpu.major, gpu.minor);
   STAGECOACH_CHECK(target.precision == Precision::kFp32 || gpu.major >= 8,

@@ -1,10 +1,11 @@
-#include "kernels/cuda/conv2d.h"
+#include "kernels/conv2d.h"
 
 #include <algorithm>
 
 #include "core/buffer.h"
 #include "core/error.h"
 #include "kernels/cast.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/conv2d_packing.h"
 #include "kernels/cuda/operations.h"
@@ -142,8 +143,9 @@ void finish_weight_grad(Context& context, const Layout& layout, const Workspace&
 
 }  // namespace
 
-std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
-                                    const Conv2dOptions& options, const Target& target) {
+std::int64_t CudaBackend::conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
+                                                 const Conv2dOptions& options,
+                                                 const Target& target) const {
   std::int64_t bytes = 0;
   for (const ConvKind kind : {ConvKind::kForward, ConvKind::kForwardRelu, ConvKind::kBackwardInput,
                               ConvKind::kBackwardWeight}) {
@@ -153,8 +155,9 @@ std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& w
   return bytes;
 }
 
-void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    const Conv2dOptions& options, Activation activation) {
+void CudaBackend::conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight,
+                                 Tensor bias, const Conv2dOptions& options,
+                                 Activation activation) const {
   const ConvKind kind =
       activation == Activation::kRelu ? ConvKind::kForwardRelu : ConvKind::kForward;
   const Layout layout(kind, input.spec, weight.spec, options, context.target());
@@ -169,8 +172,8 @@ void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight
                    .workspace = workspace.at(layout.library)});
 }
 
-void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
-                           const Conv2dOptions& options) {
+void CudaBackend::conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad,
+                                        Tensor weight, const Conv2dOptions& options) const {
   const Layout layout(ConvKind::kBackwardInput, input_grad.spec, weight.spec, options,
                       context.target());
   const Workspace workspace(context, "conv2d_backward_input", layout);
@@ -181,9 +184,9 @@ void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_gr
                    .workspace = workspace.at(layout.library)});
 }
 
-void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
-                            Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode) {
+void CudaBackend::conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                                         Tensor output_grad, Tensor input,
+                                         const Conv2dOptions& options, GradientMode mode) const {
   const Layout layout(ConvKind::kBackwardWeight, input.spec, weight_grad.spec, options,
                       context.target());
   const Workspace workspace(context, "conv2d_backward_weight", layout);

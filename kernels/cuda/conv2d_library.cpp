@@ -4,8 +4,8 @@
 #include <memory>
 #include <mutex>
 
-#include "core/cuda/backend.h"
 #include "core/cuda/runtime.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/cuda/conv2d_choices.h"
 #include "kernels/cuda/conv2d_execute.h"
@@ -34,7 +34,7 @@ struct Planner {
   explicit Planner(Device gpu) : handle(gpu), device(described(handle.get(), gpu)) {}
 
   static CudnnDevice described(cudnnHandle_t handle, Device gpu) {
-    const DeviceInfo info = device_info(gpu);
+    const DeviceInfo info = device_backend(gpu).device_info(gpu);
     return CudnnDevice(handle, info.name, info.multiprocessors);
   }
 

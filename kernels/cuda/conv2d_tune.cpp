@@ -7,7 +7,6 @@
 #include <memory>
 
 #include "core/buffer.h"
-#include "core/cuda/backend.h"
 #include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -111,7 +110,7 @@ std::size_t race(const CudnnDevice& device, Device gpu, const ConvProblem& probl
   for (const ConvPlan& plan : plans) {
     workspace_bytes = std::max(workspace_bytes, plan.workspace_bytes);
   }
-  const std::unique_ptr<Stream> stream = create_stream(gpu);
+  const std::unique_ptr<Stream> stream = Stream::create(gpu);
   const cudaStream_t native = native_stream(*stream);
   const StreamOf stream_of_handle(device.handle(), native);
   const Scratch scratch(problem, workspace_bytes, gpu, native);

@@ -1,7 +1,7 @@
 #include "kernels/dropout.h"
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 #include "kernels/cuda/step_state.h"
 
 namespace stagecoach::cuda {
@@ -33,7 +33,8 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void dropout(Context& context, Tensor output, Tensor input, const DropoutMask& mask) {
+void CudaBackend::dropout(Context& context, Tensor output, Tensor input,
+                          const DropoutMask& mask) const {
   const std::int64_t rows = input.shape()[0], columns = input.shape()[1];
   with_element_type(input.spec.dtype, [&]<typename T>(T) {
     T* to = output.as<T>();

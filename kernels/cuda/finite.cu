@@ -1,5 +1,5 @@
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void raise_unless_finite(Context& context, Tensor losses) {
+void CudaBackend::raise_unless_finite(Context& context, Tensor losses) const {
   launch(context, losses.elements(), raise_kernel, losses.elements(), losses.as<float>(),
          context.failure_flag());
 }

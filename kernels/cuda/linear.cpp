@@ -1,8 +1,9 @@
-#include "kernels/cuda/linear.h"
+#include "kernels/linear.h"
 
 #include <algorithm>
 
 #include "core/error.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/matrix_product.h"
 #include "kernels/cuda/operations.h"
 
@@ -33,13 +34,13 @@ void run_or_throw(const char* operation, Context& context, const MatrixProduct& 
 
 }  // namespace
 
-std::int64_t linear_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
-                                    const Target&) {
+std::int64_t CudaBackend::linear_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
+                                                 const Target&) const {
   return workspace_bytes(input.shape[0], weight.shape[0]);
 }
 
-void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    Activation activation) {
+void CudaBackend::linear_forward(Context& context, Tensor output, Tensor input, Tensor weight,
+                                 Tensor bias, Activation activation) const {
   constexpr const char* kName = "linear_forward";
   const MatrixProduct product =
       forward_product(sizes_of(input, weight), input.spec.dtype, activation, context.target());
@@ -51,7 +52,8 @@ void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight
                 .workspace = context.workspace(kName, kProductWorkspaceBytes)});
 }
 
-void linear_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight) {
+void CudaBackend::linear_backward_input(Context& context, Tensor input_grad, Tensor output_grad,
+                                        Tensor weight) const {
   constexpr const char* kName = "linear_backward_input";
   const MatrixProduct product = backward_input_product(sizes_of(output_grad, weight),
                                                        input_grad.spec.dtype, context.target());
@@ -64,8 +66,9 @@ void linear_backward_input(Context& context, Tensor input_grad, Tensor output_gr
 
 // The product writes the gradient of the bias on its way, where the library can; it cannot add to
 // it.
-void linear_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
-                            Tensor output_grad, Tensor input, GradientMode mode) {
+void CudaBackend::linear_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                                         Tensor output_grad, Tensor input,
+                                         GradientMode mode) const {
   constexpr const char* kName = "linear_backward_weight";
   const LinearSizes sizes = sizes_of(input, weight_grad);
   const bool adds = mode == GradientMode::kAccumulate;

@@ -1,7 +1,7 @@
 #include "kernels/max_pool2d.h"
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/image_items.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -110,8 +110,8 @@ Axes axes_of(const TensorSpec& input, const TensorSpec& output, const MaxPool2dO
 
 }  // namespace
 
-void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor input,
-                        const MaxPool2dOptions& options, MaxPool2dInput kind) {
+void CudaBackend::max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor input,
+                                     const MaxPool2dOptions& options, MaxPool2dInput kind) const {
   const Axes axes = axes_of(input.spec, output.spec, options);
   const std::int64_t channels = input.shape()[1];
   const bool after_relu = kind == MaxPool2dInput::kOutputOfRelu;
@@ -128,8 +128,8 @@ void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor in
   });
 }
 
-void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
-                         const MaxPool2dOptions& options) {
+void CudaBackend::max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad,
+                                      Tensor index, const MaxPool2dOptions& options) const {
   const Axes axes = axes_of(input_grad.spec, output_grad.spec, options);
   const std::int64_t channels = input_grad.shape()[1];
   with_element_type(input_grad.spec.dtype, [&]<typename T>(T) {

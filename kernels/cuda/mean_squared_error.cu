@@ -1,5 +1,5 @@
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -24,8 +24,8 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad, Tensor prediction,
-                        Tensor targets, float scale) {
+void CudaBackend::mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad,
+                                     Tensor prediction, Tensor targets, float scale) const {
   const std::int64_t rows = prediction.shape()[0], columns = prediction.elements() / rows;
   const double factor = 2.0 / static_cast<double>(columns) * static_cast<double>(scale);
   with_element_type(prediction.spec.dtype, [&]<typename T>(T) {

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 #include "kernels/cuda/step_state.h"
 
 namespace stagecoach::cuda {
@@ -87,8 +87,8 @@ BFloat16* copy_of(const Tensor& copy) {
 
 }  // namespace
 
-void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad, Tensor copy,
-              const SgdOptions& options) {
+void CudaBackend::sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
+                           Tensor copy, const SgdOptions& options) const {
   const std::int64_t elements = parameter.elements();
   float* p = parameter.as<float>();
   float* v = velocity.as<float>();
@@ -99,8 +99,8 @@ void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad, 
          p, v, g, rounded, options.momentum, options.weight_decay, step_state(context));
 }
 
-void adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad, Tensor copy,
-               const AdamOptions& options) {
+void CudaBackend::adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad,
+                            Tensor copy, const AdamOptions& options, std::int64_t) const {
   const std::int64_t elements = parameter.elements();
   float* p = parameter.as<float>();
   float* first = m.as<float>();

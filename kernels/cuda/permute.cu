@@ -1,8 +1,8 @@
 #include "kernels/permute.h"
 
 #include "core/copy.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void permute_format(Context& context, Tensor output, Tensor input) {
+void CudaBackend::permute_format(Context& context, Tensor output, Tensor input) const {
   if (output.spec.format == input.spec.format) return copy(context.stream(), output, input);
   const Shape& shape = input.shape();
   const std::int64_t channels = shape[1], pixels = shape[2] * shape[3];

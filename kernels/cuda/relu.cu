@@ -1,5 +1,5 @@
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void relu_forward(Context& context, Tensor output, Tensor input) {
+void CudaBackend::relu_forward(Context& context, Tensor output, Tensor input) const {
   const std::int64_t elements = input.elements();
   with_element_type(input.spec.dtype, [&]<typename T>(T) {
     T* to = output.as<T>();
@@ -45,7 +45,8 @@ void relu_forward(Context& context, Tensor output, Tensor input) {
   });
 }
 
-void relu_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor output) {
+void CudaBackend::relu_backward(Context& context, Tensor input_grad, Tensor output_grad,
+                                Tensor output) const {
   const std::int64_t elements = output.elements();
   with_element_type(output.spec.dtype, [&]<typename T>(T) {
     T* to = input_grad.as<T>();

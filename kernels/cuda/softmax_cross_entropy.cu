@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -56,8 +56,9 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
-                           Tensor logits, Tensor labels, float scale) {
+void CudaBackend::softmax_cross_entropy(Context& context, Tensor losses, Tensor correct,
+                                        Tensor logits_grad, Tensor logits, Tensor labels,
+                                        float scale) const {
   const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   with_element_type(logits.spec.dtype, [&]<typename T>(T) {
     launch(context, rows, softmax_cross_entropy_kernel<T>, rows, classes, losses.as<float>(),

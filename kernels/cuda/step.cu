@@ -1,6 +1,6 @@
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/checks.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 #include "kernels/cuda/step_state.h"
 
 namespace stagecoach::cuda {
@@ -17,7 +17,7 @@ cudaError_t status_of_kernels() {
   return cudaFuncGetAttributes(&attributes, write_step_kernel);
 }
 
-void begin_step(Context& context, const StepValues& values) {
+void CudaBackend::begin_step(Context& context, const StepValues& values) const {
   launch(context, 1, write_step_kernel, step_state(context),
          StepState{.step = static_cast<std::uint32_t>(values.step),
                    .skip = 0,

@@ -1,6 +1,6 @@
 #include "kernels/cpu/resize_filter.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/image_items.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void transform_samples(Context& context, Tensor output, Tensor labels, const ResidentImages& images,
-                       Tensor samples) {
+void CudaBackend::transform_samples(Context& context, Tensor output, Tensor labels,
+                                    const ResidentImages& images, Tensor samples) const {
   const Plan plan{.side = images.side(),
                   .crop = images.transform().crop,
                   .widest = images.weights().shape()[1],

@@ -1,7 +1,7 @@
 #include "kernels/uniform.h"
 
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/operations.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -27,7 +27,8 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void fill_uniform(Context& context, Tensor output, float bound, const RandomStream& stream) {
+void CudaBackend::fill_uniform(Context& context, Tensor output, float bound,
+                               const RandomStream& stream) const {
   const std::int64_t elements = output.elements();
   const bool permuted = output.spec.format == MemoryFormat::kChannelsLast;
   const Shape& shape = output.shape();

@@ -1,4 +1,4 @@
-#include "kernels/cuda/versions.h"
+#include "kernels/cuda/backend.h"
 
 #include <fmt/format.h>
 
@@ -42,7 +42,7 @@ std::string or_reason(std::string (*version)()) {
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> library_versions() {
+std::vector<std::pair<std::string, std::string>> CudaBackend::library_versions() const {
   return {{"cuDNN", or_reason(cudnn_version)},
           {"cuBLASLt", or_reason(cublaslt_version)},
           {"NCCL", or_reason(nccl_version)}};

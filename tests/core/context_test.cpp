@@ -43,5 +43,26 @@ TEST(Context, WorkspaceIsLargeEnoughOrAnError) {
   }
 }
 
+TEST(CheckTensor, NamesOperationTensorAndBothSpecs) {
+  const Context context(1);
+  float values[6] = {};
+  const Tensor tensor{values, row_major({2, 3}), {}};
+  EXPECT_NO_THROW(check_tensor(context, "linear", "input", tensor, row_major({2, 3})));
+  const auto message = [&](const Tensor& given, const TensorSpec& expected) -> std::string {
+    try {
+      check_tensor(context, "linear", "input", given, expected);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "";
+  };
+  EXPECT_EQ(message(tensor, row_major({3, 2})),
+            "linear: expected input F32 [3, 2], got F32 [2, 3]");
+  EXPECT_EQ(message({nullptr, row_major({2, 3}), {}}, row_major({2, 3})),
+            "linear: expected input F32 [2, 3], got no memory");
+  EXPECT_EQ(message({values, row_major({2, 3}), {DeviceType::kCuda, 0}}, row_major({2, 3})),
+            "linear: expected input F32 [2, 3] on cpu, got F32 [2, 3] on cuda:0");
+}
+
 }  // namespace
 }  // namespace stagecoach

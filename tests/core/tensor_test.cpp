@@ -80,20 +80,6 @@ TEST(RowsOf, RefusesRowsThatAreNotThere) {
   }
 }
 
-TEST(CheckTensor, NamesOperationTensorAndBothSpecs) {
-  float values[6] = {};
-  const Tensor tensor{values, row_major({2, 3}), {}};
-  EXPECT_NO_THROW(check_tensor("linear", "input", tensor, row_major({2, 3})));
-  try {
-    check_tensor("linear", "input", tensor, row_major({3, 2}));
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "linear: expected input F32 [3, 2], got F32 [2, 3]");
-  }
-  const Tensor missing{nullptr, row_major({2, 3}), {}};
-  EXPECT_THROW(check_tensor("linear", "input", missing, row_major({2, 3})), Error);
-}
-
 TEST(TensorSpec, RefusesToCountMoreBytesThanFit) {
   const TensorSpec spec = row_major({std::int64_t{1} << 32, std::int64_t{1} << 30});
   EXPECT_EQ(spec.elements(), std::int64_t{1} << 62);

@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, BatchNorm2dShim,
 // Running mean and variance after a step of two micro-batches.
 std::vector<float> running_after(bool failed) {
   Gpu gpu;
-  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t));
+  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t), testing::kGpu);
   *static_cast<std::uint32_t*>(flag.data()) = failed ? 1 : 0;
   gpu.context().set_failure_flag(static_cast<std::uint32_t*>(flag.data()));
   const Tensor mean = gpu.put(std::vector<float>{2, 2}),

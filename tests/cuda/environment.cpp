@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 
 namespace stagecoach {
 namespace {
@@ -15,7 +15,7 @@ namespace {
 class NeedsGpu : public ::testing::Environment {
   void SetUp() override {
     std::string why;
-    if (cuda::device_count(&why) > 0) return;
+    if (device_backend(DeviceType::kCuda).device_count(&why) > 0) return;
     const char* required = std::getenv("STAGECOACH_REQUIRE_GPU");
     if (required != nullptr && std::string_view(required) == "1") {
       // At once: a test that only failed here would also be listed as skipped, and ctest believes

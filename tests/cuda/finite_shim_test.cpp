@@ -10,7 +10,7 @@ namespace {
 
 std::uint32_t flag_after(const std::vector<float>& losses) {
   testing::Gpu gpu;
-  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t));
+  const Buffer flag = Buffer::pinned(sizeof(std::uint32_t), testing::kGpu);
   gpu.context().set_failure_flag(static_cast<std::uint32_t*>(flag.data()));
   raise_unless_finite(gpu.context(), gpu.put(losses));
   gpu.context().stream().synchronize();

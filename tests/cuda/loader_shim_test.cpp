@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/operations.h"
 #include "tests/cuda/both.h"
 #include "tests/kernels/checks.h"
 

@@ -131,7 +131,7 @@ TEST_P(OptimizersShim, WithoutACopyTheSame) {
 TEST_P(OptimizersShim, LeaveEverythingWhenTheFlagIsRaised) {
   Gpu gpu;
   const State state(gpu, count(), shift(), true);
-  const Buffer buffer = Buffer::pinned(sizeof(std::uint32_t));
+  const Buffer buffer = Buffer::pinned(sizeof(std::uint32_t), testing::kGpu);
   auto* flag = static_cast<std::uint32_t*>(buffer.data());
   gpu.context().set_failure_flag(flag);
   const auto everything = [&] {

@@ -2,7 +2,7 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "tests/cuda/engine_run.h"
 #include "tests/kernels/checks.h"
 #include "trainer/devices.h"

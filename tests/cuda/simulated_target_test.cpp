@@ -2,7 +2,7 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/operations.h"
+#include "kernels/target.h"
 #include "tests/cuda/both.h"
 #include "tests/kernels/checks.h"
 
@@ -18,7 +18,7 @@ class SimulatedTarget : public ::testing::Test {
   static void check(Precision precision) {
     Target target(1, testing::kGpu);
     target.precision = precision;
-    cuda::check_target(target);
+    check_target(target);
   }
 };
 

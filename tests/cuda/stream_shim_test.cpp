@@ -82,7 +82,7 @@ TEST(BufferShim, IsZeroAndAligned) {
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.tensor.data) % Buffer::kAlignment, 0u);
   EXPECT_EQ(values_of(to_host(context.stream(), tensor.tensor).tensor),
             std::vector<float>(1000, 0.0f));
-  const Buffer pinned = Buffer::pinned(64);
+  const Buffer pinned = Buffer::pinned(64, {DeviceType::kCuda, 0});
   EXPECT_EQ(pinned.device(), Device{});
   EXPECT_EQ(static_cast<const char*>(pinned.data())[63], 0);
 }

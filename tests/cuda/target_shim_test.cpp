@@ -1,8 +1,8 @@
 // check_target() on the GPU that there is.
 #include <gtest/gtest.h>
 
-#include "core/cuda/backend.h"
-#include "kernels/cuda/operations.h"
+#include "core/device_backend.h"
+#include "kernels/target.h"
 #include "tests/cuda/both.h"
 
 namespace stagecoach {
@@ -10,9 +10,9 @@ namespace {
 
 TEST(TargetShim, TakesTheGpuThatTheTestsRunOn) {
   Target target(1, testing::kGpu);
-  cuda::check_target(target);
-  target.device.index = cuda::device_count();
-  EXPECT_THROW(cuda::check_target(target), std::exception);
+  check_target(target);
+  target.device.index = device_backend(DeviceType::kCuda).device_count();
+  EXPECT_THROW(check_target(target), std::exception);
 }
 
 }  // namespace

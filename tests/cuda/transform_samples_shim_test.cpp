@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "kernels/cuda/operations.h"
+#include "kernels/resident_images.h"
 #include "tests/cuda/both.h"
 #include "tests/kernels/checks.h"
 

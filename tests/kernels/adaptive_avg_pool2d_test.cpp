@@ -148,8 +148,9 @@ TEST(AdaptiveAvgPool2d, RefusesOtherTensors) {
                {"output F32 [2, 3, OH, OW] channels_last", "got F32 [2, 3, 2, 2]"});
   expect_error([&] { adaptive_avg_pool2d_forward(context, empty.tensor, input.tensor); },
                {"OH and OW >= 1", "[2, 3, 0, 2]"});
-  expect_error([&] { adaptive_avg_pool2d_backward(context, plain.tensor, other.tensor); },
-               {"adaptive_avg_pool2d_backward", "input F32 channels_last", "got F32 [2, 3, 2, 2]"});
+  expect_error(
+      [&] { adaptive_avg_pool2d_backward(context, plain.tensor, other.tensor); },
+      {"adaptive_avg_pool2d_backward", "input F32 or BF16 channels_last", "got F32 [2, 3, 2, 2]"});
 }
 
 }  // namespace

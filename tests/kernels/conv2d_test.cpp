@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.h"
+#include "kernels/cpu/conv2d.h"
 #include "tests/kernels/reference_conv2d.h"
 #include "tests/kernels/tensors.h"
 
@@ -252,13 +254,29 @@ TEST(Conv2dErrorTest, NamesWhatIsWrong) {
             "conv2d: expected input and weight of one dtype, got BF16 [2, 3, 8, 8] channels_last "
             "and F32 [4, 3, 3, 3] channels_last");
   EXPECT_EQ(message(x, row_major({4, 3, 3, 3}), {}),
-            "conv2d: expected weight F32 channels_last of rank 4, not empty, got "
+            "conv2d: expected weight F32 or BF16 channels_last of rank 4, not empty, got "
             "F32 [4, 3, 3, 3]");
-  EXPECT_EQ(message(row_major({2, 3}), w, {}),
-            "conv2d: expected input F32 channels_last of rank 4, not empty, got F32 [2, 3]");
+  EXPECT_EQ(
+      message(row_major({2, 3}), w, {}),
+      "conv2d: expected input F32 or BF16 channels_last of rank 4, not empty, got F32 [2, 3]");
   EXPECT_EQ(message(channels_last(0, 3, 8, 8), w, {}),
-            "conv2d: expected input F32 channels_last of rank 4, not empty, got "
+            "conv2d: expected input F32 or BF16 channels_last of rank 4, not empty, got "
             "F32 [0, 3, 8, 8] channels_last");
+}
+
+// The choice is of the shape alone, and the workspace suffices for each direction.
+TEST(Conv2dChoice, IsMadeForEachDirection) {
+  const Shape input{2, 3, 8, 8}, weight{4, 3, 3, 3}, output{2, 4, 6, 6};
+  const cpu::Conv2dShape shape = cpu::conv2d_shape(input, weight, output, {});
+  EXPECT_EQ(cpu::describe_conv2d(shape), "F im2col, B im2col, W im2col");
+  const std::int64_t bytes = cpu::conv2d_workspace_bytes(shape, 3);
+  const std::int64_t each[] = {cpu::choose_conv2d_forward(shape).workspace_bytes(shape, 3),
+                               cpu::choose_conv2d_backward_input(shape).workspace_bytes(shape, 3),
+                               cpu::choose_conv2d_backward_weight(shape).workspace_bytes(shape, 3)};
+  EXPECT_EQ(bytes, std::max({each[0], each[1], each[2]}));
+  EXPECT_TRUE(cpu::conv2d_table().forward.back().fits(shape));
+  EXPECT_TRUE(cpu::conv2d_table().backward_input.back().fits(shape));
+  EXPECT_TRUE(cpu::conv2d_table().backward_weight.back().fits(shape));
 }
 
 TEST(Conv2dErrorTest, EveryOperationChecksItsTensors) {

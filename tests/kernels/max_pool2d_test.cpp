@@ -221,7 +221,7 @@ TEST(MaxPool2d, RefusesOtherTensors) {
       [&] {
         max_pool2d_output(row_major({1, 2, 8, 8}), options);
       },
-      {"max_pool2d", "input F32 channels_last", "got F32 [1, 2, 8, 8]"});
+      {"max_pool2d", "input F32 or BF16 channels_last", "got F32 [1, 2, 8, 8]"});
   expect_error([&] { max_pool2d_output(row_major({8}), options); }, {"rank 4", "[8]"});
   Context context;
   const OwnedTensor input(channels_last(1, 2, 8, 8)), output(channels_last(1, 2, 4, 4));

@@ -47,7 +47,7 @@ TEST(FlattenLayer, DescribesItselfAndRefusesWhatDoesNotFit) {
       [&] {
         testing::plan_of(layer, row_major({2, 3, 4, 5}), 1);
       },
-      {"Flatten", "channels_last", "got F32 [2, 3, 4, 5]"});
+      {"Flatten", "input F32 or BF16 channels_last", "got F32 [2, 3, 4, 5]"});
   // A flat tensor of the right size but another shape.
   Context context;
   const OwnedTensor image(channels_last(2, 3, 4, 5)), other(row_major({4, 30}));

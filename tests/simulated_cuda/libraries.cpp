@@ -65,35 +65,27 @@ struct ConvTensors {
   Tensor x, w, y, bias;
 };
 
-// Runs body(algorithm, pool, scratch memory) of a convolution.
-template <typename Body>
-void with_algorithm(const cpu::Conv2dShape& shape, const Body& body) {
-  ThreadPool pool(1);
-  const cpu::Conv2dAlgorithm& algorithm = cpu::choose_conv2d(shape);
-  Buffer workspace(algorithm.workspace_bytes(shape, 1));
-  body(algorithm, pool, workspace.data());
-}
-
 void compute(const ConvProblem& problem, const ConvTensors& tensors) {
   const auto& [x, w, y, bias] = tensors;
+  const cpu::Conv2dShape shape = shape_of(problem);
   const bool forward = problem.kind == ConvKind::kForward || problem.kind == ConvKind::kForwardRelu;
   const Tensor& result = forward ? y : problem.kind == ConvKind::kBackwardInput ? x : w;
   std::vector<float> values(static_cast<std::size_t>(result.elements()));
-  with_algorithm(shape_of(problem), [&](const cpu::Conv2dAlgorithm& algorithm, ThreadPool& pool,
-                                        void* memory) {
-    const cpu::Conv2dShape shape = shape_of(problem);
-    if (forward) {
-      algorithm.forward(pool, memory, shape, values.data(), widened(x).data(), widened(w).data(),
-                        widened(bias).data());
-    } else if (problem.kind == ConvKind::kBackwardInput) {
-      algorithm.backward_input(pool, memory, shape, values.data(), widened(y).data(),
-                               widened(w).data());
-    } else {
-      std::vector<float> unused(static_cast<std::size_t>(problem.o));
-      algorithm.backward_weight(pool, memory, shape, values.data(), unused.data(),
-                                widened(y).data(), widened(x).data(), GradientMode::kOverwrite);
-    }
-  });
+  ThreadPool pool(1);
+  const Buffer workspace(cpu::conv2d_workspace_bytes(shape, 1));
+  if (forward) {
+    cpu::choose_conv2d_forward(shape).run(pool, workspace.data(), shape, values.data(),
+                                          widened(x).data(), widened(w).data(),
+                                          widened(bias).data());
+  } else if (problem.kind == ConvKind::kBackwardInput) {
+    cpu::choose_conv2d_backward_input(shape).run(pool, workspace.data(), shape, values.data(),
+                                                 widened(y).data(), widened(w).data());
+  } else {
+    std::vector<float> unused(static_cast<std::size_t>(problem.o));
+    cpu::choose_conv2d_backward_weight(shape).run(pool, workspace.data(), shape, values.data(),
+                                                  unused.data(), widened(y).data(),
+                                                  widened(x).data(), GradientMode::kOverwrite);
+  }
   narrow(result, values,
          problem.kind == ConvKind::kForwardRelu ? Activation::kRelu : Activation::kNone);
 }

@@ -6,10 +6,10 @@
 #include <fstream>
 #include <thread>
 
-#include "core/cuda/backend.h"
+#include "core/device_backend.h"
 #include "core/system_memory.h"
+#include "kernels/backend.h"
 #include "kernels/cpu/gemm.h"
-#include "kernels/cuda/versions.h"
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/cli/words.h"
@@ -46,13 +46,14 @@ double gib(std::int64_t bytes) {
 
 // Every GPU, and the libraries; or why there are none.
 std::string cuda_lines() {
-  const std::string versions = cuda::runtime_versions();
+  const DeviceBackend& cuda = device_backend(DeviceType::kCuda);
+  const std::string versions = cuda.runtime_versions();
   if (versions.empty()) return line("cuda", "not in this build (cmake --preset cuda makes one)");
   std::string why, text;
-  const int count = cuda::device_count(&why);
+  const int count = cuda.device_count(&why);
   if (count == 0) text += line("cuda", "built with CUDA, no GPU found: " + why);
   for (int i = 0; i < count; ++i) {
-    const cuda::DeviceInfo gpu = cuda::device_info({DeviceType::kCuda, i});
+    const DeviceInfo gpu = cuda.device_info({DeviceType::kCuda, i});
     text += line(i == 0 ? "cuda" : "",
                  fmt::format("cuda:{}: {}, compute capability {}.{}, {} multiprocessors, {:.1f} of "
                              "{:.1f} GiB of memory free",
@@ -60,7 +61,7 @@ std::string cuda_lines() {
                              gib(gpu.free_memory_bytes), gib(gpu.memory_bytes)));
   }
   text += line("", versions);
-  for (const auto& [name, version] : cuda::library_versions()) {
+  for (const auto& [name, version] : backend_of(DeviceType::kCuda).library_versions()) {
     text += line("", name + " " + version);
   }
   return text;

@@ -1,0 +1,76 @@
+// The CPU's backend: each operation is a task of the context's stream, on the context's threads.
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace stagecoach::cpu {
+
+class CpuBackend final : public Backend {
+ public:
+  void check_target(const Target& target) const override;
+  void begin_step(Context& context, const StepValues& values) const override;
+  void relu_forward(Context& context, Tensor output, Tensor input) const override;
+  void relu_backward(Context& context, Tensor input_grad, Tensor output_grad,
+                     Tensor output) const override;
+  void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor input,
+                          const MaxPool2dOptions& options, MaxPool2dInput kind) const override;
+  void max_pool2d_backward(Context& context, Tensor input_grad, Tensor output_grad, Tensor index,
+                           const MaxPool2dOptions& options) const override;
+  void adaptive_avg_pool2d_forward(Context& context, Tensor output, Tensor input) const override;
+  void adaptive_avg_pool2d_backward(Context& context, Tensor input_grad,
+                                    Tensor output_grad) const override;
+  std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
+                                      const Conv2dOptions& options,
+                                      const Target& target) const override;
+  void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
+                      const Conv2dOptions& options, Activation activation) const override;
+  void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
+                             const Conv2dOptions& options) const override;
+  void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                              Tensor output_grad, Tensor input, const Conv2dOptions& options,
+                              GradientMode mode) const override;
+  std::int64_t linear_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
+                                      const Target& target) const override;
+  void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
+                      Activation activation) const override;
+  void linear_backward_input(Context& context, Tensor input_grad, Tensor output_grad,
+                             Tensor weight) const override;
+  void linear_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                              Tensor output_grad, Tensor input, GradientMode mode) const override;
+  void dropout(Context& context, Tensor output, Tensor input,
+               const DropoutMask& mask) const override;
+  void add(Context& context, Tensor output, Tensor a, Tensor b) const override;
+  void batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Tensor x,
+                               double* sums) const override;
+  void batch_norm2d_forward(Context& context, Tensor y, Tensor x, Tensor mean, Tensor variance,
+                            Tensor weight, Tensor bias, float eps) const override;
+  void batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad, Tensor x,
+                                   Tensor mean, Tensor variance, Tensor weight, float eps,
+                                   double* sums) const override;
+  void batch_norm2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
+                                    Tensor y_grad, Tensor x, Tensor mean, Tensor variance,
+                                    float eps, GradientMode mode, double* sums) const override;
+  void batch_norm2d_update(Context& context, Tensor running_mean, Tensor running_variance,
+                           Tensor means, Tensor variances, std::int64_t values,
+                           float momentum) const override;
+  void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
+                             Tensor logits, Tensor labels, float scale) const override;
+  void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad,
+                          Tensor prediction, Tensor targets, float scale) const override;
+  void raise_unless_finite(Context& context, Tensor losses) const override;
+  void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad, Tensor copy,
+                const SgdOptions& options) const override;
+  void adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad, Tensor copy,
+                 const AdamOptions& options) const override;
+  void permute_format(Context& context, Tensor output, Tensor input) const override;
+  void fill_uniform(Context& context, Tensor output, float bound,
+                    const RandomStream& stream) const override;
+  void cast(Context& context, Tensor output, Tensor input) const override;
+  void transform_images(Context& context, Tensor output, Tensor images,
+                        std::span<const ImageCrop> crops,
+                        const ImageTransform& transform) const override;
+};
+
+extern const CpuBackend kBackend;
+
+}  // namespace stagecoach::cpu
