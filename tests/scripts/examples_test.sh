@@ -26,7 +26,7 @@ make_example() { # make_example NAME FOLDER [CMAKE OPTION...]
 cp -r "$root/examples" "$work/examples"
 quietly cmake --install "$build" --prefix "$work/installed"
 make_example schedule "$work/schedule" -DCMAKE_PREFIX_PATH="$work/installed"
-make_example network "$work/network" -DCMAKE_PREFIX_PATH="$work/installed"
+make_example custom "$work/custom" -DCMAKE_PREFIX_PATH="$work/installed"
 
 printf '0F0 0F1 0BW0 0BW1\n1F0 1BW0 1F1 1BW1\n' >"$work/table.txt"
 drawn=$("$work/schedule/draw_schedule" "$work/table.txt" "$work/table.svg")
@@ -37,7 +37,7 @@ if "$work/schedule/draw_schedule" "$work/wrong.txt" 2>"$work/error"; then fail "
 grep -q 'line 2, rank 1' "$work/error" || fail "$(cat "$work/error")"
 if grep -qE 'cuda|openblas' <(ldd "$work/schedule/draw_schedule"); then fail "a backend is linked"; fi
 
-(cd "$work" && network/train_network) >"$work/losses"
+(cd "$work" && custom/train_custom) >"$work/losses"
 awk '/^step/ { if (!n++) first = $4; last = $4 } END { exit !(n == 4 && last < first / 5) }' \
   "$work/losses" || fail "the loss does not go down: $(cat "$work/losses")"
 
