@@ -52,8 +52,8 @@ TEST(Init, HasTheDistributionsOfPyTorch) {
 TEST(Init, FillsAsItSays) {
   const TensorSpec spec = channels_last(40, 10, 5, 5);
   const Moments constant(initialized(spec, Init::constant(3)).tensor);
-  EXPECT_EQ(constant.mean, 3.0);
-  EXPECT_EQ(constant.deviation, 0.0);
+  EXPECT_NEAR(constant.mean, 3.0, 1e-9);
+  EXPECT_NEAR(constant.deviation, 0.0, 1e-9);
   const Moments uniform(initialized(spec, Init::uniform(0.5f)).tensor);
   EXPECT_NEAR(uniform.mean, 0, 0.01);
   EXPECT_NEAR(uniform.deviation, 0.5 / std::sqrt(3.0), 0.01);
