@@ -58,6 +58,7 @@ class Arena {
   void take(int region, int slot);  // throws Error when the slot is taken already
   void give(int region, int slot);  // throws Error when it is not taken
   const ArenaPlan& plan() const { return plan_; }
+  Device device() const { return buffer_.device(); }
   std::int64_t peak_bytes() const { return peak_.load(); }
 
  private:

@@ -85,8 +85,8 @@ DeviceChoice choose_devices(const TrainJob& job) {
     target.device = device;
     check_target(target);
   }
-  choice.text =
-      fmt::format("cuda:{} ({})", fmt::join(gpus, ","), cuda::device_info(choice.devices[0]).name);
+  choice.text = fmt::format("cuda:{} ({})", fmt::join(gpus, ","),
+                            device_backend(choice.devices[0]).device_info(choice.devices[0]).name);
   return choice;
 }
 
