@@ -100,7 +100,7 @@ void CudaBackend::sgd_step(Context& context, Tensor parameter, Tensor velocity, 
 }
 
 void CudaBackend::adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad,
-                            Tensor copy, const AdamOptions& options, std::int64_t) const {
+                            Tensor copy, const AdamOptions& options) const {
   const std::int64_t elements = parameter.elements();
   float* p = parameter.as<float>();
   float* first = m.as<float>();

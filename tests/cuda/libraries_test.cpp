@@ -3,14 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "kernels/cuda/versions.h"
+#include "kernels/backend.h"
 
 namespace stagecoach::cuda {
 namespace {
 
 // `info` must not find a library that training then refuses.
 TEST(Libraries, AreOfOneNameForInfoAndTraining) {
-  const auto found = library_versions();
+  const auto found = backend_of(DeviceType::kCuda).library_versions();
   DynamicLibrary (*const open[])() = {open_cudnn, open_cublaslt, open_nccl};
   ASSERT_EQ(found.size(), std::size(open));
   for (std::size_t i = 0; i < found.size(); ++i) {
