@@ -38,14 +38,17 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
 OwnedTensor exact_values(const TensorSpec& spec, std::uint64_t seed, float bound) {
   OwnedTensor owned(spec);
   const RandomStream stream{seed, RandomUse::kSyntheticData};
-  for (std::int64_t i = 0; i < spec.elements(); ++i) {
-    const BFloat16 value((2.0f * uniform01(stream.word(static_cast<std::uint64_t>(i))) - 1.0f) *
-                         bound);
-    if (spec.dtype == DType::kBF16) {
-      owned.tensor.as<BFloat16>()[i] = value;
-    } else {
-      owned.tensor.as<float>()[i] = static_cast<float>(value);
+  const auto fill = [&](auto* elements) {
+    for (std::int64_t i = 0; i < spec.elements(); ++i) {
+      const BFloat16 value((2.0f * uniform01(stream.word(static_cast<std::uint64_t>(i))) - 1.0f) *
+                           bound);
+      elements[i] = static_cast<std::remove_pointer_t<decltype(elements)>>(value);
     }
+  };
+  if (spec.dtype == DType::kBF16) {
+    fill(owned.tensor.as<BFloat16>());
+  } else {
+    fill(owned.tensor.as<float>());
   }
   return owned;
 }
