@@ -23,12 +23,12 @@ TEST(SimulatedProgram, InfoListsTheGpus) {
 }
 
 TEST(SimulatedProgram, TrainsOnTheGpusUnlessToldOtherwise) {
-  const ProgramResult on_gpus = run_train({{"--steps", "4"}, {"--device", "no"}});
+  const ProgramResult on_gpus = run_train({{"--steps", "3"}, {"--device", "no"}});
   EXPECT_EQ(on_gpus.exit_code, 0) << on_gpus.err;
   expect_has(on_gpus.out, "on cuda:0,1 (Simulated GPU), bf16");
   expect_has(on_gpus.out, "a captured graph launched for each step");
   expect_has(on_gpus.out, ": equal");  // memory: planned and measured
-  const ProgramResult on_cpu = run_train({{"--device", "cpu"}});
+  const ProgramResult on_cpu = run_train({{"--steps", "1"}, {"--device", "cpu"}});
   EXPECT_EQ(on_cpu.exit_code, 0) << on_cpu.err;
   expect_has(on_cpu.out, "on cpu\n");
   expect_lacks(on_cpu.out, "cuda");
