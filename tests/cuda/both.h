@@ -19,25 +19,26 @@ inline constexpr Device kGpu{DeviceType::kCuda, 0};
 // Tensors as floats, whatever their type; bytes and integers too.
 using Values = std::vector<std::vector<float>>;
 
-inline std::vector<float> values_of(const Tensor& tensor) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
-    switch (tensor.spec.dtype) {
-      case DType::kF32:
-        values.push_back(tensor.as<float>()[i]);
-        break;
-      case DType::kBF16:
-        values.push_back(static_cast<float>(tensor.as<BFloat16>()[i]));
-        break;
-      case DType::kU8:
-        values.push_back(tensor.as<std::uint8_t>()[i]);
-        break;
-      case DType::kI32:
-        values.push_back(static_cast<float>(tensor.as<std::int32_t>()[i]));
-        break;
-    }
-  }
+template <typename T>
+std::vector<float> floats_of(const Tensor& tensor) {
+  const T* elements = tensor.as<T>();
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(elements[i]);
   return values;
+}
+
+inline std::vector<float> values_of(const Tensor& tensor) {
+  switch (tensor.spec.dtype) {
+    case DType::kF32:
+      return floats_of<float>(tensor);
+    case DType::kBF16:
+      return floats_of<BFloat16>(tensor);
+    case DType::kU8:
+      return floats_of<std::uint8_t>(tensor);
+    case DType::kI32:
+      return floats_of<std::int32_t>(tensor);
+  }
+  return {};
 }
 
 // Random values in [-1, 1) that BF16 holds exactly; other types than F32 and BF16 are zeros.
@@ -47,11 +48,14 @@ inline std::deque<OwnedTensor> random_inputs(const std::vector<TensorSpec>& spec
   for (const TensorSpec& spec : specs) {
     OwnedTensor& owned = tensors.emplace_back(spec);
     const RandomStream stream{seed++, RandomUse::kSyntheticData};
-    for (std::int64_t i = 0; i < spec.elements(); ++i) {
-      const BFloat16 value(2.0f * uniform01(stream.word(static_cast<std::uint64_t>(i))) - 1.0f);
-      if (spec.dtype == DType::kBF16) owned.tensor.as<BFloat16>()[i] = value;
-      if (spec.dtype == DType::kF32) owned.tensor.as<float>()[i] = static_cast<float>(value);
-    }
+    const auto fill = [&](auto* elements) {
+      for (std::int64_t i = 0; i < spec.elements(); ++i) {
+        const BFloat16 value(2.0f * uniform01(stream.word(static_cast<std::uint64_t>(i))) - 1.0f);
+        elements[i] = static_cast<std::remove_pointer_t<decltype(elements)>>(value);
+      }
+    };
+    if (spec.dtype == DType::kBF16) fill(owned.tensor.as<BFloat16>());
+    if (spec.dtype == DType::kF32) fill(owned.tensor.as<float>());
   }
   return tensors;
 }

@@ -36,6 +36,7 @@ TEST(SimulatedGraph, IsGoneWhereItsUploadFails) {
   Context context(Target(1, kGpu));
   const OwnedTensor tensor(row_major({10}), kGpu);
   relu_forward(context, tensor.tensor, tensor.tensor);
+  context.stream().synchronize();  // the tensor goes before the context does
   Stream* streams[] = {&context.stream()};
   const auto capture = [&] {
     return Graph::capture(streams, [&] { relu_forward(context, tensor.tensor, tensor.tensor); });

@@ -42,12 +42,13 @@ struct uint3 {
   unsigned x = 0, y = 0, z = 0;
 };
 struct dim3 {
-  dim3(unsigned width = 1, unsigned height = 1, unsigned depth = 1)
+  constexpr dim3(unsigned width = 1, unsigned height = 1, unsigned depth = 1)
       : x(width), y(height), z(depth) {}
   unsigned x, y, z;
 };
-inline thread_local uint3 blockIdx, threadIdx;
-inline thread_local dim3 blockDim, gridDim;
+// constinit: kernels read them without asking whether they are initialised.
+inline constinit thread_local uint3 blockIdx, threadIdx;
+inline constinit thread_local dim3 blockDim, gridDim;
 
 namespace simulated {
 struct Stream;

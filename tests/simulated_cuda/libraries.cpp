@@ -16,24 +16,32 @@
 namespace stagecoach::cuda {
 namespace {
 
-// A tensor's elements as floats, and back.
+// A tensor's elements as floats, and back. AlexNet has millions: the type is asked for once.
 std::vector<float> widened(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = tensor.spec.dtype == DType::kBF16 ? static_cast<float>(tensor.as<BFloat16>()[i])
-                                                  : tensor.as<float>()[i];
+  const std::int64_t size = tensor.elements();
+  if (tensor.spec.dtype != DType::kBF16) {
+    const float* elements = tensor.as<float>();
+    return {elements, elements + size};
   }
+  std::vector<float> values(static_cast<std::size_t>(size));
+  const BFloat16* elements = tensor.as<BFloat16>();
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(elements[i]);
   return values;
 }
 
-void narrow(const Tensor& tensor, const std::vector<float>& values, Activation activation) {
+template <typename T>
+void narrow(T* elements, const std::vector<float>& values, Activation activation) {
+  const bool cut = activation == Activation::kRelu;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const float value = activation == Activation::kRelu && values[i] <= 0.0f ? 0.0f : values[i];
-    if (tensor.spec.dtype == DType::kBF16) {
-      tensor.as<BFloat16>()[i] = BFloat16(value);
-    } else {
-      tensor.as<float>()[i] = value;
-    }
+    elements[i] = T(cut && values[i] <= 0.0f ? 0.0f : values[i]);
+  }
+}
+
+void narrow(const Tensor& tensor, const std::vector<float>& values, Activation activation) {
+  if (tensor.spec.dtype == DType::kBF16) {
+    narrow(tensor.as<BFloat16>(), values, activation);
+  } else {
+    narrow(tensor.as<float>(), values, activation);
   }
 }
 

@@ -47,9 +47,11 @@ inline std::vector<double> samples(const Tensor& tensor) {
 }
 
 inline std::vector<double> sum_and_norm(const Tensor& tensor) {
+  const float* data = tensor.as<float>();
+  const std::int64_t elements = tensor.elements();
   double sum = 0.0, squares = 0.0;
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
-    const double x = tensor.as<float>()[i];
+  for (std::int64_t i = 0; i < elements; ++i) {
+    const double x = data[i];
     sum += x;
     squares += x * x;
   }
