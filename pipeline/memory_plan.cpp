@@ -140,13 +140,14 @@ void plan_results(const StageGraph& graph, const StageMemory& stage, MemoryPlan&
 
 }  // namespace
 
-StageMemory memory_of_stage(const BufferCounts& buffers, int s) {
-  return {.slots = buffers.slots[s],
-          .received = buffers.received[s],
-          .received_gradients = buffers.received_gradients[s],
-          .gradient_slots = buffers.gradient_slots[s],
-          .outputs = buffers.outputs[s],
-          .input_gradients = buffers.input_gradients[s]};
+StageMemory memory_of_stage(const BufferCounts& buffers, int s, StageMemory memory) {
+  memory.slots = buffers.slots[s];
+  memory.received = buffers.received[s];
+  memory.received_gradients = buffers.received_gradients[s];
+  memory.gradient_slots = buffers.gradient_slots[s];
+  memory.outputs = buffers.outputs[s];
+  memory.input_gradients = buffers.input_gradients[s];
+  return memory;
 }
 
 MemoryPlan plan_memory(const StageGraph& graph, const StageMemory& stage) {

@@ -31,8 +31,8 @@ struct StageMemory {
   int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
 };
 
-// The counts of stage `s`.
-StageMemory memory_of_stage(const BufferCounts& buffers, int s);
+// `memory` with the counts of stage `s`.
+StageMemory memory_of_stage(const BufferCounts& buffers, int s, StageMemory memory = {});
 
 // Where a tensor lies: `region` of the arena, bytes into (one slot of) it.
 struct Place {

@@ -43,12 +43,9 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
     StageOptions stage;
     stage.first = options.partition.first[s];
     stage.end = options.partition.end(s);
-    stage.memory = memory_of_stage(program.buffers(), s);
+    stage.memory = memory_of_stage(program.buffers(), s, memory_of_job(options));
     stage.memory.recomputes = program.slots().recomputed(s) > 0;
     stage.memory.recompute_interval = options.recompute_interval;
-    stage.memory.micro_batches = options.schedule.micro_batches;
-    stage.memory.loss_rows = options.loss_rows;
-    stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
     stage.optimizer = options.optimizer;
     stages.push_back(stage);
   }
@@ -148,9 +145,7 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
     }
     contexts_.push_back(std::make_unique<Context>(target));
   }
-  std::vector<Context*> contexts;
-  for (const auto& context : contexts_) contexts.push_back(context.get());
-  guard_.emplace(contexts, training_.micro_batches());
+  guard_.emplace(contexts(), training_.micro_batches());
   make_stages(network, plans, options, graphs);
   make_executors();
   make_drivers(plans, options);
@@ -176,6 +171,12 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
   for (std::size_t s = 0; s < stages.size(); ++s) {
     stages_.push_back(std::make_unique<Stage>(network, plans, stages[s], context_of(s)));
   }
+}
+
+std::vector<Context*> Pipeline::contexts() const {
+  std::vector<Context*> all;
+  for (const auto& context : contexts_) all.push_back(context.get());
+  return all;
 }
 
 Context& Pipeline::context_of(std::size_t stage) const {
@@ -228,11 +229,9 @@ void Pipeline::make_drivers(const std::vector<LayerPlan>& plans, const PipelineO
     }
     return;
   }
-  std::vector<Context*> contexts;
   std::vector<SpanRecorder*> spans;
-  for (const auto& context : contexts_) contexts.push_back(context.get());
   for (const auto& executor : executors_) spans.push_back(&executor->spans());
-  launcher_.emplace(contexts, spans, *stages_.back(), *guard_, options.eager);
+  launcher_.emplace(contexts(), spans, *stages_.back(), *guard_, options.eager);
   const Device last = stages_.back()->context().device();
   if (last != contexts_[0]->device()) {
     TensorSpec spec = plans.back().inputs[1];

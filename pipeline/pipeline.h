@@ -43,6 +43,7 @@ class Pipeline : public TrainingLoop {
                    const PipelineOptions& options, const std::vector<StageGraph>& graphs);
   void make_executors();
   void make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options);
+  std::vector<Context*> contexts() const;  // of all ranks
   Context& context_of(std::size_t stage) const;
 
   Program training_, evaluation_;

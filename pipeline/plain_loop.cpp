@@ -9,9 +9,7 @@ namespace {
 StageOptions whole_network(const Network& network, const PipelineOptions& options) {
   StageOptions stage;
   stage.end = network.size();
-  stage.memory.micro_batches = options.schedule.micro_batches;
-  stage.memory.loss_rows = options.loss_rows;
-  stage.memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
+  stage.memory = memory_of_job(options);
   stage.optimizer = options.optimizer;
   return stage;
 }

@@ -96,4 +96,12 @@ Stage& TrainingLoop::stage_of(const std::string& state) const {
   throw Error("TrainingLoop", "the name of a state", state);
 }
 
+StageMemory memory_of_job(const PipelineOptions& options) {
+  StageMemory memory;
+  memory.micro_batches = options.schedule.micro_batches;
+  memory.loss_rows = options.loss_rows;
+  memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
+  return memory;
+}
+
 }  // namespace stagecoach

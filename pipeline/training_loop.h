@@ -77,4 +77,7 @@ struct PipelineOptions {
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };
 
+// What the memory of every stage has of the job: micro-batches, samples, states of the optimizer.
+StageMemory memory_of_job(const PipelineOptions& options);
+
 }  // namespace stagecoach

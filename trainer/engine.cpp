@@ -65,8 +65,8 @@ class Engine::Impl {
   friend class Engine;  // what only hands a member out
 
   TensorSpec input_spec(std::int64_t images) const;
-  std::int64_t least_bytes(const std::vector<LayerPlan>& plans) const;
-  void check_least_memory(const std::vector<LayerPlan>& plans, std::int64_t other_bytes) const;
+  void check_least_memory(const std::vector<LayerPlan>& plans,
+                          const PipelineOptions& options) const;
   Partition choose_partition(const std::vector<LayerPlan>& plans,
                              const std::function<void(const std::string&)>& note);
   StepInput input_of(const BatchView& batch, bool training) const;
@@ -138,11 +138,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
     : network_(network), job_(job), optimizer_(job.optimizer.make()), devices_(devices) {
   const std::vector<LayerPlan> plans =
       network_.plan(input_spec(job.micro_batch_size), devices_.target);
-  check_least_memory(plans, options.other_bytes);
-  partition_ = choose_partition(plans, options.note);
-
   PipelineOptions pipeline;
-  pipeline.partition = partition_;
   pipeline.schedule = job.schedule;
   pipeline.target = devices_.target;
   pipeline.devices = devices_.devices;
@@ -150,6 +146,9 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.optimizer = optimizer_;
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
+  check_least_memory(plans, pipeline);
+  partition_ = choose_partition(plans, options.note);
+  pipeline.partition = partition_;
   if (!job.pipeline) {
     loop_ = std::make_unique<PlainLoop>(network_, plans, pipeline);
   } else {
@@ -169,27 +168,23 @@ TensorSpec Engine::Impl::input_spec(std::int64_t images) const {
   return job_.input(images, devices_.dtype());
 }
 
-std::int64_t Engine::Impl::least_bytes(const std::vector<LayerPlan>& plans) const {
-  StageMemory whole;
-  whole.micro_batches = job_.micro_batches();
-  whole.loss_rows = job_.batch();
-  whole.optimizer_states = static_cast<int>(optimizer_->states().size());
-  return plan_memory(stage_graph(network_, plans, 0, network_.size()), whole).arena.bytes();
-}
-
 // What every split over one device needs, before the layers are measured: that takes a few
 // micro-batches. Stages on several GPUs share it, so there the pipeline's own check decides.
 void Engine::Impl::check_least_memory(const std::vector<LayerPlan>& plans,
-                                      std::int64_t other_bytes) const {
+                                      const PipelineOptions& options) const {
   if (devices_.devices.front() != devices_.devices.back()) return;
   const Device device = devices_.target.device;
   const std::int64_t available = available_memory_bytes(device);
-  const std::int64_t needed = least_bytes(plans) + other_bytes;
+  const auto least_bytes = [&](const std::vector<LayerPlan>& of_layers) {
+    const StageGraph whole = stage_graph(network_, of_layers, 0, network_.size());
+    return plan_memory(whole, memory_of_job(options)).arena.bytes();
+  };
+  const std::int64_t needed = least_bytes(plans) + options.other_bytes;
   if (needed <= available) return;
   // What would fit: halved until it does. The other bytes shrink with the batch, or stay.
   std::int64_t size = job_.micro_batch_size / 2;
   while (size >= 1 && least_bytes(network_.plan(input_spec(size), devices_.target)) +
-                              other_bytes * size / job_.micro_batch_size >
+                              options.other_bytes * size / job_.micro_batch_size >
                           available) {
     size /= 2;
   }
