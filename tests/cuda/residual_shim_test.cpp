@@ -62,7 +62,7 @@ TEST(ResidualShim, AFailedStepChangesNeitherWeightsNorStatistics) {
                     residual_network());
     job.train(4);  // the last ones are graphs
     const ResidualOutcome before = job.trained();
-    EXPECT_THROW(job.run(4, true, true), NumericError);
+    EXPECT_THROW(job.run(4, true, testing::spoil_an_image), NumericError);
     const ResidualOutcome after = job.trained();
     EXPECT_EQ(after.weights, before.weights);
     EXPECT_EQ(after.buffers, before.buffers);

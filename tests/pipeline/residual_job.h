@@ -2,6 +2,7 @@
 // byte by byte.
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -60,6 +61,11 @@ inline void PrintTo(const ResidualOutcome& trained, std::ostream* stream) {
   *stream << "what " << trained.losses.size() << " steps came to";
 }
 
+// For ResidualJob::run().
+inline void spoil_an_image(const Tensor& images) {
+  images.as<float>()[images.elements() - 1] = std::numeric_limits<float>::infinity();
+}
+
 class ResidualJob {
  public:
   // `options`: of a pipeline, or with no stages of a plain loop.
@@ -86,13 +92,10 @@ class ResidualJob {
     for (int step = first; step < first + count; ++step) run(step, true);
   }
   void evaluate() { run(77, false); }
-  // `spoiled`: an image is infinite.
-  void run(int step, bool training, bool spoiled = false) {
+  // `change`: of the images, before they are trained with.
+  void run(int step, bool training, const std::function<void(const Tensor&)>& change = {}) {
     OwnedTensor images = random_tensor(images_->tensor.spec, static_cast<std::uint64_t>(step));
-    if (spoiled) {
-      images.tensor.as<float>()[images.tensor.elements() - 1] =
-          std::numeric_limits<float>::infinity();
-    }
+    if (change) change(images.tensor);
     put(images_->tensor, images.tensor);
     put(targets_->tensor, some_targets(step).tensor);
     StepInput input;

@@ -2,6 +2,8 @@
 // what a failed step leaves of it.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/pipeline/residual_job.h"
 #include "tests/pipeline/schedule/table_text.h"
 
@@ -124,6 +126,37 @@ TEST(Residual, RunningStatisticsMoveOnceAStep) {
   EXPECT_EQ(job.trained().buffers, once);
 }
 
+// Where all images are equal, so are the statistics of one micro-batch and of three.
+TEST(Residual, RunningStatisticsAreOfEveryMicroBatch) {
+  const auto all_equal = [](const Tensor& images) {
+    const std::int64_t size = images.elements() / images.shape()[0];
+    auto* values = images.as<float>();
+    for (std::int64_t i = 0; i < images.elements(); ++i) {
+      values[i] = static_cast<float>((i % size) % 7) / 7;
+    }
+  };
+  ResidualJob one(plain_options(1), residual_network()),
+      three(plain_options(3), residual_network());
+  one.run(0, true, all_equal);
+  three.run(0, true, all_equal);
+  const OwnedTensor expected = one.loop().get_state("bn1.running_mean"),
+                    got = three.loop().get_state("bn1.running_mean");
+  for (std::int64_t c = 0; c < expected.tensor.elements(); ++c) {
+    EXPECT_NEAR(got.tensor.as<float>()[c], expected.tensor.as<float>()[c], 1e-6) << c;
+    EXPECT_GT(std::abs(expected.tensor.as<float>()[c]), 1e-4) << c;
+  }
+}
+
+// A table may say where gradients are reduced: the step of a stage ends there, and no second time.
+TEST(Residual, AStepEndsOnceWhereATableReducesGradients) {
+  Schedule schedule = gpipe_schedule(2, 3);
+  for (int rank = 0; rank < 2; ++rank) {
+    schedule.ranks[rank].push_back({ActionKind::kReduceGradient, rank, -1});
+  }
+  EXPECT_EQ(trained_by(residual_options(schedule), residual_network()),
+            trained_by(plain_options(3), residual_network()));
+}
+
 TEST(Residual, AFailedStepChangesNeitherWeightsNorStatistics) {
   for (const int stages : {0, 1, 3}) {
     SCOPED_TRACE(stages);
@@ -131,7 +164,7 @@ TEST(Residual, AFailedStepChangesNeitherWeightsNorStatistics) {
                     residual_network());
     job.train(2);
     const ResidualOutcome before = job.trained();
-    EXPECT_THROW(job.run(2, true, true), NumericError);
+    EXPECT_THROW(job.run(2, true, testing::spoil_an_image), NumericError);
     const ResidualOutcome after = job.trained();
     EXPECT_EQ(after.weights, before.weights);
     EXPECT_EQ(after.buffers, before.buffers);
