@@ -65,9 +65,8 @@ void check_slice(const Tensor& tensor, const Shape& global, const SliceOffset& o
 // The dimensions of a shape, filled up with ones in front.
 std::array<std::int64_t, Shape::kMaxRank> four(const Shape& shape) {
   std::array<std::int64_t, Shape::kMaxRank> dims{1, 1, 1, 1};
-  for (int i = 0; i < shape.rank(); ++i) {
-    dims[static_cast<std::size_t>(Shape::kMaxRank - shape.rank() + i)] = shape[i];
-  }
+  const int ones = Shape::kMaxRank - shape.rank();
+  for (int i = 0; i < shape.rank(); ++i) dims[ones + i] = shape[i];
   return dims;
 }
 
@@ -77,10 +76,8 @@ void for_each_element(const TensorSpec& spec, const Shape& global, const SliceOf
                       const Visit& visit) {
   const auto own = four(spec.shape), whole = four(global);
   std::array<std::int64_t, Shape::kMaxRank> from{};
-  for (int i = 0; i < global.rank(); ++i) {
-    from[static_cast<std::size_t>(Shape::kMaxRank - global.rank() + i)] =
-        offset[static_cast<std::size_t>(i)];
-  }
+  const int ones = Shape::kMaxRank - global.rank();
+  for (int i = 0; i < global.rank(); ++i) from[ones + i] = offset[i];
   const bool channels_last = spec.format == MemoryFormat::kChannelsLast;
   for (std::int64_t n = 0; n < own[0]; ++n) {
     for (std::int64_t c = 0; c < own[1]; ++c) {

@@ -55,6 +55,7 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
 std::vector<StageGraph> graphs_of(const Network& network, const std::vector<LayerPlan>& plans,
                                   const Partition& partition) {
   std::vector<StageGraph> graphs;
+  graphs.reserve(partition.first.size());
   for (int s = 0; s < partition.stages(); ++s) {
     graphs.push_back(stage_graph(network, plans, partition.first[s], partition.end(s)));
   }
