@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/trainer/engine_run.h"
+#include "tests/trainer/program_run.h"
 
 namespace stagecoach {
 namespace {
@@ -145,6 +146,23 @@ TEST_F(StatisticsOfTwoStages, BubbleOfEqualStages) {
   EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 2.25);
   EXPECT_FALSE(bubble.joint_makespan_seconds.has_value());
   EXPECT_DOUBLE_EQ(bubble.zb_h1_makespan_seconds.value(), 7 * 0.25);  // 6 and (K-1)(F+B-W)
+}
+
+// The same table from a file that is called like another schedule: what it is, is not in its name.
+TEST(Statistics, AFileCalledZbH1GetsItsHintAndNoFormula) {
+  const testing::ScratchFolder folder;
+  const std::string file = (folder.path() / "zb-h1").string();
+  testing::write_text(file, "0F0 0F1 0BW0 0BW1\n1F0 1BW0 1F1 1BW1\n");
+  TrainRequest config = small_config(2);
+  config.stages.reset();
+  config.micro_batches.reset();
+  config.schedule = file;
+  EngineRun run(config);
+  Statistics statistics(2);
+  statistics.add(equal_stages(0.25), 2);
+  const BubbleReport bubble = statistics.bubble(*run.engine.pipeline());
+  EXPECT_FALSE(bubble.formula.has_value());
+  EXPECT_DOUBLE_EQ(bubble.zb_h1_makespan_seconds.value(), 7 * 0.25);
 }
 
 TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
