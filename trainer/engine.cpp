@@ -79,6 +79,7 @@ class Engine::Impl {
   const TrainJob job_;
   const std::shared_ptr<const Optimizer> optimizer_;
   const DeviceChoice devices_;
+  TensorSpec targets_spec_;  // of a batch
   Partition partition_;
   std::string partition_text_;
   std::vector<std::int64_t> planned_without_recompute_;
@@ -138,6 +139,8 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
     : network_(network), job_(job), optimizer_(job.optimizer.make()), devices_(devices) {
   const std::vector<LayerPlan> plans =
       network_.plan(input_spec(job.micro_batch_size), devices_.target);
+  targets_spec_ = plans.back().inputs[1];
+  targets_spec_.shape = targets_spec_.shape.with(0, job.batch());
   PipelineOptions pipeline;
   pipeline.schedule = job.schedule;
   pipeline.target = devices_.target;
@@ -227,8 +230,9 @@ Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
 }
 
 StepInput Engine::Impl::input_of(const BatchView& batch, bool training) const {
-  check_tensor(loop_->stages().front()->context().device(), "Engine", "images", batch.inputs,
-               input_spec(job_.batch()));
+  const Device device = loop_->stages().front()->context().device();
+  check_tensor(device, "Engine", "images", batch.inputs, input_spec(job_.batch()));
+  check_tensor(device, "Engine", "targets", batch.targets, targets_spec_);
   StepInput input;
   input.images = batch.inputs;
   input.targets = batch.targets;

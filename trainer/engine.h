@@ -48,7 +48,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Begins a training step on a full batch [M * B], which stays as it is until the step's finish().
+  // Begins a training step on a full batch [M * B] in the first device's memory, which stays as it
+  // is until the step's finish(). Error for inputs or targets of another spec or elsewhere.
   // At most max_in_flight() steps at a time, each with a batch of its own.
   void launch(const BatchView& batch);
   int max_in_flight() const;

@@ -104,18 +104,31 @@ TEST_F(EngineTest, TheLossOfABatchGoesDown) {
   EXPECT_EQ(run.engine.steps(), 101);
 }
 
-TEST_F(EngineTest, TrainsOnFullBatchesOnly) {
-  const TrainRequest config = small_config(2);
-  EngineRun run(config);
-  Batch batch(channels_last(batch_of(config), 3, config.image_size, config.image_size));
-  batch.count = 5;
+TEST_F(EngineTest, TrainsOnFullBatchesOfItsShapeOnly) {
+  EngineRun run(small_config(2));
+  const auto loader = training_batches(dataset(), small_config(2));
   const auto before = weights_of(run.engine);
-  try {
-    run.engine.train_batch(batch);
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    expect_has(error.message(), "expected 8 samples, got 5");
-  }
+  const auto message = [&](const std::function<void(BatchView&)>& change) {
+    BatchView batch = *loader->next();
+    change(batch);
+    try {
+      run.engine.train_batch(batch);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return std::string("no error");
+  };
+  expect_has(message([](BatchView& batch) { batch.count = 5; }), "expected 8 samples, got 5");
+  expect_has(message([](BatchView& batch) { batch.targets.spec = row_major({7}, DType::kI32); }),
+             "expected targets I32 [8], got I32 [7]");
+  expect_has(message([](BatchView& batch) { batch.targets.spec.dtype = DType::kF32; }),
+             "expected targets I32 [8], got F32 [8]");
+  expect_has(message([](BatchView& batch) { batch.targets = {}; }),
+             "targets I32 [8], got no memory");
+  expect_has(message([](BatchView& batch) {
+               batch.inputs.device = {DeviceType::kCuda, 0};
+             }),
+             "on cpu, got F32 [8, 3, 16, 16] channels_last on cuda:0");
   EXPECT_EQ(different_weights(run.engine, before), "");
   EXPECT_EQ(run.engine.steps(), 0);
 }
