@@ -253,6 +253,7 @@ std::map<std::string, std::string> parse_metadata(const nlohmann::json& value,
 void check_offsets(const std::map<std::string, StoredTensor>& entries, std::int64_t data_bytes,
                    const std::string& file) {
   std::vector<std::pair<const std::string*, const StoredTensor*>> order;
+  order.reserve(entries.size());
   for (const auto& [name, entry] : entries) order.emplace_back(&name, &entry);
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return std::pair(a.second->offset, a.second->bytes) <

@@ -40,7 +40,7 @@ class Draws {
   explicit Draws(const RandomStream& stream) : stream_(stream) {}
   // In [low, high]; the few numbers asked for here make the bias of multiply-shift negligible.
   int between(int low, int high) {
-    const std::uint64_t count = static_cast<std::uint64_t>(high - low + 1);
+    const auto count = static_cast<std::uint64_t>(high - low) + 1;
     return low + static_cast<int>(stream_.word(next_++) * count >> 32);
   }
 

@@ -66,12 +66,12 @@ struct Maxima {
 
 void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* output,
                         std::uint8_t* index, const float* input) {
-  const auto [kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w] = shape.options;
+  const MaxPool2dOptions o = shape.options;
   const std::int64_t channels = shape.channels;
   const auto pixel = [&](std::int64_t row, std::int64_t oh, std::int64_t ow) {
-    const Range rows = window(oh, kernel_h, stride_h, padding_h, shape.in_h);
-    const Range columns = window(ow, kernel_w, stride_w, padding_w, shape.in_w);
-    const std::int64_t top = oh * stride_h - padding_h, left = ow * stride_w - padding_w;
+    const Range rows = window(oh, o.kernel_h, o.stride_h, o.padding_h, shape.in_h);
+    const Range columns = window(ow, o.kernel_w, o.stride_w, o.padding_w, shape.in_w);
+    const std::int64_t top = oh * o.stride_h - o.padding_h, left = ow * o.stride_w - o.padding_w;
     const float* image = input + row / shape.out_h * shape.in_h * shape.in_w * channels;
     const std::int64_t to = (row * shape.out_w + ow) * channels;
     const auto block = [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
@@ -79,7 +79,7 @@ void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* ou
       for (std::int64_t h = rows.begin; h < rows.end; ++h) {
         for (std::int64_t w = columns.begin; w < columns.end; ++w) {
           const float* from = image + (h * shape.in_w + w) * channels + c;
-          const auto place = static_cast<std::int32_t>((h - top) * kernel_w + w - left);
+          const auto place = static_cast<std::int32_t>((h - top) * o.kernel_w + w - left);
           if (h == rows.begin && w == columns.begin) {
             start(maxima, from, place, count);
           } else {
@@ -103,11 +103,11 @@ void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* ou
 // once, by one task.
 void max_pool2d_backward(ThreadPool& pool, const MaxPool2dShape& shape, float* input_grad,
                          const float* output_grad, const std::uint8_t* index) {
-  const auto [kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w] = shape.options;
+  const MaxPool2dOptions o = shape.options;
   const std::int64_t channels = shape.channels;
   const auto pixel = [&](std::int64_t row, std::int64_t h, std::int64_t w) {
-    const Range rows = windows_with(h, kernel_h, stride_h, padding_h, shape.out_h);
-    const Range columns = windows_with(w, kernel_w, stride_w, padding_w, shape.out_w);
+    const Range rows = windows_with(h, o.kernel_h, o.stride_h, o.padding_h, shape.out_h);
+    const Range columns = windows_with(w, o.kernel_w, o.stride_w, o.padding_w, shape.out_w);
     const std::int64_t image = row / shape.in_h * shape.out_h * shape.out_w * channels;
     float* to = input_grad + (row * shape.in_w + w) * channels;
     const auto block = [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
@@ -116,8 +116,8 @@ void max_pool2d_backward(ThreadPool& pool, const MaxPool2dShape& shape, float* i
       for (std::int64_t oh = rows.begin; oh < rows.end; ++oh) {
         for (std::int64_t ow = columns.begin; ow < columns.end; ++ow) {
           const std::int64_t from = image + (oh * shape.out_w + ow) * channels + c;
-          const auto place = static_cast<std::uint8_t>((h + padding_h - oh * stride_h) * kernel_w +
-                                                       w + padding_w - ow * stride_w);
+          const auto place = static_cast<std::uint8_t>(
+              (h + o.padding_h - oh * o.stride_h) * o.kernel_w + w + o.padding_w - ow * o.stride_w);
           for (std::int64_t i = 0; i < count; ++i) {
             const float gradient = output_grad[from + i];
             sum[i] += index[from + i] == place ? gradient : 0.0f;

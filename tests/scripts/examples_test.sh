@@ -48,4 +48,16 @@ make_example schedule "$work/added" -DSTAGECOACH_CHECKOUT="$root" -DSTAGECOACH_C
 if grep -q -- '-Werror' <(grep draw_schedule.cpp <(ninja -C "$work/added" -t commands)); then
   fail "our compile options reach who adds us"
 fi
+# FetchContent adds it too; what it would build has been built above.
+mkdir "$work/fetching"
+cat >"$work/fetching/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.22)
+project(fetching LANGUAGES CXX)
+include(FetchContent)
+FetchContent_Declare(stagecoach SOURCE_DIR "$root")
+FetchContent_MakeAvailable(stagecoach)
+add_executable(draw "$work/examples/schedule/draw_schedule.cpp")
+target_link_libraries(draw PRIVATE stagecoach::schedule)
+END
+quietly cmake -S "$work/fetching" -B "$work/fetched" -G Ninja -DSTAGECOACH_CUDA=OFF
 echo "examples: built twice, run"
