@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "kernels/batch_norm2d.h"
 
@@ -29,14 +30,19 @@ void sum_channels(ThreadPool& pool, std::int64_t pixels, std::int64_t channels, 
   }
 }
 
-double inverse_root(float variance, float eps) {
-  return 1.0 / std::sqrt(static_cast<double>(variance) + static_cast<double>(eps));
+// 1 / sqrt(variance + eps) of each channel.
+std::vector<double> inverse_roots(std::int64_t channels, const float* variance, float eps) {
+  std::vector<double> roots(static_cast<std::size_t>(channels));
+  for (std::int64_t c = 0; c < channels; ++c) {
+    roots[c] = 1.0 / std::sqrt(static_cast<double>(variance[c]) + static_cast<double>(eps));
+  }
+  return roots;
 }
 
 // sums of y_grad and of y_grad * z.
 void sum_gradients(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,
-                   const float* y_grad, const float* x, const float* mean, const float* variance,
-                   float eps, double* sums) {
+                   const float* y_grad, const float* x, const float* mean,
+                   const std::vector<double>& inverse, double* sums) {
   sum_channels(pool, pixels, channels, sums,
                [=](std::int64_t pixel, std::int64_t c, double& plain, double& scaled) {
                  const std::int64_t at = pixel * channels + c;
@@ -44,7 +50,7 @@ void sum_gradients(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,
                  plain += gradient;
                  scaled += gradient * (static_cast<double>(x[at]) - static_cast<double>(mean[c]));
                });
-  for (std::int64_t c = 0; c < channels; ++c) sums[channels + c] *= inverse_root(variance[c], eps);
+  for (std::int64_t c = 0; c < channels; ++c) sums[channels + c] *= inverse[c];
 }
 
 }  // namespace
@@ -70,12 +76,12 @@ void batch_norm2d_statistics(ThreadPool& pool, std::int64_t pixels, std::int64_t
 void batch_norm2d_forward(ThreadPool& pool, std::int64_t pixels, std::int64_t channels, float* y,
                           const float* x, const float* mean, const float* variance,
                           const float* weight, const float* bias, float eps) {
-  parallel_ranges(pool, pixels, kBatchNormPixels, [=](std::int64_t begin, std::int64_t end, int) {
+  const std::vector<double> inverse = inverse_roots(channels, variance, eps);
+  parallel_ranges(pool, pixels, kBatchNormPixels, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t pixel = begin; pixel < end; ++pixel) {
       for (std::int64_t c = 0; c < channels; ++c) {
         const std::int64_t at = pixel * channels + c;
-        const double z = (static_cast<double>(x[at]) - static_cast<double>(mean[c])) *
-                         inverse_root(variance[c], eps);
+        const double z = (static_cast<double>(x[at]) - static_cast<double>(mean[c])) * inverse[c];
         y[at] =
             static_cast<float>(z * static_cast<double>(weight[c]) + static_cast<double>(bias[c]));
       }
@@ -87,15 +93,15 @@ void batch_norm2d_backward_input(ThreadPool& pool, std::int64_t pixels, std::int
                                  float* x_grad, const float* y_grad, const float* x,
                                  const float* mean, const float* variance, const float* weight,
                                  float eps, double* sums) {
-  sum_gradients(pool, pixels, channels, y_grad, x, mean, variance, eps, sums);
-  parallel_ranges(pool, pixels, kBatchNormPixels, [=](std::int64_t begin, std::int64_t end, int) {
+  const std::vector<double> inverse = inverse_roots(channels, variance, eps);
+  sum_gradients(pool, pixels, channels, y_grad, x, mean, inverse, sums);
+  parallel_ranges(pool, pixels, kBatchNormPixels, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t pixel = begin; pixel < end; ++pixel) {
       for (std::int64_t c = 0; c < channels; ++c) {
         const std::int64_t at = pixel * channels + c;
-        const double inverse = inverse_root(variance[c], eps);
-        const double z = (static_cast<double>(x[at]) - static_cast<double>(mean[c])) * inverse;
+        const double z = (static_cast<double>(x[at]) - static_cast<double>(mean[c])) * inverse[c];
         const double mean_part = (sums[c] + z * sums[channels + c]) / static_cast<double>(pixels);
-        x_grad[at] = static_cast<float>(static_cast<double>(weight[c]) * inverse *
+        x_grad[at] = static_cast<float>(static_cast<double>(weight[c]) * inverse[c] *
                                         (static_cast<double>(y_grad[at]) - mean_part));
       }
     }
@@ -106,7 +112,8 @@ void batch_norm2d_backward_weight(ThreadPool& pool, std::int64_t pixels, std::in
                                   float* weight_grad, float* bias_grad, const float* y_grad,
                                   const float* x, const float* mean, const float* variance,
                                   float eps, GradientMode mode, double* sums) {
-  sum_gradients(pool, pixels, channels, y_grad, x, mean, variance, eps, sums);
+  sum_gradients(pool, pixels, channels, y_grad, x, mean, inverse_roots(channels, variance, eps),
+                sums);
   const bool adds = mode == GradientMode::kAccumulate;
   for (std::int64_t c = 0; c < channels; ++c) {
     bias_grad[c] = (adds ? bias_grad[c] : 0.0f) + static_cast<float>(sums[c]);
