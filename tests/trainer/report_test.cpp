@@ -196,7 +196,7 @@ TEST(ReportText, ThePlainLoopHasNoBubble) {
 
 TEST(ReportText, LongNamesAndLargeNumbersStayNarrow) {
   RunReport r = example();
-  r.data = "CIFAR-10 from /" + std::string(300, 'd') + "/end";
+  r.data = fmt::format("CIFAR-10 from /{}/end", std::string(300, 'd'));
   r.partition = std::string(200, '1');
   r.stage[0].first_name = "a_layer_with_a_very_long_name Conv2d";
   r.stage[0].forward_seconds = 123.4567;
