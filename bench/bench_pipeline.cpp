@@ -67,9 +67,9 @@ struct Job {
 
 // Stages of one ReLU for 16 numbers, so nothing but actions, events and the handing over costs.
 // ns/action: of one rank, which has 3 to 7 kinds of them.
-void measure_machinery(State& state) {
+void measure_machinery(State& state, Schedule (*make)(int, int)) {
   const int stages = static_cast<int>(state.range(0));
-  constexpr int kMicroBatches = 64;
+  const int micro_batches = static_cast<int>(state.range(1));
   std::vector<NamedLayer> layers;
   Partition partition;
   for (int s = 0; s < stages; ++s) {
@@ -77,8 +77,7 @@ void measure_machinery(State& state) {
     partition.first.push_back(s);
   }
   partition.layers = stages;
-  Job job({"empty", layers}, row_major({1, 16}), partition,
-          one_f_one_b_schedule(stages, kMicroBatches));
+  Job job({"empty", layers}, row_major({1, 16}), partition, make(stages, micro_batches));
   std::size_t all = 0, most = 0;
   for (const auto& actions : job.loop->program().schedule().ranks) {
     all += actions.size();
@@ -173,10 +172,17 @@ void add_stage(const char* name, int first, int end) {
 
 int main(int argc, char** argv) {
   using namespace stagecoach;
-  benchmark::RegisterBenchmark("machinery/K", measure_machinery)
-      ->Arg(1)
-      ->Arg(2)
-      ->Arg(4)
+  benchmark::RegisterBenchmark("machinery", measure_machinery, one_f_one_b_schedule)
+      ->ArgNames({"K", "M"})
+      ->Args({1, 64})
+      ->Args({2, 64})
+      ->Args({4, 64})
+      ->UseRealTime()
+      ->Unit(benchmark::kMicrosecond);
+  // All micro-batches in flight at once: what an action costs may not grow with them.
+  benchmark::RegisterBenchmark("machinery_gpipe", measure_machinery, gpipe_schedule)
+      ->ArgNames({"K", "M"})
+      ->ArgsProduct({{2}, {256, 1024, 4096, 16384}})
       ->UseRealTime()
       ->Unit(benchmark::kMicrosecond);
   const int layers = make_alexnet().size();
