@@ -40,7 +40,7 @@ std::vector<Schedule> all_schedules(int micro_batches) {
 
 TEST(Residual, SameBitsForEveryScheduleAndNumberOfStages) {
   int threads = 1;
-  for (const int micro_batches : {1, 4, 8}) {
+  for (const int micro_batches : {1, 8}) {
     const ResidualOutcome expected = trained_by(plain_options(micro_batches), residual_network());
     EXPECT_EQ(trained_by(plain_options(micro_batches, 2), residual_network()), expected);
     for (const Schedule& schedule : all_schedules(micro_batches)) {
