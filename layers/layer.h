@@ -47,14 +47,15 @@ struct Fusion {
 };
 
 // What a layer needs, for one micro-batch of inputs of these specs. Made without memory or device.
+// What is left out of its initialiser is empty, false or 0.
 struct LayerPlan {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;  // at least one
-  std::vector<ParameterSpec> parameters;
-  std::vector<BufferSpec> buffers;
-  std::vector<TensorSpec> saved;  // made by F, kept until B and W have run
+  std::vector<ParameterSpec> parameters = {};
+  std::vector<BufferSpec> buffers = {};
+  std::vector<TensorSpec> saved = {};  // made by F, kept until B and W have run
   // What F leaves of each micro-batch of a training step for end_step(), F32.
-  std::vector<TensorSpec> step_state;
+  std::vector<TensorSpec> step_state = {};
   std::int64_t workspace_bytes = 0;      // the most that F, B, W or end_step use
   bool in_place = false;                 // outputs[0] may be inputs[0]'s memory, and likewise the
                                          // gradients
@@ -63,12 +64,12 @@ struct LayerPlan {
   bool outputs_needed_by_input = false;  // B reads the outputs
   // inputs[0]'s gradient is saved[0], made by F: B has nothing to do. (A loss.)
   bool saved_is_input_grad = false;
-  std::vector<bool> differentiable;  // by input: has a gradient; empty: all have
+  std::vector<bool> differentiable = {};  // by input: has a gradient; empty: all have
   LayerKind kind = LayerKind::kOther;
-  Fusion fused;
+  Fusion fused = {};
 
   bool has_gradient(std::size_t input) const {
-    return differentiable.empty() || differentiable[input];
+    return differentiable.empty() || differentiable.at(input);
   }
 };
 

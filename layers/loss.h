@@ -18,6 +18,9 @@ class Loss : public Layer {
   // The prediction, where `inputs` are one and its targets. Else Error naming the loss.
   const TensorSpec& prediction_of(std::span<const TensorSpec> inputs) const;
   bool outputs_have_gradients() const final { return false; }
+  // The gradient that F has saved; Error unless the plan says saved_is_input_grad.
+  void backward_input_impl(Context& context, const LayerPlan& plan,
+                           const LayerCall& call) const override;
 };
 
 // torch.nn.CrossEntropyLoss: prediction [N, C], targets I32 [N] in [0, C).

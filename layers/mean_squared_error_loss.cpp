@@ -1,4 +1,3 @@
-#include "core/copy.h"
 #include "kernels/mean_squared_error.h"
 #include "layers/layer_text.h"
 #include "layers/loss.h"
@@ -34,11 +33,6 @@ class MeanSquaredErrorLoss final : public Loss {
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     mean_squared_error(context, call.outputs[0], call.saved[0], call.inputs[0], call.inputs[1],
                        1.0f / static_cast<float>(call.micro.batch));
-  }
-
-  void backward_input_impl(Context& context, const LayerPlan&,
-                           const LayerCall& call) const override {
-    copy(context.stream(), call.input_grads[0], call.saved[0]);
   }
 };
 

@@ -1,4 +1,3 @@
-#include "core/copy.h"
 #include "kernels/softmax_cross_entropy.h"
 #include "layers/layer_text.h"
 #include "layers/loss.h"
@@ -32,11 +31,6 @@ class SoftmaxCrossEntropyLoss final : public Loss {
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     softmax_cross_entropy(context, call.outputs[0], call.outputs[1], call.saved[0], call.inputs[0],
                           call.inputs[1], 1.0f / static_cast<float>(call.micro.batch));
-  }
-
-  void backward_input_impl(Context& context, const LayerPlan&,
-                           const LayerCall& call) const override {
-    copy(context.stream(), call.input_grads[0], call.saved[0]);
   }
 };
 

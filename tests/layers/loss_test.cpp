@@ -104,5 +104,32 @@ TEST(Loss, TakesAPredictionAndItsTargets) {
                {"MeanSquaredError()", "targets F32 [4, 3]", "[4, 2]"});
 }
 
+// Of one's own, and half done.
+struct WithoutBackward : Loss {
+  std::string describe() const override { return "WithoutBackward()"; }
+  TensorSpec target_spec(const TensorSpec& prediction) const override { return prediction; }
+  LayerPlan plan(std::span<const TensorSpec> in, const Target&) const override {
+    return {.inputs = {in[0], in[1]},
+            .outputs = {row_major({in[0].shape[0]})},
+            .differentiable = {true, false}};
+  }
+  void forward_impl(Context&, const LayerPlan&, const LayerCall&) const override {}
+};
+
+TEST(Loss, NeedsABackwardPass) {
+  const WithoutBackward loss;
+  const TensorSpec spec = row_major({2, 1});
+  const OwnedTensor gradient(spec);
+  const std::vector<Tensor> gradients = {gradient.tensor, {}};
+  LayerCall call;
+  call.input_grads = gradients;
+  Context context(1);
+  expect_error(
+      [&] {
+        loss.backward_input(context, loss.plan(std::vector{spec, spec}, 1), call);
+      },
+      {"WithoutBackward()", "saved_is_input_grad", "neither"});
+}
+
 }  // namespace
 }  // namespace stagecoach
