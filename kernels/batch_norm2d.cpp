@@ -21,6 +21,10 @@ struct Specs {
   TensorSpec x, channel, parameter;
 };
 
+double* workspace_for(const Context& context, const TensorSpec& x) {
+  return static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x)));
+}
+
 void check_statistics(const Context& context, const Specs& specs, const Tensor& x,
                       const Tensor& mean, const Tensor& variance) {
   check_tensor(context, kName, "x", x, specs.x);
@@ -39,7 +43,7 @@ std::int64_t batch_norm2d_workspace_bytes(const TensorSpec& x) {
 void batch_norm2d_statistics(Context& context, Tensor mean, Tensor variance, Tensor x) {
   const Specs specs(context, x.spec);
   check_statistics(context, specs, x, mean, variance);
-  auto* sums = static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x.spec)));
+  double* sums = workspace_for(context, x.spec);
   backend_of(context).batch_norm2d_statistics(context, mean, variance, x, sums);
 }
 
@@ -60,7 +64,7 @@ void batch_norm2d_backward_input(Context& context, Tensor x_grad, Tensor y_grad,
   check_tensor(context, kName, "x_grad", x_grad, specs.x);
   check_tensor(context, kName, "y_grad", y_grad, specs.x);
   check_tensor(context, kName, "weight", weight, specs.parameter);
-  auto* sums = static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x.spec)));
+  double* sums = workspace_for(context, x.spec);
   backend_of(context).batch_norm2d_backward_input(context, x_grad, y_grad, x, mean, variance,
                                                   weight, eps, sums);
 }
@@ -73,7 +77,7 @@ void batch_norm2d_backward_weight(Context& context, Tensor weight_grad, Tensor b
   check_tensor(context, kName, "weight_grad", weight_grad, specs.channel);
   check_tensor(context, kName, "bias_grad", bias_grad, specs.channel);
   check_tensor(context, kName, "y_grad", y_grad, specs.x);
-  auto* sums = static_cast<double*>(context.workspace(kName, batch_norm2d_workspace_bytes(x.spec)));
+  double* sums = workspace_for(context, x.spec);
   backend_of(context).batch_norm2d_backward_weight(context, weight_grad, bias_grad, y_grad, x, mean,
                                                    variance, eps, mode, sums);
 }

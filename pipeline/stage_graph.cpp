@@ -52,8 +52,7 @@ class NetworkValues {
                                                     : first_output_[value.layer] + value.output);
   }
   bool differentiable(const ValueReader& reader) const {
-    const std::vector<bool>& by_input = plans_[reader.layer].differentiable;
-    return by_input.empty() || by_input.at(reader.input);
+    return plans_[reader.layer].has_gradient(static_cast<std::size_t>(reader.input));
   }
 
   // A gradient goes from the loss to the parameters, and nowhere else: to values that depend on a

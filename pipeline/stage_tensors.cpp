@@ -69,8 +69,8 @@ void StageTensors::set_inputs(const char* operation, std::span<const Tensor> inp
   check_count(operation, "input", inputs, graph_.received.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const StageValue& value = graph_.values[graph_.received[i]];
-    if (!value.readers.empty())
-      check_tensor(arena_.device(), operation, "input", inputs[i], value.spec);
+    if (value.readers.empty()) continue;
+    check_tensor(arena_.device(), operation, "input", inputs[i], value.spec);
   }
   if (!received_.has(micro)) received_.take(micro);
   std::vector<Tensor>& message = inputs_[static_cast<std::size_t>(received_.of(micro))];
@@ -88,8 +88,8 @@ void StageTensors::set_output_grads(const char* operation, std::span<const Tenso
   check_count(operation, "output gradient", grads, graph_.gradients_received.size());
   for (std::size_t i = 0; i < grads.size(); ++i) {
     const StageValue& value = graph_.values[graph_.gradients_received[i]];
-    if (!value.hands_gradient_on())
-      check_tensor(arena_.device(), operation, "output_grad", grads[i], value.spec);
+    if (value.hands_gradient_on()) continue;
+    check_tensor(arena_.device(), operation, "output_grad", grads[i], value.spec);
   }
   arena_.take(plan_.gradient_slots, gradient_slots_.take(micro));
   if (!received_gradients_.has(micro)) received_gradients_.take(micro);

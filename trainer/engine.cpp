@@ -73,7 +73,7 @@ class Engine::Impl {
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
-  std::vector<StateEntry> parameters() const;
+  std::vector<StateEntry> weights() const;  // what a file of weights holds: buffers, too
 
   const Network network_;
   const TrainJob job_;
@@ -297,14 +297,14 @@ std::string Engine::Impl::nonfinite_layer(const StepInput& input) {
   std::string text =
       fmt::format("infinity or NaN in the output of layer {}, {} {}, for micro-batch {}",
                   found->layer, named.name, named.layer->describe(), found->micro_batch);
-  for (const StateEntry& entry : parameters()) {
+  for (const StateEntry& entry : weights()) {
     const bool own = entry.name.starts_with(named.name + ".");
     if (own && !loop_->is_finite(entry.name)) text += ", and in " + entry.name;
   }
   return text;
 }
 
-std::vector<StateEntry> Engine::Impl::parameters() const {
+std::vector<StateEntry> Engine::Impl::weights() const {
   std::vector<StateEntry> entries = loop_->state();
   std::erase_if(entries,
                 [](const StateEntry& entry) { return entry.kind == StateKind::kOptimizerState; });
@@ -314,7 +314,7 @@ std::vector<StateEntry> Engine::Impl::parameters() const {
 void Engine::Impl::save(const std::filesystem::path& file) const {
   std::deque<OwnedTensor> values;
   std::vector<NamedTensor> tensors;
-  for (const StateEntry& entry : parameters()) {
+  for (const StateEntry& entry : weights()) {
     const Tensor value = values.emplace_back(loop_->get_state(entry.name)).tensor;
     // The loss of the last step is that of the weights before it.
     if (!all_finite(value)) {
@@ -330,13 +330,13 @@ void Engine::Impl::save(const std::filesystem::path& file) const {
 
 void Engine::Impl::load(const std::filesystem::path& file) {
   const SafetensorsFile stored(file);
-  for (const auto& [name, kind, spec] : parameters()) {
+  for (const auto& [name, kind, spec] : weights()) {
     const TensorSpec found = stored.spec(name);
     STAGECOACH_CHECK(found.shape == spec.shape && found.dtype == spec.dtype, file.string(),
                      fmt::format("{} as {} {}", name, name_of(spec.dtype), spec.shape.to_string()),
                      found.to_string(), "the file holds weights of another network");
   }
-  for (const StateEntry& entry : parameters()) {
+  for (const StateEntry& entry : weights()) {
     const OwnedTensor read(entry.spec);
     stored.read(entry.name, read.tensor);
     loop_->set_state(entry.name, read.tensor);
