@@ -4,20 +4,20 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/copy.h"
 #include "tests/trainer/engine_run.h"
-#include "trainer/cli/words.h"
 
 namespace stagecoach::testing {
 
-inline TrainRequest gpu_config(int stages, const std::string& precision = "fp32",
-                               const std::string& device = "cuda:0") {
+inline TrainRequest gpu_config(int stages, std::optional<Precision> precision = Precision::kFp32,
+                               DeviceRequest device = DeviceRequest::cuda({0})) {
   TrainRequest config = small_config(stages);
-  config.device = device_of("test", device);
-  config.precision = value_of("test", "--precision", precision, kPrecisionWords);
+  config.device = std::move(device);
+  config.precision = precision;
   return config;
 }
 

@@ -9,6 +9,7 @@
 
 #include "tests/cuda/engine_run.h"
 #include "tests/kernels/checks.h"
+#include "trainer/words.h"
 
 namespace stagecoach {
 namespace {
@@ -21,7 +22,7 @@ using testing::Trained;
 
 constexpr int kSteps = 5;  // two of them eager, two captured, one launched again
 
-class EngineShim : public ::testing::TestWithParam<const char*> {};
+class EngineShim : public ::testing::TestWithParam<Precision> {};
 
 TEST_P(EngineShim, GivesTheSameBitsTwice) {
   const TrainRequest config = gpu_config(0, GetParam());
@@ -73,8 +74,8 @@ TEST_P(EngineShim, GraphsGiveTheBitsOfEagerSteps) {
 }
 
 TEST_P(EngineShim, TrainsAsTheCpuDoes) {
-  const bool bf16 = std::string(GetParam()) == "bf16";
-  const double bound = bf16 ? 1e-2 : std::string(GetParam()) == "tf32" ? 1e-3 : 1e-5;
+  const bool bf16 = GetParam() == Precision::kBf16;
+  const double bound = bf16 ? 1e-2 : GetParam() == Precision::kTf32 ? 1e-3 : 1e-5;
   TrainRequest on_cpu = small_config(0), on_gpu = gpu_config(0, GetParam());
   on_cpu.device = DeviceRequest::cpu();
   // Steps that a rounding error does not grow in.
@@ -101,12 +102,16 @@ TEST_P(EngineShim, StepsThatDoNotWaitForTheHostGiveTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, EngineShim, ::testing::Values("fp32", "tf32", "bf16"),
-                         [](const auto& parameter) { return std::string(parameter.param); });
+INSTANTIATE_TEST_SUITE_P(Precisions, EngineShim,
+                         ::testing::Values(Precision::kFp32, Precision::kTf32, Precision::kBf16),
+                         [](const auto& parameter) {
+                           return std::string(name_of(parameter.param));
+                         });
 
 // The first step that is a graph's, not only an eager one.
 TEST(EngineFailureShim, ALossThatIsNotFiniteChangesNoWeight) {
-  for (const auto& [stages, precision] : {std::pair{0, "fp32"}, {2, "fp32"}, {2, "bf16"}}) {
+  for (const auto& [stages, precision] :
+       {std::pair{0, Precision::kFp32}, {2, Precision::kFp32}, {2, Precision::kBf16}}) {
     const TrainRequest config = gpu_config(stages, precision);
     const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
     testing::EngineRun run(config);
@@ -244,7 +249,7 @@ INSTANTIATE_TEST_SUITE_P(Stages, EngineAheadShim, ::testing::Values(0, 1, 2, 4))
 
 TEST(EngineFilesShim, WeightsGoToAFileAndBack) {
   const std::string file = ::testing::TempDir() + "gpu-weights.safetensors";
-  for (const char* precision : {"fp32", "bf16"}) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
     const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
     const TrainRequest config = gpu_config(2, precision);
     testing::EngineRun trained(config);

@@ -26,7 +26,7 @@ TEST_F(SimulatedSteps, TwoGpusGiveTheBitsOfOne) {
   const auto expected = testing::train_steps(gpu_config(0), 9);
   for (const int stages : {2, 4}) {
     for (const char* schedule : {"gpipe", "1f1b", "zb-h1"}) {
-      TrainRequest config = gpu_config(stages, "fp32", "cuda:0,1");
+      TrainRequest config = gpu_config(stages, Precision::kFp32, DeviceRequest::cuda({0, 1}));
       config.schedule = schedule;
       EXPECT_EQ(testing::train_ahead(config, 9), expected) << stages << schedule;
     }
@@ -35,8 +35,8 @@ TEST_F(SimulatedSteps, TwoGpusGiveTheBitsOfOne) {
 
 // While a step is slow to begin, the host has launched the next one and wants another batch.
 TEST_F(SimulatedSteps, NoBatchIsOverwrittenWhileAStepReadsIt) {
-  for (const char* device : {"cuda:0", "cuda:0,1"}) {
-    const TrainRequest config = gpu_config(2, "fp32", device);
+  for (const std::vector<int>& gpus : {std::vector{0}, std::vector{0, 1}}) {
+    const TrainRequest config = gpu_config(2, Precision::kFp32, DeviceRequest::cuda(gpus));
     const auto expected = testing::train_steps(config, 8);
     testing::EngineRun run(config);
     const auto loader = testing::batches_for(run, dataset_, config);
@@ -45,8 +45,9 @@ TEST_F(SimulatedSteps, NoBatchIsOverwrittenWhileAStepReadsIt) {
     const auto losses = testing::run_ahead(run.engine, *loader, 8, [&](const Batch&) {
       delay(stages[++launches % 2]->context().stream(), std::chrono::milliseconds(10));
     });
-    EXPECT_EQ(losses, std::vector(expected.losses.begin(), expected.losses.begin() + 8)) << device;
-    EXPECT_EQ(testing::weights_on_host(run.engine), expected.weights) << device;
+    EXPECT_EQ(losses, std::vector(expected.losses.begin(), expected.losses.begin() + 8))
+        << gpus.size();
+    EXPECT_EQ(testing::weights_on_host(run.engine), expected.weights) << gpus.size();
   }
 }
 

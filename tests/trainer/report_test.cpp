@@ -1,5 +1,6 @@
 #include "trainer/cli/report_text.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>

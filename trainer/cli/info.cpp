@@ -62,7 +62,7 @@ std::string cuda_lines() {
   }
   text += line("", versions);
   for (const auto& [name, version] : backend_of(DeviceType::kCuda).library_versions()) {
-    text += line("", name + " " + version);
+    text += line("", fmt::format("{} {}", name, version));
   }
   return text;
 }

@@ -263,6 +263,7 @@ std::string simulate_several(const SimulateConfig& given, const GivenCosts& cost
   const SimulateConfig config = with_sizes(given, costs, 1);
   check_size(config.stages, config.micro_batches, 1);
   std::vector<SimulatedSchedule> runs;
+  runs.reserve(names.size());
   for (const std::string& name : names) runs.push_back(compared(name, config, costs));
   if (!config.json.empty()) write_json(config.json, to_json(runs, config, costs));
   return to_text(runs, config, costs);
