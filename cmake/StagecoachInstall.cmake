@@ -28,7 +28,7 @@ endfunction()
 
 stagecoach_product(stagecoach_schedule_lib schedule base schedule PUBLIC fmt::fmt)
 set_target_properties(stagecoach_schedule_lib PROPERTIES OUTPUT_NAME stagecoach_schedule)
-set(libraries spdlog::spdlog Threads::Threads openblas CURL::libcurl LibArchive::LibArchive OpenSSL::Crypto
+set(libraries spdlog::spdlog Threads::Threads openblas hwy::hwy CURL::libcurl LibArchive::LibArchive OpenSSL::Crypto
     ${CMAKE_DL_LIBS})
 if(STAGECOACH_HAVE_CUDA)
   list(APPEND libraries CUDA::cudart_static)

@@ -3,18 +3,22 @@
 # What machine code is for. For processors with AVX-512, GCC 12.2 makes a broadcast of the first 8 bytes
 # of some constants of 32 bytes whose last 8 are 0: tests/core/compiler_test.cpp shows it. Copying in
 # pieces of 16 bytes avoids it.
-set(STAGECOACH_MACHINE -march=${STAGECOACH_ARCH})
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12 AND
+set(STAGECOACH_MACHINE)
+if(STAGECOACH_ARCH)
+  set(STAGECOACH_MACHINE -march=${STAGECOACH_ARCH})
+endif()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12 AND
    CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   list(APPEND STAGECOACH_MACHINE -mmove-max=128 -mstore-max=128)
 endif()
 
+# -ffp-contract=off: a fused multiply-add is written where it is meant, so that no compiler decides.
 # Linked PRIVATE: who uses the libraries compiles as it likes.
 add_library(stagecoach_options INTERFACE)
 target_compile_features(stagecoach_options INTERFACE cxx_std_20)
 target_compile_options(stagecoach_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor $<$<BOOL:${STAGECOACH_WERROR}>:-Werror>
-  ${STAGECOACH_MACHINE} -ffp-contract=fast -fno-math-errno>)
+  ${STAGECOACH_MACHINE} -ffp-contract=off -fno-math-errno>)
 target_include_directories(stagecoach_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(STAGECOACH_SANITIZE)
   target_compile_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE}

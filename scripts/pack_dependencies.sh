@@ -3,7 +3,7 @@
 # has a compiler but neither these packages nor a network. scripts/pack_dependencies.sh --help
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-packages=(libopenblas-dev libopenblas-pthread-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
+packages=(libopenblas-dev libopenblas-pthread-dev libhwy1 libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
   libfmt-dev libeigen3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libgtest-dev googletest
   libbenchmark-dev)
 

@@ -1,6 +1,12 @@
 #include "kernels/cpu/relu.h"
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/relu.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 16;
@@ -31,4 +37,23 @@ void relu_backward(ThreadPool& pool, std::int64_t elements, float* input_grad,
   });
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(relu_forward);
+HWY_EXPORT(relu_backward);
+
+void relu_forward(ThreadPool& pool, std::int64_t elements, float* output, const float* input) {
+  HWY_DYNAMIC_DISPATCH(relu_forward)(pool, elements, output, input);
+}
+
+void relu_backward(ThreadPool& pool, std::int64_t elements, float* input_grad,
+                   const float* output_grad, const float* output) {
+  HWY_DYNAMIC_DISPATCH(relu_backward)(pool, elements, input_grad, output_grad, output);
+}
+
 }  // namespace stagecoach::cpu
+#endif
