@@ -12,7 +12,7 @@
 #include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/conv2d.h"
 #include "kernels/cpu/conv2d.h"
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/dropout.h"
 #include "kernels/image_transform.h"
 #include "kernels/linear.h"
@@ -88,7 +88,8 @@ void add_linear(const LinearCase& c, const Setting& setting) {
   add(std::string(c.name) + "/F", setting, [=](State& state) {
     const OwnedTensor in = ones(x), weight = ones(w), bias = ones(row_major({c.outputs}));
     const OwnedTensor out = ones(y);
-    measure(state, setting.threads, 0, flops, bytes, [&](Context& context) {
+    const std::int64_t scratch = linear_workspace_bytes(x, w, Target(setting.threads));
+    measure(state, setting.threads, scratch, flops, bytes, [&](Context& context) {
       linear_forward(context, out.tensor, in.tensor, weight.tensor, bias.tensor);
     });
   });
@@ -204,7 +205,7 @@ int main(int argc, char** argv) {
     if (setting.batch == 32) add_optimizers(setting);
   }
   benchmark::Initialize(&argc, argv);
-  benchmark::AddCustomContext("GEMM", cpu::gemm_library());
-  benchmark::AddCustomContext("peak GFLOP/s of one core", std::to_string(peak_flops() * 1e-9));
+  benchmark::AddCustomContext("instruction set", cpu::instruction_set());
+  benchmark::AddCustomContext("peak GFLOP/s of one core", std::to_string(cpu::peak_flops() * 1e-9));
   benchmark::RunSpecifiedBenchmarks();
 }

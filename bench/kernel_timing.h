@@ -4,44 +4,14 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <array>
 #include <functional>
 #include <string>
 
 #include "core/buffer.h"
 #include "core/context.h"
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/peak.h"
 
 namespace stagecoach {
-
-// Floating-point operations a second that one core does in independent multiply-adds.
-inline double measure_peak() {
-  constexpr int kChains = 12;
-  constexpr std::int64_t kSteps = 20'000'000;
-  double best = 0.0;
-  for (int round = 0; round < 3; ++round) {
-    std::array<cpu::Vector, kChains> sums{};
-    cpu::Vector factor = {};
-    benchmark::DoNotOptimize(factor);
-    const Clock::time_point begin = Clock::now();
-    for (std::int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-      for (int chain = 0; chain < kChains; ++chain) {
-        sums[chain] = sums[chain] * factor + factor;
-      }
-    }
-    benchmark::DoNotOptimize(sums);
-    const std::chrono::duration<double> seconds = Clock::now() - begin;
-    best = std::max(best, 2.0 * cpu::kLanes * kChains * kSteps / seconds.count());
-  }
-  return best;
-}
-
-// The same for the whole run.
-inline double peak_flops() {
-  static const double peak = measure_peak();
-  return peak;
-}
 
 struct Setting {
   std::int64_t batch;
@@ -73,7 +43,7 @@ inline void measure(benchmark::State& state, int threads, std::int64_t workspace
   const double calls = static_cast<double>(state.iterations()) / seconds.count();
   if (flops > 0.0) {
     state.counters["GFLOP/s"] = 1e-9 * flops * calls;
-    state.counters["share"] = flops * calls / (peak_flops() * threads);
+    state.counters["share"] = flops * calls / (cpu::peak_flops() * threads);
   }
   if (bytes > 0.0) state.counters["GB/s"] = 1e-9 * bytes * calls;
 }

@@ -28,7 +28,7 @@ endfunction()
 
 stagecoach_product(stagecoach_schedule_lib schedule base schedule PUBLIC fmt::fmt)
 set_target_properties(stagecoach_schedule_lib PROPERTIES OUTPUT_NAME stagecoach_schedule)
-set(libraries spdlog::spdlog Threads::Threads openblas hwy::hwy CURL::libcurl LibArchive::LibArchive OpenSSL::Crypto
+set(libraries spdlog::spdlog Threads::Threads hwy::hwy CURL::libcurl LibArchive::LibArchive OpenSSL::Crypto
     ${CMAKE_DL_LIBS})
 if(STAGECOACH_HAVE_CUDA)
   list(APPEND libraries CUDA::cudart_static)
@@ -61,6 +61,5 @@ if(STAGECOACH_INSTALL)
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/stagecoach-config-version.cmake
                                    COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/stagecoach-config.cmake
-          ${PROJECT_BINARY_DIR}/stagecoach-config-version.cmake
-          ${PROJECT_SOURCE_DIR}/cmake/FindOpenBLAS.cmake DESTINATION ${folder})
+          ${PROJECT_BINARY_DIR}/stagecoach-config-version.cmake DESTINATION ${folder})
 endif()

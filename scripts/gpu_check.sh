@@ -75,13 +75,12 @@ check_libraries() {
   fi
   local include=()
   if [[ -d build/dependencies ]]; then
-    include=(-Ibuild/dependencies/include -Ibuild/dependencies/include/openblas
-      -Ibuild/dependencies/include/eigen3)
+    include=(-Ibuild/dependencies/include -Ibuild/dependencies/include/eigen3)
     export CMAKE_PREFIX_PATH=$root/build/dependencies${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}
     # An RPATH of the old kind also counts for the libraries that those libraries load.
     export LDFLAGS="-Wl,--disable-new-dtags ${LDFLAGS:-}"
   fi
-  missing=$(for header in fmt/format.h spdlog/spdlog.h CLI/CLI.hpp nlohmann/json.hpp cblas.h \
+  missing=$(for header in fmt/format.h spdlog/spdlog.h CLI/CLI.hpp nlohmann/json.hpp hwy/highway.h \
     curl/curl.h archive.h openssl/evp.h gtest/gtest.h benchmark/benchmark.h; do
     printf '#if !__has_include(<%s>)\n%s\n#endif\n' "$header" "$header"
   done | g++ "${include[@]}" -I/usr/include/eigen3 -E -P -x c++ - | xargs)

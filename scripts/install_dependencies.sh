@@ -3,7 +3,7 @@
 # everything is there. What each package is for: third_party/README.md.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libopenblas-dev libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
+packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
   libfmt-dev libeigen3-dev libarchive-dev libcurl4-openssl-dev libssl-dev ca-certificates
   libgtest-dev libbenchmark-dev)
 ci_packages=(clang-format-14 clang-tidy-14 doxygen shellcheck git)

@@ -3,7 +3,7 @@
 # has a compiler but neither these packages nor a network. scripts/pack_dependencies.sh --help
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-packages=(libopenblas-dev libopenblas-pthread-dev libhwy1 libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
+packages=(libhwy1 libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
   libfmt-dev libeigen3-dev libarchive-dev libcurl4-openssl-dev libssl-dev libgtest-dev googletest
   libbenchmark-dev)
 
@@ -35,7 +35,7 @@ command -v dpkg-query >/dev/null ||
   fail "this system has no dpkg: run it on Debian 12 or Ubuntu and carry the result here"
 arch=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch)
 libraries=$folder/lib/$arch
-mkdir -p "$libraries" "$folder/include/openblas" "$folder/share"
+mkdir -p "$libraries" "$folder/share"
 
 # copy_chain LINK: a library with every link on the way to it, all next to each other. The links of
 # Debian's alternatives lead through /etc; what they mean is copied instead.
@@ -58,13 +58,11 @@ copy_chain() {
 copy_file() {
   local file=$1 place
   case $file in
-    /usr/include/"$arch"/openblas-pthread/*) place=include/openblas/${file##*/} ;;
     /usr/include/"$arch"/*) place=include/${file#/usr/include/"$arch"/} ;;
-    /usr/lib/"$arch"/openblas-pthread/*.so) return ;;  # below, by its own name
     /usr/lib/"$arch"/pkgconfig/* | /usr/share/pkgconfig/*) return ;;
     *.so) copy_chain "$file" && return ;;
     *.a)
-      [[ -e ${file%.a}.so || $file == */openblas-pthread/* ]] && return
+      [[ -e ${file%.a}.so ]] && return
       place=${file#/usr/}
       ;;
     /usr/include/* | /usr/lib/"$arch"/cmake/* | /usr/lib/cmake/*) place=${file#/usr/} ;;
@@ -82,7 +80,6 @@ for package in "${packages[@]}"; do
     if [[ -f $file ]]; then copy_file "$file"; fi
   done <<<"$files"
 done
-copy_chain "/usr/lib/$arch/openblas-pthread/libopenblas.so"
 # The name that a program asks for when it starts, where no link led through it.
 for library in "$libraries"/*.so; do
   name=$(objdump -p "$library" | awk '$1 == "SONAME" { print $2 }')

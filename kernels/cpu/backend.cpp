@@ -172,16 +172,19 @@ void CpuBackend::conv2d_backward_weight(Context& context, Tensor weight_grad, Te
   });
 }
 
-std::int64_t CpuBackend::linear_workspace_bytes(const TensorSpec&, const TensorSpec&,
-                                                const Target&) const {
-  return 0;
+std::int64_t CpuBackend::linear_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
+                                                const Target& target) const {
+  return cpu::linear_workspace_bytes({input.shape[0], weight.shape[1], weight.shape[0]},
+                                     target.threads);
 }
 
 void CpuBackend::linear_forward(Context& context, Tensor output, Tensor input, Tensor weight,
                                 Tensor bias, Activation) const {
   const LinearShape shape = linear_shape(input, weight);
+  void* workspace =
+      context.workspace("linear_forward", cpu::linear_workspace_bytes(shape, context.threads()));
   context.stream().enqueue([=, &context] {
-    cpu::linear_forward(context.pool(), shape, output.as<float>(), input.as<float>(),
+    cpu::linear_forward(context.pool(), workspace, shape, output.as<float>(), input.as<float>(),
                         weight.as<float>(), bias.as<float>());
   });
 }

@@ -9,8 +9,6 @@
 namespace stagecoach::cpu {
 namespace {
 
-// By plain C++ and OpenBLAS, for every instruction set. One with algorithms of its own gets a table
-// beside this one, that ends with these.
 constexpr Conv2dTable kEverywhere{kIm2colForward, kIm2colBackwardInput, kIm2colBackwardWeight};
 
 template <typename Algorithm>

@@ -8,19 +8,17 @@
 namespace stagecoach::cpu {
 namespace {
 
-// Most rows of one GEMM. More rows share one packing of the weights, fewer stay in the L2 cache
-// (384 rows x 1728 taps are 2.6 MB).
-constexpr std::int64_t kForwardRows = 384;
-constexpr std::int64_t kBackwardInputRows = 400;
+// Most rows of one product: they stay in the L2 cache with their columns.
+constexpr std::int64_t kForwardRows = 192;
+constexpr std::int64_t kBackwardInputRows = 192;
 // B: small images share a task as long as this many tasks are left.
 constexpr std::int64_t kBackwardInputTasks = 8;
-// W: a task is a slice of the taps; the pixels are the inner dimension of its GEMMs.
+// W: a task is a slice of the taps; the pixels of an image are the inner dimension of its products.
 constexpr std::int64_t kWeightRows = 192;
 constexpr std::int64_t kWeightSlices = 8;
 constexpr std::int64_t kSmallestSlice = 64;
-// W of a small weight over many pixels: a task is one of this many parts of the pixels, because
-// slices of few taps would read the output gradient many times.
-constexpr std::int64_t kWeightParts = 8;
+// W of a small weight: a task is an image, because slices of few taps would read the output
+// gradient many times.
 constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;  // elements
 // Taps and channels are cut at multiples of the width of a vector.
 constexpr std::int64_t kVector = 16;
@@ -54,7 +52,7 @@ std::int64_t backward_input_rows(const Conv2dShape& s) {
 }
 
 std::int64_t weight_rows(const Conv2dShape& s) {
-  return block_size(s.rows(), kWeightRows);
+  return block_size(s.pixels(), kWeightRows);
 }
 
 std::int64_t weight_slice(const Conv2dShape& s) {
@@ -62,8 +60,12 @@ std::int64_t weight_slice(const Conv2dShape& s) {
   return std::min(std::max(slice, kSmallestSlice), s.taps());
 }
 
-bool weight_by_parts(const Conv2dShape& s) {
-  return s.outputs * s.taps() <= kSmallWeight && s.rows() >= kWeightParts * s.taps();
+std::int64_t weight_elements(const Conv2dShape& s) {
+  return s.outputs * s.taps();
+}
+
+bool weight_by_images(const Conv2dShape& s) {
+  return weight_elements(s) <= kSmallWeight;
 }
 
 // Floats of scratch memory for one thread, in each direction.
@@ -73,21 +75,27 @@ std::int64_t forward_scratch(const Conv2dShape& s) {
 std::int64_t backward_input_scratch(const Conv2dShape& s) {
   return round_up(backward_input_rows(s) * s.taps(), kVector);
 }
+// The columns, and the gradient of an image: of all taps, or of a slice.
+std::int64_t weight_columns(const Conv2dShape& s) {
+  return round_up(weight_rows(s) * (weight_by_images(s) ? s.taps() : weight_slice(s)), kVector);
+}
 std::int64_t weight_scratch(const Conv2dShape& s) {
-  return round_up(weight_rows(s) * (weight_by_parts(s) ? s.taps() : weight_slice(s)), kVector);
+  return weight_columns(s) +
+         (weight_by_images(s) ? 0 : round_up(s.outputs * weight_slice(s), kVector));
 }
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
+// The packed weight, then the threads' scratch memory.
 std::int64_t forward_bytes(const Conv2dShape& s, int threads) {
-  return threads * forward_scratch(s) * kFloat;
+  return (packed_floats(s.taps(), s.outputs) + threads * forward_scratch(s)) * kFloat;
 }
 std::int64_t backward_input_bytes(const Conv2dShape& s, int threads) {
-  return threads * backward_input_scratch(s) * kFloat;
+  return (packed_floats(s.outputs, s.taps()) + threads * backward_input_scratch(s)) * kFloat;
 }
-// The threads' scratch memory, then the sums of the parts.
+// The threads' scratch memory, then the gradients of the images where a task is one.
 std::int64_t backward_weight_bytes(const Conv2dShape& s, int threads) {
-  const std::int64_t sums = weight_by_parts(s) ? kWeightParts * s.outputs * s.taps() : 0;
+  const std::int64_t sums = weight_by_images(s) ? s.images * weight_elements(s) : 0;
   return (threads * weight_scratch(s) + sums) * kFloat;
 }
 
@@ -141,34 +149,41 @@ void for_each_segment(const Conv2dShape& s, std::int64_t row_begin, std::int64_t
 
 void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* output,
              const float* input, const float* weight, const float* bias) {
-  const std::int64_t scratch = forward_scratch(s);
+  auto* packed = static_cast<float*>(workspace);
+  float* scratch = packed + packed_floats(s.taps(), s.outputs);
+  pack(Transpose::kYes, s.taps(), s.outputs, {weight, s.taps()}, packed);
   parallel_ranges(pool, s.rows(), forward_rows(s),
                   [&](std::int64_t begin, std::int64_t end, int thread) {
-                    float* columns = static_cast<float*>(workspace) + thread * scratch;
+                    float* columns = scratch + thread * forward_scratch(s);
                     im2col(s, input, begin, end, 0, s.taps(), columns);
                     float* rows = output + begin * s.outputs;
-                    for (std::int64_t i = 0; i < end - begin; ++i)
+                    for (std::int64_t i = 0; i < end - begin; ++i) {
                       copy(rows + i * s.outputs, bias, s.outputs);
-                    sgemm(Transpose::kNo, Transpose::kYes, end - begin, s.outputs, s.taps(),
-                          {columns, s.taps()}, {weight, s.taps()}, 1.0f, {rows, s.outputs});
+                    }
+                    sgemm_packed(Transpose::kNo, end - begin, s.outputs, s.taps(),
+                                 {columns, s.taps()}, packed, SumFrom::kOutput, {rows, s.outputs});
                   });
 }
 
+// An input's gradient is a sum of plain additions over the pixels that read it, in their order;
+// each is a chain over the outputs.
 void backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* input_grad,
                     const float* output_grad, const float* weight) {
-  const std::int64_t scratch = backward_input_scratch(s);
+  auto* packed = static_cast<float*>(workspace);
+  float* scratch = packed + packed_floats(s.outputs, s.taps());
+  pack(Transpose::kNo, s.outputs, s.taps(), {weight, s.taps()}, packed);
   const std::int64_t block = backward_input_rows(s);
   // A task has whole images: the windows of one image overlap, those of two do not.
   parallel_ranges(
       pool, s.images, backward_input_images(s),
       [&](std::int64_t first, std::int64_t last, int thread) {
-        float* columns = static_cast<float*>(workspace) + thread * scratch;
+        float* columns = scratch + thread * backward_input_scratch(s);
         std::fill(input_grad + first * s.in_elements(), input_grad + last * s.in_elements(), 0.0f);
         for (std::int64_t begin = first * s.pixels(); begin < last * s.pixels(); begin += block) {
           const std::int64_t end = std::min(begin + block, last * s.pixels());
-          sgemm(Transpose::kNo, Transpose::kNo, end - begin, s.taps(), s.outputs,
-                {output_grad + begin * s.outputs, s.outputs}, {weight, s.taps()}, 0.0f,
-                {columns, s.taps()});
+          sgemm_packed(Transpose::kNo, end - begin, s.taps(), s.outputs,
+                       {output_grad + begin * s.outputs, s.outputs}, packed, SumFrom::kZero,
+                       {columns, s.taps()});
           col2im_add(s, columns, begin, end, input_grad);
         }
       });
@@ -179,48 +194,57 @@ struct Range {
   std::int64_t size() const { return end - begin; }
 };
 
-// grad [O, taps of the range] (+)= the sum over the rows of the range.
-void sum_weight_grad(float* columns, const Conv2dShape& s, Range rows, Range taps,
-                     Matrix<float> grad, const float* output_grad, const float* input,
-                     GradientMode mode) {
-  const std::int64_t block = weight_rows(s);
-  for (std::int64_t begin = rows.begin; begin < rows.end; begin += block) {
-    const std::int64_t end = std::min(begin + block, rows.end);
+// grad [O, taps of the range]: a chain over the pixels of one image.
+void image_weight_grad(float* columns, const Conv2dShape& s, std::int64_t image, Range taps,
+                       Matrix<float> grad, const float* output_grad, const float* input) {
+  const std::int64_t first = image * s.pixels(), last = first + s.pixels(), block = weight_rows(s);
+  for (std::int64_t begin = first; begin < last; begin += block) {
+    const std::int64_t end = std::min(begin + block, last);
     im2col(s, input, begin, end, taps.begin, taps.end, columns);
-    const bool overwrite = begin == rows.begin && mode == GradientMode::kOverwrite;
     sgemm(Transpose::kYes, Transpose::kNo, s.outputs, taps.size(), end - begin,
           {output_grad + begin * s.outputs, s.outputs}, {columns, taps.size()},
-          overwrite ? 0.0f : 1.0f, grad);
+          begin == first ? SumFrom::kZero : SumFrom::kOutput, grad);
   }
 }
 
-// bias_grad[begin:end] = sums over all pixels, one level of partial sums to keep rounding small.
+// to = or += an image's gradient: the first image of a step writes.
+void add_image(std::int64_t count, float* to, const float* from, bool overwrite) {
+  overwrite ? copy(to, from, count) : add(to, from, count);
+}
+
+void slice_weight_grad(float* scratch, const Conv2dShape& s, Range taps, float* weight_grad,
+                       const float* output_grad, const float* input, GradientMode mode) {
+  float* grad = scratch + weight_columns(s);
+  for (std::int64_t image = 0; image < s.images; ++image) {
+    image_weight_grad(scratch, s, image, taps, {grad, taps.size()}, output_grad, input);
+    for (std::int64_t o = 0; o < s.outputs; ++o) {
+      add_image(taps.size(), weight_grad + o * s.taps() + taps.begin, grad + o * taps.size(),
+                image == 0 && mode == GradientMode::kOverwrite);
+    }
+  }
+}
+
+// bias_grad[begin:end]: like the weight's gradient, images added to a sum over the pixels of each.
 void bias_slice_grad(const Conv2dShape& s, std::int64_t begin, std::int64_t end, float* bias_grad,
                      const float* output_grad, GradientMode mode) {
-  float total[kBiasChannels] = {};
-  for (std::int64_t first = 0; first < s.rows(); first += kWeightRows) {
-    float partial[kBiasChannels] = {};
-    const std::int64_t last = std::min(first + kWeightRows, s.rows());
-    for (std::int64_t row = first; row < last; ++row) {
-      add(partial, output_grad + row * s.outputs + begin, end - begin);
+  for (std::int64_t image = 0; image < s.images; ++image) {
+    float sum[kBiasChannels] = {};
+    for (std::int64_t row = image * s.pixels(); row < (image + 1) * s.pixels(); ++row) {
+      add(sum, output_grad + row * s.outputs + begin, end - begin);
     }
-    add(total, partial, end - begin);
-  }
-  if (mode == GradientMode::kOverwrite) {
-    copy(bias_grad + begin, total, end - begin);
-  } else {
-    add(bias_grad + begin, total, end - begin);
+    add_image(end - begin, bias_grad + begin, sum, image == 0 && mode == GradientMode::kOverwrite);
   }
 }
 
-// weight_grad (+)= sums[0] + sums[1] + ...
-void add_parts(ThreadPool& pool, std::int64_t elements, float* weight_grad, const float* sums,
-               GradientMode mode) {
+// weight_grad (+)= grads[0] + grads[1] + ..., in this order.
+void add_images(ThreadPool& pool, const Conv2dShape& s, float* weight_grad, const float* grads,
+                GradientMode mode) {
   constexpr std::int64_t kElements = 4096;
+  const std::int64_t elements = weight_elements(s);
   parallel_ranges(pool, elements, kElements, [&](std::int64_t begin, std::int64_t end, int) {
-    if (mode == GradientMode::kOverwrite) std::fill(weight_grad + begin, weight_grad + end, 0.0f);
-    for (std::int64_t part = 0; part < kWeightParts; ++part) {
-      add(weight_grad + begin, sums + part * elements + begin, end - begin);
+    for (std::int64_t image = 0; image < s.images; ++image) {
+      add_image(end - begin, weight_grad + begin, grads + image * elements + begin,
+                image == 0 && mode == GradientMode::kOverwrite);
     }
   });
 }
@@ -229,28 +253,26 @@ void backward_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s, fl
                      float* bias_grad, const float* output_grad, const float* input,
                      GradientMode mode) {
   const std::int64_t scratch = weight_scratch(s);
-  float* sums = static_cast<float*>(workspace) + pool.threads() * scratch;
-  const bool by_parts = weight_by_parts(s);
+  float* grads = static_cast<float*>(workspace) + pool.threads() * scratch;
+  const bool by_images = weight_by_images(s);
   const std::int64_t width = weight_slice(s);
-  const std::int64_t tasks = by_parts ? kWeightParts : divide_up(s.taps(), width);
+  const std::int64_t tasks = by_images ? s.images : divide_up(s.taps(), width);
   const std::int64_t bias_tasks = divide_up(s.outputs, kBiasChannels);
   pool.parallel_for(tasks + bias_tasks, [&](std::int64_t i, int thread) {
-    float* columns = static_cast<float*>(workspace) + thread * scratch;
+    float* mine = static_cast<float*>(workspace) + thread * scratch;
     if (i >= tasks) {
       const std::int64_t begin = (i - tasks) * kBiasChannels;
       bias_slice_grad(s, begin, std::min(begin + kBiasChannels, s.outputs), bias_grad, output_grad,
                       mode);
-    } else if (by_parts) {
-      const Range rows{i * s.rows() / kWeightParts, (i + 1) * s.rows() / kWeightParts};
-      sum_weight_grad(columns, s, rows, {0, s.taps()}, {sums + i * s.outputs * s.taps(), s.taps()},
-                      output_grad, input, GradientMode::kOverwrite);
+    } else if (by_images) {
+      image_weight_grad(mine, s, i, {0, s.taps()}, {grads + i * weight_elements(s), s.taps()},
+                        output_grad, input);
     } else {
-      const Range taps{i * width, std::min((i + 1) * width, s.taps())};
-      sum_weight_grad(columns, s, {0, s.rows()}, taps, {weight_grad + taps.begin, s.taps()},
-                      output_grad, input, mode);
+      slice_weight_grad(mine, s, {i * width, std::min((i + 1) * width, s.taps())}, weight_grad,
+                        output_grad, input, mode);
     }
   });
-  if (by_parts) add_parts(pool, s.outputs * s.taps(), weight_grad, sums, mode);
+  if (by_images) add_images(pool, s, weight_grad, grads, mode);
 }
 
 }  // namespace

@@ -1,48 +1,374 @@
+// A product in the usual blocks: a panel of b (kDepth x kColumns) stays in the L1 cache, a block of
+// a (kBlockRows x kDepth) in L2, and a tile of c in registers. b is copied into panels, and so is a
+// where it is transposed; otherwise its rows are read as they lie.
 #include "kernels/cpu/gemm.h"
 
-#include <cblas.h>
-
 #include <algorithm>
-#include <limits>
-#include <mutex>
-#include <sstream>
+#include <cstring>
+#include <memory>
+#include <new>
 
-#include "core/error.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm.cpp"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
 
-namespace stagecoach::cpu {
-namespace {
+#ifndef STAGECOACH_KERNELS_CPU_GEMM_ONCE
+#define STAGECOACH_KERNELS_CPU_GEMM_ONCE
 
-// OpenBLAS would start threads of its own beside the pool's, and cut sums by their number.
-void use_one_thread() {
-  static std::once_flag once;
-  std::call_once(once, [] { openblas_set_num_threads(1); });
+namespace stagecoach::cpu::gemm {
+
+// Of one block, and the widest vectors: 16 floats, two of them in a row of a tile, 12 rows.
+constexpr std::int64_t kDepth = 256;
+constexpr std::int64_t kBlockRows = 96;
+constexpr std::int64_t kBlockColumns = 512;
+// sgemm_streamed: up to so many rows it waits for memory, and follows few rows of b at a time,
+// which the processor then reads ahead.
+constexpr std::int64_t kMemoryBoundRows = 16;
+constexpr std::int64_t kMemoryBoundDepth = 16;
+constexpr std::int64_t kComputeBoundDepth = 64;
+constexpr std::int64_t kMostRows = 12;
+constexpr std::int64_t kMostColumns = 32;
+
+// sgemm_streamed sums beside c: rows of c are often a multiple of 4 KiB apart, and push one another
+// out of the cache.
+constexpr std::int64_t kStreamStride = kBlockColumns + kMostColumns;
+
+struct alignas(64) Scratch {
+  float b[kDepth * kBlockColumns];
+  float a[kDepth * kBlockRows];
+  float c[kBlockRows * kStreamStride];
+  float tile[kMostRows * kMostColumns];
+};
+
+// Of the calling thread, made when it first multiplies.
+inline Scratch& scratch() {
+  thread_local const std::unique_ptr<Scratch> memory(new Scratch);
+  return *memory;
 }
 
-CBLAS_TRANSPOSE cblas(Transpose transpose) {
-  return transpose == Transpose::kYes ? CblasTrans : CblasNoTrans;
+}  // namespace stagecoach::cpu::gemm
+
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using Floats = hn::ScalableTag<float>;
+using Vector = hn::Vec<Floats>;
+using namespace gemm;
+
+constexpr Floats kFloats;
+constexpr std::int64_t kLanes = hn::MaxLanes(kFloats);
+// A tile of c: as many sums as the registers hold beside what they are made of.
+constexpr std::int64_t kRows = kLanes == 16 ? 12 : 6;
+constexpr std::int64_t kColumns = 2 * kLanes;
+static_assert(kBlockRows % kRows == 0 && kBlockColumns % kColumns == 0);
+
+// One tile's product: element (i, k) of a lies at a.data[i * a.stride + k], or in a strip (see
+// pack_strips) at [k * kRows + i].
+struct Tile {
+  std::int64_t depth;
+  Matrix<const float> a;
+  Matrix<const float> b;
+  SumFrom from;
+  Matrix<float> c;
+};
+
+// R rows and V vectors.
+template <std::int64_t R, std::int64_t V, bool kStrip>
+void multiply_tile(const Tile& t) {
+  const std::int64_t row = kStrip ? 1 : t.a.stride, step = kStrip ? kRows : 1;
+  Vector sums[R][V];
+#pragma GCC unroll 12
+  for (std::int64_t i = 0; i < R; ++i) {
+#pragma GCC unroll 2
+    for (std::int64_t v = 0; v < V; ++v) {
+      sums[i][v] = t.from == SumFrom::kZero
+                       ? hn::Zero(kFloats)
+                       : hn::LoadU(kFloats, t.c.data + i * t.c.stride + v * kLanes);
+    }
+  }
+  const float* HWY_RESTRICT b = t.b.data;
+  for (std::int64_t k = 0; k < t.depth; ++k, b += t.b.stride) {
+    Vector y[V];
+#pragma GCC unroll 2
+    for (std::int64_t v = 0; v < V; ++v) y[v] = hn::LoadU(kFloats, b + v * kLanes);
+#pragma GCC unroll 12
+    for (std::int64_t i = 0; i < R; ++i) {
+      const Vector x = hn::Set(kFloats, t.a.data[i * row + k * step]);
+#pragma GCC unroll 2
+      for (std::int64_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(x, y[v], sums[i][v]);
+    }
+  }
+#pragma GCC unroll 12
+  for (std::int64_t i = 0; i < R; ++i) {
+#pragma GCC unroll 2
+    for (std::int64_t v = 0; v < V; ++v) {
+      hn::StoreU(sums[i][v], kFloats, t.c.data + i * t.c.stride + v * kLanes);
+    }
+  }
+}
+
+// The same for `rows` in [1, R].
+template <std::int64_t V, bool kStrip, std::int64_t R = kRows>
+void multiply_rows_of_tile(std::int64_t rows, const Tile& tile) {
+  if constexpr (R > 1) {
+    if (rows < R) return multiply_rows_of_tile<V, kStrip, R - 1>(rows, tile);
+  }
+  multiply_tile<R, V, kStrip>(tile);
+}
+
+// `columns` in [1, kColumns], of which b has whole vectors, but c may not.
+template <bool kStrip>
+void multiply(std::int64_t rows, std::int64_t columns, Tile tile) {
+  const bool narrow = columns <= kLanes;
+  const Matrix<float> c = tile.c;
+  const bool edge = columns % kLanes != 0;
+  if (edge) {
+    tile.c = {scratch().tile, kColumns};
+    for (std::int64_t i = 0; tile.from == SumFrom::kOutput && i < rows; ++i) {
+      std::copy_n(c.data + i * c.stride, columns, tile.c.data + i * kColumns);
+    }
+  }
+  narrow ? multiply_rows_of_tile<1, kStrip>(rows, tile)
+         : multiply_rows_of_tile<2, kStrip>(rows, tile);
+  for (std::int64_t i = 0; edge && i < rows; ++i) {
+    std::copy_n(tile.c.data + i * kColumns, columns, c.data + i * c.stride);
+  }
+}
+
+// The next tile's rows of those that are left: tiles of about the same height.
+std::int64_t tile_rows(std::int64_t left) {
+  const std::int64_t tiles = (left + kRows - 1) / kRows;
+  return (left + tiles - 1) / tiles;
+}
+
+// A panel is as wide as a tile; the last one as few vectors as hold its columns.
+std::int64_t panel_width(std::int64_t left) {
+  return left <= kLanes ? kLanes : kColumns;
+}
+
+std::int64_t round_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b * b;
+}
+
+Matrix<const float> part(Transpose transpose, Matrix<const float> matrix, std::int64_t row,
+                         std::int64_t column) {
+  if (transpose == Transpose::kYes) std::swap(row, column);
+  return {matrix.data + row * matrix.stride + column, matrix.stride};
+}
+
+// b [depth, columns] as panels, filled up with zeros. Row by row of what lies in memory, as rows
+// may be pages apart.
+void pack_columns(Transpose transpose, std::int64_t depth, std::int64_t columns,
+                  Matrix<const float> b, float* HWY_RESTRICT packed) {
+  const std::int64_t whole = columns / kColumns * kColumns, rest = columns - whole;
+  const std::int64_t width = panel_width(rest);
+  if (rest > 0) std::fill_n(packed + whole * depth, width * depth, 0.0f);
+  if (transpose == Transpose::kYes) {
+    for (std::int64_t j = 0; j < columns; j += kColumns) {
+      const std::int64_t count = std::min(kColumns, columns - j);
+      const std::int64_t step = panel_width(columns - j);
+      for (std::int64_t k = 0; k < depth; ++k) {
+        float* to = packed + j * depth + k * step;
+        for (std::int64_t c = 0; c < count; ++c) to[c] = b.data[(j + c) * b.stride + k];
+      }
+    }
+    return;
+  }
+  for (std::int64_t k = 0; k < depth; ++k) {
+    const float* from = b.data + k * b.stride;
+    for (std::int64_t j = 0; j < whole; j += kColumns) {
+      float* to = packed + j * depth + k * kColumns;
+      hn::Store(hn::LoadU(kFloats, from + j), kFloats, to);
+      hn::Store(hn::LoadU(kFloats, from + j + kLanes), kFloats, to + kLanes);
+    }
+    if (rest > 0) std::copy_n(from + whole, rest, packed + whole * depth + k * width);
+  }
+}
+
+// a [rows, depth] as strips, one for each tile. Strips lie close together, while rows of a may be
+// so far apart that they push one another out of the cache.
+void pack_strips(Transpose transpose, std::int64_t rows, std::int64_t depth, Matrix<const float> a,
+                 float* HWY_RESTRICT strips) {
+  for (std::int64_t i = 0, count = 0; i < rows; i += count, strips += kRows * depth) {
+    count = tile_rows(rows - i);
+    if (transpose == Transpose::kNo) {
+      for (std::int64_t r = 0; r < count; ++r) {
+        const float* from = a.data + (i + r) * a.stride;
+        for (std::int64_t k = 0; k < depth; ++k) strips[k * kRows + r] = from[k];
+      }
+      continue;
+    }
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const float* from = a.data + k * a.stride + i;
+      if (count == kRows) {
+        std::memcpy(strips + k * kRows, from, kRows * sizeof(float));
+      } else {
+        std::copy_n(from, count, strips + k * kRows);
+      }
+    }
+  }
+}
+
+// c [rows, columns] (+)= a b for packed panels of b.
+void multiply_block(Transpose transpose_a, std::int64_t rows, std::int64_t columns,
+                    std::int64_t depth, Matrix<const float> a, const float* b, SumFrom from,
+                    Matrix<float> c) {
+  const bool transposed = transpose_a == Transpose::kYes;
+  if (transposed) pack_strips(transpose_a, rows, depth, a, scratch().a);
+  for (std::int64_t j = 0; j < columns; j += kColumns, b += kColumns * depth) {
+    const Matrix<const float> panel{b, panel_width(columns - j)};
+    const float* strip = scratch().a;
+    for (std::int64_t i = 0, count = 0; i < rows; i += count, strip += kRows * depth) {
+      count = tile_rows(rows - i);
+      const Matrix<float> to{c.data + i * c.stride + j, c.stride};
+      const std::int64_t width = std::min(kColumns, columns - j);
+      if (transposed) {
+        multiply<true>(count, width, {depth, {strip, 0}, panel, from, to});
+      } else {
+        multiply<false>(count, width, {depth, {a.data + i * a.stride, a.stride}, panel, from, to});
+      }
+    }
+  }
+}
+
+// All rows, for one block of b.
+void multiply_rows(Transpose transpose_a, std::int64_t m, std::int64_t columns, std::int64_t first,
+                   std::int64_t depth, Matrix<const float> a, const float* b, SumFrom from,
+                   Matrix<float> c) {
+  for (std::int64_t i = 0; i < m; i += kBlockRows) {
+    multiply_block(transpose_a, std::min(kBlockRows, m - i), columns, depth,
+                   part(transpose_a, a, i, first), b, first == 0 ? from : SumFrom::kOutput,
+                   {c.data + i * c.stride, c.stride});
+  }
+}
+
+// c (+)= the product of strips of a and a panel of b.
+void multiply_strips(std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                     const float* strip, Matrix<const float> b, SumFrom from, Matrix<float> c) {
+  for (std::int64_t i = 0, count = 0; i < rows; i += count, strip += kRows * depth) {
+    count = tile_rows(rows - i);
+    multiply<true>(count, columns, {depth, {strip, 0}, b, from, {c.data + i * c.stride, c.stride}});
+  }
+}
+
+// For at most kBlockRows x kBlockColumns.
+void stream_block(std::int64_t rows, std::int64_t columns, std::int64_t k, Matrix<const float> a,
+                  Matrix<const float> b, Matrix<float> c) {
+  const std::int64_t block = rows <= kMemoryBoundRows ? kMemoryBoundDepth : kComputeBoundDepth;
+  for (std::int64_t first = 0; first < k; first += block) {
+    const std::int64_t depth = std::min(block, k - first);
+    const float* lines = b.data + first * b.stride;
+    pack_strips(Transpose::kNo, rows, depth, part(Transpose::kNo, a, 0, first), scratch().a);
+    for (std::int64_t j = 0; j < columns; j += kColumns) {
+      const std::int64_t width = std::min(kColumns, columns - j);
+      // What the next block reads; behind the last row it is only a hint.
+      for (std::int64_t ahead = block; ahead < block + depth; ++ahead) {
+        hwy::Prefetch(lines + ahead * b.stride + j);
+      }
+      pack_columns(Transpose::kNo, depth, width, {lines + j, b.stride}, scratch().b);
+      multiply_strips(rows, width, depth, scratch().a, {scratch().b, panel_width(width)},
+                      SumFrom::kOutput, {c.data + j, c.stride});
+    }
+  }
 }
 
 }  // namespace
 
 void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int64_t n,
-           std::int64_t k, Matrix<const float> a, Matrix<const float> b, float beta,
+           std::int64_t k, Matrix<const float> a, Matrix<const float> b, SumFrom from,
            Matrix<float> c) {
-  use_one_thread();
-  const std::int64_t largest = std::max({m, n, k, a.stride, b.stride, c.stride});
-  STAGECOACH_CHECK(largest <= std::numeric_limits<blasint>::max(), "sgemm",
-                   fmt::format("sizes <= {}", std::numeric_limits<blasint>::max()),
-                   fmt::format("{}", largest));
-  const auto size = [](std::int64_t value) { return static_cast<blasint>(value); };
-  cblas_sgemm(CblasRowMajor, cblas(transpose_a), cblas(transpose_b), size(m), size(n), size(k),
-              1.0f, a.data, size(a.stride), b.data, size(b.stride), beta, c.data, size(c.stride));
+  for (std::int64_t j = 0; j < n; j += kBlockColumns) {
+    const std::int64_t columns = std::min(kBlockColumns, n - j);
+    for (std::int64_t first = 0; first < k; first += kDepth) {
+      const std::int64_t depth = std::min(kDepth, k - first);
+      pack_columns(transpose_b, depth, columns, part(transpose_b, b, first, j), scratch().b);
+      multiply_rows(transpose_a, m, columns, first, depth, a, scratch().b, from,
+                    {c.data + j, c.stride});
+    }
+  }
 }
 
-std::string gemm_library() {
-  // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..."
-  std::istringstream config(openblas_get_config());
-  std::string name, version;
-  config >> name >> version;
-  return name + " " + version + " " + openblas_get_corename();
+void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
+          float* packed) {
+  for (std::int64_t first = 0; first < k; first += kDepth) {
+    const std::int64_t depth = std::min(kDepth, k - first);
+    pack_columns(transpose_b, depth, n, part(transpose_b, b, first, 0),
+                 packed + first * round_up(n, kColumns));
+  }
+}
+
+void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::int64_t k,
+                  Matrix<const float> a, const float* packed, SumFrom from, Matrix<float> c) {
+  for (std::int64_t first = 0; first < k; first += kDepth) {
+    const std::int64_t depth = std::min(kDepth, k - first);
+    multiply_rows(transpose_a, m, n, first, depth, a, packed + first * round_up(n, kColumns), from,
+                  c);
+  }
+}
+
+void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
+                    Matrix<const float> b, SumFrom from, Matrix<float> c) {
+  float* sums = scratch().c;
+  for (std::int64_t i = 0; i < m; i += kBlockRows) {
+    for (std::int64_t j = 0; j < n; j += kBlockColumns) {
+      const std::int64_t rows = std::min(kBlockRows, m - i),
+                         columns = std::min(kBlockColumns, n - j);
+      float* to = c.data + i * c.stride + j;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        float* row = sums + r * kStreamStride;
+        from == SumFrom::kZero ? std::fill_n(row, columns, 0.0f)
+                               : std::copy_n(to + r * c.stride, columns, row);
+      }
+      stream_block(rows, columns, k, part(Transpose::kNo, a, i, 0), part(Transpose::kNo, b, 0, j),
+                   {sums, kStreamStride});
+      for (std::int64_t r = 0; r < rows; ++r) {
+        std::copy_n(sums + r * kStreamStride, columns, to + r * c.stride);
+      }
+    }
+  }
+}
+
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(sgemm);
+HWY_EXPORT(pack);
+HWY_EXPORT(sgemm_packed);
+HWY_EXPORT(sgemm_streamed);
+
+void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int64_t n,
+           std::int64_t k, Matrix<const float> a, Matrix<const float> b, SumFrom from,
+           Matrix<float> c) {
+  HWY_DYNAMIC_DISPATCH(sgemm)(transpose_a, transpose_b, m, n, k, a, b, from, c);
+}
+
+std::int64_t packed_floats(std::int64_t k, std::int64_t n) {
+  return k * ((n + gemm::kMostColumns - 1) / gemm::kMostColumns * gemm::kMostColumns);
+}
+
+void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
+          float* packed) {
+  HWY_DYNAMIC_DISPATCH(pack)(transpose_b, k, n, b, packed);
+}
+
+void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::int64_t k,
+                  Matrix<const float> a, const float* packed, SumFrom from, Matrix<float> c) {
+  HWY_DYNAMIC_DISPATCH(sgemm_packed)(transpose_a, m, n, k, a, packed, from, c);
+}
+
+void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
+                    Matrix<const float> b, SumFrom from, Matrix<float> c) {
+  HWY_DYNAMIC_DISPATCH(sgemm_streamed)(m, n, k, a, b, from, c);
 }
 
 }  // namespace stagecoach::cpu
+#endif

@@ -1,8 +1,7 @@
-// Matrix multiplication by OpenBLAS, on the calling thread alone.
+// Matrix products whose bits nothing but the problem decides, on the calling thread alone.
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 namespace stagecoach::cpu {
 
@@ -15,13 +14,27 @@ struct Matrix {
   std::int64_t stride;
 };
 
-// c [m, n] = a b + beta c, where a is [m, k] and b [k, n] after transposing. beta 0 does not read
-// c. May be called by many threads at once; the same call gives the same bits on every thread.
+// What each sum of a product starts from.
+enum class SumFrom { kZero, kOutput };
+
+// c [m, n] = a b, or c + a b, where a is [m, k] and b [k, n] after transposing: every element is
+// one chain of fused multiply-adds in ascending k, from 0 or from what is in c. Cutting m or n
+// changes no bit, nor does cutting k into products one after another. May be called by many threads
+// at once.
 void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int64_t n,
-           std::int64_t k, Matrix<const float> a, Matrix<const float> b, float beta,
+           std::int64_t k, Matrix<const float> a, Matrix<const float> b, SumFrom from,
            Matrix<float> c);
 
-// The library and the kernels that it picked for this processor: "OpenBLAS 0.3.21 SkylakeX".
-std::string gemm_library();
+// The same for a b that many products share, packed once: `packed` has packed_floats(k, n).
+std::int64_t packed_floats(std::int64_t k, std::int64_t n);
+void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
+          float* packed);
+void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::int64_t k,
+                  Matrix<const float> a, const float* packed, SumFrom from, Matrix<float> c);
+
+// c [m, n] (+)= a [m, k] b [k, n] for few rows and a large b, which is read once, as it lies: a
+// copy of it in panels would take longer than the product.
+void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
+                    Matrix<const float> b, SumFrom from, Matrix<float> c);
 
 }  // namespace stagecoach::cpu

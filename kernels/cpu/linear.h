@@ -11,8 +11,11 @@ struct LinearShape {
   std::int64_t rows, inputs, outputs;
 };
 
-void linear_forward(ThreadPool& pool, const LinearShape& shape, float* output, const float* input,
-                    const float* weight, const float* bias);
+// Of linear_forward().
+std::int64_t linear_workspace_bytes(const LinearShape& shape, int threads);
+
+void linear_forward(ThreadPool& pool, void* workspace, const LinearShape& shape, float* output,
+                    const float* input, const float* weight, const float* bias);
 void linear_backward_input(ThreadPool& pool, const LinearShape& shape, float* input_grad,
                            const float* output_grad, const float* weight);
 void linear_backward_weight(ThreadPool& pool, const LinearShape& shape, float* weight_grad,

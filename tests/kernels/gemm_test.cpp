@@ -2,90 +2,158 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <thread>
 #include <vector>
 
-#include "core/error.h"
-#include "tests/kernels/reference_sums.h"
+#include "kernels/cpu/instruction_set.h"
 #include "tests/kernels/tensors.h"
 
 namespace stagecoach {
 namespace {
 
+using cpu::Matrix;
+using cpu::SumFrom;
 using cpu::Transpose;
 using testing::random_tensor;
 
-constexpr std::int64_t kM = 37, kN = 50, kK = 101;
+struct Sizes {
+  std::int64_t m, n, k;
+};
+// Less than a tile, at its edges, and more than one block of each dimension.
+constexpr Sizes kSizes[] = {{1, 1, 1},     {6, 16, 8},  {12, 32, 1},   {13, 33, 7},
+                            {37, 50, 101}, {5, 3, 600}, {97, 20, 257}, {100, 530, 30}};
 
-OwnedTensor operand(Transpose transpose, std::int64_t rows, std::int64_t columns, int seed) {
-  return random_tensor(
-      transpose == Transpose::kYes ? row_major({columns, rows}) : row_major({rows, columns}),
-      static_cast<std::uint64_t>(seed));
-}
+struct Product {
+  Product(const Sizes& s, Transpose ta, Transpose tb)
+      : sizes(s),
+        transpose_a(ta),
+        transpose_b(tb),
+        a(random_tensor(ta == Transpose::kYes ? row_major({s.k, s.m}) : row_major({s.m, s.k}), 1)),
+        b(random_tensor(tb == Transpose::kYes ? row_major({s.n, s.k}) : row_major({s.k, s.n}), 2)),
+        c(random_tensor(row_major({s.m, s.n}), 3)) {}
 
-float element(Transpose transpose, const Tensor& matrix, std::int64_t row, std::int64_t column) {
-  return transpose == Transpose::kYes ? testing::at(matrix, column, row)
-                                      : testing::at(matrix, row, column);
-}
-
-void multiply(Transpose ta, Transpose tb, const Tensor& a, const Tensor& b, float beta,
-              const Tensor& c) {
-  cpu::sgemm(ta, tb, kM, kN, kK, {a.as<float>(), a.shape()[1]}, {b.as<float>(), b.shape()[1]}, beta,
-             {c.as<float>(), kN});
-}
-
-TEST(GemmTest, MultipliesEveryCombinationOfTransposes) {
-  for (const Transpose ta : {Transpose::kNo, Transpose::kYes}) {
-    for (const Transpose tb : {Transpose::kNo, Transpose::kYes}) {
-      for (const float beta : {0.0f, 1.0f}) {
-        const OwnedTensor a = operand(ta, kM, kK, 1), b = operand(tb, kK, kN, 2);
-        const OwnedTensor c = random_tensor(row_major({kM, kN}), 3);
-        testing::ReferenceSums sums(c.tensor.spec);
-        for (std::int64_t i = 0; i < kM; ++i) {
-          for (std::int64_t j = 0; j < kN; ++j) {
-            sums.add(i * kN + j, static_cast<double>(beta) * testing::at(c.tensor, i, j));
-            for (std::int64_t k = 0; k < kK; ++k) {
-              sums.add(i * kN + j, static_cast<double>(element(ta, a.tensor, i, k)) *
-                                       element(tb, b.tensor, k, j));
-            }
-          }
+  Matrix<const float> matrix(const OwnedTensor& of) const {
+    return {of.tensor.as<float>(), of.tensor.shape()[1]};
+  }
+  static float element(Transpose transpose, const OwnedTensor& of, std::int64_t row,
+                       std::int64_t column) {
+    return transpose == Transpose::kYes ? testing::at(of.tensor, column, row)
+                                        : testing::at(of.tensor, row, column);
+  }
+  // The chain that the header promises.
+  std::vector<float> reference(SumFrom from) const {
+    std::vector<float> sums;
+    for (std::int64_t i = 0; i < sizes.m; ++i) {
+      for (std::int64_t j = 0; j < sizes.n; ++j) {
+        float sum = from == SumFrom::kZero ? 0.0f : testing::at(c.tensor, i, j);
+        for (std::int64_t k = 0; k < sizes.k; ++k) {
+          sum = std::fma(element(transpose_a, a, i, k), element(transpose_b, b, k, j), sum);
         }
-        multiply(ta, tb, a.tensor, b.tensor, beta, c.tensor);
-        testing::expect_sums(c.tensor, sums);
+        sums.push_back(sum);
+      }
+    }
+    return sums;
+  }
+  std::vector<float> start() const {
+    const float* values = c.tensor.as<float>();
+    return {values, values + c.tensor.elements()};
+  }
+  std::vector<float> multiply(SumFrom from) const {
+    std::vector<float> sums = start();
+    cpu::sgemm(transpose_a, transpose_b, sizes.m, sizes.n, sizes.k, matrix(a), matrix(b), from,
+               {sums.data(), sizes.n});
+    return sums;
+  }
+  std::vector<float> multiply_packed(SumFrom from) const {
+    std::vector<float> sums = start();
+    OwnedTensor packed(row_major({cpu::packed_floats(sizes.k, sizes.n)}));
+    cpu::pack(transpose_b, sizes.k, sizes.n, matrix(b), packed.tensor.as<float>());
+    cpu::sgemm_packed(transpose_a, sizes.m, sizes.n, sizes.k, matrix(a), packed.tensor.as<float>(),
+                      from, {sums.data(), sizes.n});
+    return sums;
+  }
+  std::vector<float> multiply_streamed(SumFrom from) const {
+    std::vector<float> sums = start();
+    cpu::sgemm_streamed(sizes.m, sizes.n, sizes.k, matrix(a), matrix(b), from,
+                        {sums.data(), sizes.n});
+    return sums;
+  }
+
+  Sizes sizes;
+  Transpose transpose_a, transpose_b;
+  OwnedTensor a, b, c;
+};
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class GemmTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { cpu::use_instruction_set(GetParam()); }
+  void TearDown() override { cpu::use_instruction_set(""); }
+};
+
+TEST_P(GemmTest, EverySumIsOneChainOfMultiplyAdds) {
+  for (const Sizes& sizes : kSizes) {
+    for (const Transpose ta : {Transpose::kNo, Transpose::kYes}) {
+      for (const Transpose tb : {Transpose::kNo, Transpose::kYes}) {
+        const Product product(sizes, ta, tb);
+        for (const SumFrom from : {SumFrom::kZero, SumFrom::kOutput}) {
+          const std::vector<float> reference = product.reference(from);
+          EXPECT_TRUE(same_bits(product.multiply(from), reference))
+              << sizes.m << " x " << sizes.n << " x " << sizes.k;
+          EXPECT_TRUE(same_bits(product.multiply_packed(from), reference))
+              << sizes.m << " x " << sizes.n << " x " << sizes.k << " packed";
+        }
       }
     }
   }
 }
 
-TEST(GemmTest, ManyThreadsAtOnceGetTheSameBits) {
-  const OwnedTensor a = operand(Transpose::kNo, kM, kK, 1), b = operand(Transpose::kNo, kK, kN, 2);
-  std::vector<OwnedTensor> results;
-  for (int i = 0; i < 4; ++i) results.emplace_back(row_major({kM, kN}));
+TEST_P(GemmTest, StreamsTheSameChains) {
+  for (const Sizes& sizes : kSizes) {
+    const Product product(sizes, Transpose::kNo, Transpose::kNo);
+    for (const SumFrom from : {SumFrom::kZero, SumFrom::kOutput}) {
+      EXPECT_TRUE(same_bits(product.multiply_streamed(from), product.reference(from)))
+          << sizes.m << " x " << sizes.n << " x " << sizes.k;
+    }
+  }
+}
+
+TEST_P(GemmTest, WritesNothingBesideItsOutput) {
+  constexpr std::int64_t kStride = 40;
+  const Product product({7, 17, 5}, Transpose::kNo, Transpose::kNo);
+  std::vector<float> sums(7 * kStride, -1.0f);
+  cpu::sgemm(Transpose::kNo, Transpose::kNo, 7, 17, 5, product.matrix(product.a),
+             product.matrix(product.b), SumFrom::kZero, {sums.data(), kStride});
+  const std::vector<float> reference = product.reference(SumFrom::kZero);
+  for (std::int64_t i = 0; i < 7; ++i) {
+    for (std::int64_t j = 0; j < kStride; ++j) {
+      EXPECT_EQ(sums[i * kStride + j], j < 17 ? reference[i * 17 + j] : -1.0f) << i << " " << j;
+    }
+  }
+}
+
+TEST_P(GemmTest, ManyThreadsAtOnceGetTheSameBits) {
+  const Product product({37, 50, 101}, Transpose::kNo, Transpose::kNo);
+  const std::vector<float> reference = product.reference(SumFrom::kZero);
+  std::vector<std::vector<float>> results(4);
   {
     std::vector<std::jthread> threads;
-    for (const OwnedTensor& result : results) {
+    for (std::vector<float>& result : results) {
       threads.emplace_back([&] {
-        for (int repeat = 0; repeat < 50; ++repeat) {
-          multiply(Transpose::kNo, Transpose::kNo, a.tensor, b.tensor, 0.0f, result.tensor);
-        }
+        for (int repeat = 0; repeat < 20; ++repeat) result = product.multiply(SumFrom::kZero);
       });
     }
   }
-  for (const OwnedTensor& result : results) {
-    EXPECT_EQ(testing::bytes_of(result.tensor), testing::bytes_of(results[0].tensor));
-  }
+  for (const std::vector<float>& result : results) EXPECT_TRUE(same_bits(result, reference));
 }
 
-TEST(GemmTest, RefusesSizesThatTheLibraryCannotCount) {
-  const std::int64_t large = std::int64_t{1} << 33;
-  EXPECT_THROW(cpu::sgemm(Transpose::kNo, Transpose::kNo, large, 1, 1, {nullptr, 1}, {nullptr, 1},
-                          0.0f, {nullptr, 1}),
-               Error);
-}
-
-TEST(GemmTest, NamesTheLibrary) {
-  EXPECT_EQ(cpu::gemm_library().rfind("OpenBLAS ", 0), 0u) << cpu::gemm_library();
-}
+INSTANTIATE_TEST_SUITE_P(InstructionSets, GemmTest, ::testing::ValuesIn(cpu::instruction_sets()),
+                         [](const auto& parameter) { return parameter.param; });
 
 }  // namespace
 }  // namespace stagecoach

@@ -38,7 +38,9 @@ struct Problem {
 
   OwnedTensor forward(int threads = 2) const {
     OwnedTensor y = filled_tensor(output_grad.tensor.spec, 77.0f);
-    run_on_context(threads, [&](Context& context) {
+    const std::int64_t bytes =
+        linear_workspace_bytes(input.tensor.spec, weight.tensor.spec, Target(threads, {}));
+    run_on_context(threads, bytes, [&](Context& context) {
       linear_forward(context, y.tensor, input.tensor, weight.tensor, bias.tensor);
     });
     return y;

@@ -125,8 +125,8 @@ void multiply(const MatrixProduct& p, const Tensor& a, const Tensor& b, const Te
   const std::vector<float> factor_a = widened(a), factor_b = widened(b);
   std::vector<float> result = widened(d);
   cpu::sgemm(transposed(p.transpose_b), transposed(p.transpose_a), p.n, p.m, p.k,
-             {factor_b.data(), p.ldb()}, {factor_a.data(), p.lda()}, p.accumulate ? 1.0f : 0.0f,
-             {result.data(), p.ldd()});
+             {factor_b.data(), p.ldb()}, {factor_a.data(), p.lda()},
+             p.accumulate ? cpu::SumFrom::kOutput : cpu::SumFrom::kZero, {result.data(), p.ldd()});
   if (p.epilogue == Epilogue::kBias || p.epilogue == Epilogue::kBiasRelu) {
     const std::vector<float> added = widened(bias);
     for (std::size_t i = 0; i < result.size(); ++i) result[i] += added[i % added.size()];

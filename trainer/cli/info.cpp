@@ -9,7 +9,8 @@
 #include "core/device_backend.h"
 #include "core/system_memory.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/peak.h"
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/cli/words.h"
@@ -24,16 +25,6 @@ std::string cpu_name() {
     if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
   }
   return "unknown";
-}
-
-std::string instructions() {
-#if defined(__AVX512F__)
-  return "AVX-512";
-#elif defined(__AVX2__)
-  return "AVX2";
-#else
-  return "baseline";
-#endif
 }
 
 std::string line(const std::string& name, const std::string& value) {
@@ -74,10 +65,11 @@ std::string info_text() {
          line("device",
               fmt::format("cpu: {}, {} cores, {:.1f} GiB of memory free", cpu_name(),
                           std::thread::hardware_concurrency(), gib(available_memory_bytes()))) +
-         cuda_lines() +
-         line("compiled",
-              fmt::format("by GCC-compatible {}, for {}", __VERSION__, instructions())) +
-         line("matrices", cpu::gemm_library()) +
+         cuda_lines() + line("compiled", fmt::format("by GCC-compatible {}", __VERSION__)) +
+         line("instructions",
+              fmt::format("{} of {} (STAGECOACH_SIMD takes another): {:.0f} GFLOP/s on one core",
+                          cpu::instruction_set(), fmt::join(cpu::instruction_sets(), ", "),
+                          cpu::peak_flops() / 1e9)) +
          line("networks", fmt::format("{}", fmt::join(network_names(), ", "))) +
          line("schedules", enumerate(schedule_names())) +
          line("optimizers", fmt::format("{}", fmt::join(words_of(kOptimizerWords), ", "))) +
