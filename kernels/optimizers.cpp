@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/portable_math.h"
 #include "kernels/backend.h"
 
 namespace stagecoach {
@@ -36,8 +37,8 @@ void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad,
 // In double, as PyTorch does.
 AdamRates adam_rates(float learning_rate, const AdamOptions& options, std::int64_t step) {
   STAGECOACH_CHECK(step >= 1, "adam_rates", "step >= 1", fmt::format("step {}", step));
-  const double correction1 = 1.0 - std::pow(options.beta1, static_cast<double>(step));
-  const double correction2 = 1.0 - std::pow(options.beta2, static_cast<double>(step));
+  const double correction1 = 1.0 - portable::power(options.beta1, step);
+  const double correction2 = 1.0 - portable::power(options.beta2, step);
   return {static_cast<float>(learning_rate / correction1),
           static_cast<float>(std::sqrt(correction2))};
 }

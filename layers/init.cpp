@@ -1,10 +1,10 @@
 #include "layers/init.h"
 
 #include <cmath>
-#include <numbers>
 
 #include "core/copy.h"
 #include "core/error.h"
+#include "core/portable_math.h"
 #include "kernels/uniform.h"
 
 namespace stagecoach {
@@ -34,9 +34,9 @@ float bound_of(float deviation) {
 double standard_normal(const RandomStream& stream, std::uint64_t element) {
   const std::uint64_t pair = element / 2 * 2;
   const double u = 1.0 - static_cast<double>(uniform01(stream.word(pair)));
-  const double angle =
-      2.0 * std::numbers::pi * static_cast<double>(uniform01(stream.word(pair + 1)));
-  return std::sqrt(-2.0 * std::log(u)) * (element % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  const portable::SinCos direction =
+      portable::sin_cos_of_turns(static_cast<double>(uniform01(stream.word(pair + 1))));
+  return std::sqrt(-2.0 * portable::log(u)) * (element % 2 == 0 ? direction.cos : direction.sin);
 }
 
 // Of element `element` of the whole. Uniform as fill_uniform().

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/portable_math.h"
+
 namespace stagecoach::cpu {
 namespace {
 
@@ -20,7 +22,7 @@ RowResult row_of(std::int64_t classes, float* grad, const float* logits, std::in
   const double largest = logits[best], labelled = logits[label];
   double sum = 0.0;
   for (std::int64_t c = 0; c < classes; ++c) {
-    const double power = std::exp(static_cast<double>(logits[c]) - largest);
+    const double power = portable::exp(static_cast<double>(logits[c]) - largest);
     sum += power;
     grad[c] = static_cast<float>(power);  // logits[c] is not read again
   }
@@ -28,7 +30,7 @@ RowResult row_of(std::int64_t classes, float* grad, const float* logits, std::in
     const double target = c == label ? 1.0 : 0.0;
     grad[c] = static_cast<float>((static_cast<double>(grad[c]) / sum - target) * scale);
   }
-  const double loss = std::log(sum) - (labelled - largest);
+  const double loss = portable::log(sum) - (labelled - largest);
   return {static_cast<float>(loss), best == label && !std::isnan(loss)};
 }
 
