@@ -2,7 +2,13 @@
 
 #include <algorithm>
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/adaptive_avg_pool2d.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 struct Range {
@@ -64,4 +70,24 @@ void adaptive_avg_pool2d_backward(ThreadPool& pool, const AdaptiveAvgPool2dShape
   });
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(adaptive_avg_pool2d_forward);
+HWY_EXPORT(adaptive_avg_pool2d_backward);
+
+void adaptive_avg_pool2d_forward(ThreadPool& pool, const AdaptiveAvgPool2dShape& shape,
+                                 float* output, const float* input) {
+  HWY_DYNAMIC_DISPATCH(adaptive_avg_pool2d_forward)(pool, shape, output, input);
+}
+
+void adaptive_avg_pool2d_backward(ThreadPool& pool, const AdaptiveAvgPool2dShape& shape,
+                                  float* input_grad, const float* output_grad) {
+  HWY_DYNAMIC_DISPATCH(adaptive_avg_pool2d_backward)(pool, shape, input_grad, output_grad);
+}
+
 }  // namespace stagecoach::cpu
+#endif

@@ -1,6 +1,12 @@
 #include "kernels/cpu/add.h"
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/add.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 16;
@@ -15,4 +21,17 @@ void add(ThreadPool& pool, std::int64_t elements, float* output, const float* a,
   });
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(add);
+
+void add(ThreadPool& pool, std::int64_t elements, float* output, const float* a, const float* b) {
+  HWY_DYNAMIC_DISPATCH(add)(pool, elements, output, a, b);
+}
+
 }  // namespace stagecoach::cpu
+#endif

@@ -6,7 +6,13 @@
 
 #include "kernels/batch_norm2d.h"
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm2d.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 // sums [2, channels]: over the pixels, of what add(pixel, channel, first, second) adds to a
@@ -76,33 +82,46 @@ void batch_norm2d_statistics(ThreadPool& pool, std::int64_t pixels, std::int64_t
 void batch_norm2d_forward(ThreadPool& pool, std::int64_t pixels, std::int64_t channels, float* y,
                           const float* x, const float* mean, const float* variance,
                           const float* weight, const float* bias, float eps) {
-  const std::vector<double> inverse = inverse_roots(channels, variance, eps);
-  parallel_ranges(pool, pixels, kBatchNormPixels, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t pixel = begin; pixel < end; ++pixel) {
-      for (std::int64_t c = 0; c < channels; ++c) {
-        const std::int64_t at = pixel * channels + c;
-        const double z = (static_cast<double>(x[at]) - static_cast<double>(mean[c])) * inverse[c];
-        y[at] =
-            static_cast<float>(z * static_cast<double>(weight[c]) + static_cast<double>(bias[c]));
-      }
-    }
-  });
+  const std::vector<double> inverses = inverse_roots(channels, variance, eps);
+  parallel_ranges(pool, pixels, kBatchNormPixels,
+                  [=, inverse = inverses.data()](std::int64_t begin, std::int64_t end, int) {
+                    for (std::int64_t pixel = begin; pixel < end; ++pixel) {
+                      const std::int64_t at = pixel * channels;
+#pragma GCC ivdep
+                      for (std::int64_t c = 0; c < channels; ++c) {
+                        const double z =
+                            (static_cast<double>(x[at + c]) - static_cast<double>(mean[c])) *
+                            inverse[c];
+                        y[at + c] = static_cast<float>(z * static_cast<double>(weight[c]) +
+                                                       static_cast<double>(bias[c]));
+                      }
+                    }
+                  });
 }
 
 void batch_norm2d_backward_input(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,
                                  float* x_grad, const float* y_grad, const float* x,
                                  const float* mean, const float* variance, const float* weight,
                                  float eps, double* sums) {
-  const std::vector<double> inverse = inverse_roots(channels, variance, eps);
-  sum_gradients(pool, pixels, channels, y_grad, x, mean, inverse, sums);
-  parallel_ranges(pool, pixels, kBatchNormPixels, [&](std::int64_t begin, std::int64_t end, int) {
+  const std::vector<double> inverses = inverse_roots(channels, variance, eps);
+  sum_gradients(pool, pixels, channels, y_grad, x, mean, inverses, sums);
+  // Of every channel: the means of y_grad and of y_grad * z / sqrt(variance + eps).
+  std::vector<double> plain_means(sums, sums + channels),
+      scaled_means(sums + channels, sums + 2 * channels);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    plain_means[c] /= static_cast<double>(pixels);
+    scaled_means[c] *= inverses[c] / static_cast<double>(pixels);
+  }
+  const double *inverse = inverses.data(), *plain = plain_means.data(),
+               *scaled = scaled_means.data();
+  parallel_ranges(pool, pixels, kBatchNormPixels, [=](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t pixel = begin; pixel < end; ++pixel) {
+      const std::int64_t at = pixel * channels;
+#pragma GCC ivdep
       for (std::int64_t c = 0; c < channels; ++c) {
-        const std::int64_t at = pixel * channels + c;
-        const double z = (static_cast<double>(x[at]) - static_cast<double>(mean[c])) * inverse[c];
-        const double mean_part = (sums[c] + z * sums[channels + c]) / static_cast<double>(pixels);
-        x_grad[at] = static_cast<float>(static_cast<double>(weight[c]) * inverse[c] *
-                                        (static_cast<double>(y_grad[at]) - mean_part));
+        const double away = static_cast<double>(x[at + c]) - static_cast<double>(mean[c]);
+        const double rest = static_cast<double>(y_grad[at + c]) - (plain[c] + away * scaled[c]);
+        x_grad[at + c] = static_cast<float>(static_cast<double>(weight[c]) * inverse[c] * rest);
       }
     }
   });
@@ -121,4 +140,44 @@ void batch_norm2d_backward_weight(ThreadPool& pool, std::int64_t pixels, std::in
   }
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(batch_norm2d_statistics);
+HWY_EXPORT(batch_norm2d_forward);
+HWY_EXPORT(batch_norm2d_backward_input);
+HWY_EXPORT(batch_norm2d_backward_weight);
+
+void batch_norm2d_statistics(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,
+                             float* mean, float* variance, const float* x, double* sums) {
+  HWY_DYNAMIC_DISPATCH(batch_norm2d_statistics)(pool, pixels, channels, mean, variance, x, sums);
+}
+
+void batch_norm2d_forward(ThreadPool& pool, std::int64_t pixels, std::int64_t channels, float* y,
+                          const float* x, const float* mean, const float* variance,
+                          const float* weight, const float* bias, float eps) {
+  HWY_DYNAMIC_DISPATCH(batch_norm2d_forward)
+  (pool, pixels, channels, y, x, mean, variance, weight, bias, eps);
+}
+
+void batch_norm2d_backward_input(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,
+                                 float* x_grad, const float* y_grad, const float* x,
+                                 const float* mean, const float* variance, const float* weight,
+                                 float eps, double* sums) {
+  HWY_DYNAMIC_DISPATCH(batch_norm2d_backward_input)
+  (pool, pixels, channels, x_grad, y_grad, x, mean, variance, weight, eps, sums);
+}
+
+void batch_norm2d_backward_weight(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,
+                                  float* weight_grad, float* bias_grad, const float* y_grad,
+                                  const float* x, const float* mean, const float* variance,
+                                  float eps, GradientMode mode, double* sums) {
+  HWY_DYNAMIC_DISPATCH(batch_norm2d_backward_weight)
+  (pool, pixels, channels, weight_grad, bias_grad, y_grad, x, mean, variance, eps, mode, sums);
+}
+
 }  // namespace stagecoach::cpu
+#endif

@@ -5,7 +5,13 @@
 
 #include "kernels/cpu/philox_words.h"
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/dropout.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 // Elements of a row that one task works on: wide rows are shared when there are few of them.
@@ -43,4 +49,18 @@ void dropout(ThreadPool& pool, std::int64_t rows, std::int64_t columns, float* o
   });
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(dropout);
+
+void dropout(ThreadPool& pool, std::int64_t rows, std::int64_t columns, float* output,
+             const float* input, const DropoutMask& mask, std::uint32_t step) {
+  HWY_DYNAMIC_DISPATCH(dropout)(pool, rows, columns, output, input, mask, step);
+}
+
 }  // namespace stagecoach::cpu
+#endif

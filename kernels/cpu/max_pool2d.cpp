@@ -2,7 +2,13 @@
 
 #include <algorithm>
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/max_pool2d.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 // Channels that one pass over the window works on: the running maxima stay in registers or the
@@ -133,4 +139,24 @@ void max_pool2d_backward(ThreadPool& pool, const MaxPool2dShape& shape, float* i
   });
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(max_pool2d_forward);
+HWY_EXPORT(max_pool2d_backward);
+
+void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* output,
+                        std::uint8_t* index, const float* input) {
+  HWY_DYNAMIC_DISPATCH(max_pool2d_forward)(pool, shape, output, index, input);
+}
+
+void max_pool2d_backward(ThreadPool& pool, const MaxPool2dShape& shape, float* input_grad,
+                         const float* output_grad, const std::uint8_t* index) {
+  HWY_DYNAMIC_DISPATCH(max_pool2d_backward)(pool, shape, input_grad, output_grad, index);
+}
+
 }  // namespace stagecoach::cpu
+#endif

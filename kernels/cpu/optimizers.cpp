@@ -2,7 +2,13 @@
 
 #include <cmath>
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/optimizers.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 16;
@@ -17,10 +23,10 @@ void sgd_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* 
   parallel_ranges(pool, elements, kGrain, [=](std::int64_t begin, std::int64_t end, int) {
 #pragma GCC ivdep
     for (std::int64_t i = begin; i < end; ++i) {
-      const float g = grad[i] + decay * parameter[i];
-      const float v = momentum * velocity[i] + g;
+      const float g = std::fma(decay, parameter[i], grad[i]);
+      const float v = std::fma(momentum, velocity[i], g);
       velocity[i] = v;
-      parameter[i] -= rate * v;
+      parameter[i] = std::fma(-rate, v, parameter[i]);
     }
   });
 }
@@ -35,9 +41,9 @@ void adam_step(ThreadPool& pool, std::int64_t elements, float* parameter, float*
   parallel_ranges(pool, elements, kGrain, [=](std::int64_t begin, std::int64_t end, int) {
 #pragma GCC ivdep
     for (std::int64_t i = begin; i < end; ++i) {
-      const float g = grad[i] + decay * parameter[i];
-      const float first = m[i] + new1 * (g - m[i]);  // beta1 * m + (1 - beta1) * g
-      const float second = beta2 * v[i] + new2 * g * g;
+      const float g = std::fma(decay, parameter[i], grad[i]);
+      const float first = std::fma(new1, g - m[i], m[i]);  // beta1 * m + (1 - beta1) * g
+      const float second = std::fma(new2 * g, g, beta2 * v[i]);
       m[i] = first;
       v[i] = second;
       parameter[i] -= rate * first / (std::sqrt(second) / root2 + epsilon);
@@ -45,4 +51,24 @@ void adam_step(ThreadPool& pool, std::int64_t elements, float* parameter, float*
   });
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(sgd_step);
+HWY_EXPORT(adam_step);
+
+void sgd_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* velocity,
+              const float* grad, const SgdOptions& options, float learning_rate) {
+  HWY_DYNAMIC_DISPATCH(sgd_step)(pool, elements, parameter, velocity, grad, options, learning_rate);
+}
+
+void adam_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* m, float* v,
+               const float* grad, const AdamOptions& options, const AdamRates& rates) {
+  HWY_DYNAMIC_DISPATCH(adam_step)(pool, elements, parameter, m, v, grad, options, rates);
+}
+
 }  // namespace stagecoach::cpu
+#endif

@@ -1,6 +1,12 @@
 #include "kernels/cpu/philox_words.h"
 
-namespace stagecoach::cpu {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/philox_words.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace stagecoach::cpu::HWY_NAMESPACE {
 
 void philox_words(const RandomStream& stream, std::uint32_t first_block, std::uint32_t* words) {
   // Words of the counters, each in the 64 bits that its products need: lanes never change width.
@@ -33,4 +39,17 @@ void philox_words(const RandomStream& stream, std::uint32_t first_block, std::ui
   }
 }
 
+}  // namespace stagecoach::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace stagecoach::cpu {
+
+HWY_EXPORT(philox_words);
+
+void philox_words(const RandomStream& stream, std::uint32_t first_block, std::uint32_t* words) {
+  HWY_DYNAMIC_DISPATCH(philox_words)(stream, first_block, words);
+}
+
 }  // namespace stagecoach::cpu
+#endif

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "kernels/cpu/instruction_set.h"
 
 namespace stagecoach::testing {
 
@@ -33,6 +34,18 @@ void expect_same_bytes_for_any_threads(const Run& run) {
   const std::vector<std::uint8_t> expected = run(1);
   ASSERT_FALSE(expected.empty());
   for (int threads = 2; threads <= 4; ++threads) EXPECT_EQ(run(threads), expected) << threads;
+}
+
+// run() returns the bytes of a result: the same with each instruction set of this processor.
+template <typename Run>
+void expect_same_bytes_for_any_instruction_set(const Run& run) {
+  const std::vector<std::uint8_t> expected = run();
+  ASSERT_FALSE(expected.empty());
+  for (const std::string& name : cpu::instruction_sets()) {
+    cpu::use_instruction_set(name);
+    EXPECT_EQ(run(), expected) << name;
+  }
+  cpu::use_instruction_set("");
 }
 
 }  // namespace stagecoach::testing
