@@ -83,20 +83,19 @@ void batch_norm2d_forward(ThreadPool& pool, std::int64_t pixels, std::int64_t ch
                           const float* x, const float* mean, const float* variance,
                           const float* weight, const float* bias, float eps) {
   const std::vector<double> inverses = inverse_roots(channels, variance, eps);
-  parallel_ranges(pool, pixels, kBatchNormPixels,
-                  [=, inverse = inverses.data()](std::int64_t begin, std::int64_t end, int) {
-                    for (std::int64_t pixel = begin; pixel < end; ++pixel) {
-                      const std::int64_t at = pixel * channels;
+  const double* inverse = inverses.data();
+  parallel_ranges(pool, pixels, kBatchNormPixels, [=](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t pixel = begin; pixel < end; ++pixel) {
+      const std::int64_t at = pixel * channels;
+// The same memory or apart; see relu.cpp.
 #pragma GCC ivdep
-                      for (std::int64_t c = 0; c < channels; ++c) {
-                        const double z =
-                            (static_cast<double>(x[at + c]) - static_cast<double>(mean[c])) *
-                            inverse[c];
-                        y[at + c] = static_cast<float>(z * static_cast<double>(weight[c]) +
-                                                       static_cast<double>(bias[c]));
-                      }
-                    }
-                  });
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const double away = static_cast<double>(x[at + c]) - static_cast<double>(mean[c]);
+        y[at + c] = static_cast<float>(away * inverse[c] * static_cast<double>(weight[c]) +
+                                       static_cast<double>(bias[c]));
+      }
+    }
+  });
 }
 
 void batch_norm2d_backward_input(ThreadPool& pool, std::int64_t pixels, std::int64_t channels,

@@ -128,39 +128,29 @@ void normalise(const Plan& plan, const TwoRows& rows, float* output) {
   const auto second_weight = hn::Set(kIntegers, rows.second_weight);
   const Reciprocal of_255(255.0f);
   const V high = hn::Set(kFloats, of_255.high), low = hn::Set(kFloats, of_255.low);
-  const auto values = [&](std::int64_t x, V mean, V std_high, V std_low) {
-    auto sum = hn::Mul(hn::LoadU(kIntegers, rows.first + x), first_weight);
-    sum = hn::Add(sum, hn::Mul(hn::LoadU(kIntegers, rows.second + x), second_weight));
-    const V scaled = quotient(hn::ConvertTo(kFloats, rounded(kIntegers, sum)), high, low);
-    return quotient(hn::Sub(scaled, mean), std_high, std_low);
-  };
-  const auto constants = [](const float* from, std::int64_t i) {
-    return hn::LoadU(kFloats, from + i * kLanes);
-  };
-  const V mean0 = constants(plan.mean, 0), mean1 = constants(plan.mean, 1),
-          mean2 = constants(plan.mean, 2);
-  const V high0 = constants(plan.high, 0), high1 = constants(plan.high, 1),
-          high2 = constants(plan.high, 2);
-  const V low0 = constants(plan.low, 0), low1 = constants(plan.low, 1),
-          low2 = constants(plan.low, 2);
+  V mean[kChannels], std_high[kChannels], std_low[kChannels];  // of the vectors of a block
+  for (std::int64_t v = 0; v < kChannels; ++v) {
+    mean[v] = hn::LoadU(kFloats, plan.mean + v * kLanes);
+    std_high[v] = hn::LoadU(kFloats, plan.high + v * kLanes);
+    std_low[v] = hn::LoadU(kFloats, plan.low + v * kLanes);
+  }
   const auto block = [&](std::int64_t x, float* to) {
-    const V v0 = values(x, mean0, high0, low0);
-    const V v1 = values(x + kLanes, mean1, high1, low1);
-    const V v2 = values(x + 2 * kLanes, mean2, high2, low2);
-    if constexpr (kStream) {
-      hn::Stream(v0, kFloats, to);
-      hn::Stream(v1, kFloats, to + kLanes);
-      hn::Stream(v2, kFloats, to + 2 * kLanes);
-    } else {
-      hn::StoreU(v0, kFloats, to);
-      hn::StoreU(v1, kFloats, to + kLanes);
-      hn::StoreU(v2, kFloats, to + 2 * kLanes);
+    for (std::int64_t v = 0; v < kChannels; ++v, x += kLanes, to += kLanes) {
+      auto sum = hn::Mul(hn::LoadU(kIntegers, rows.first + x), first_weight);
+      sum = hn::Add(sum, hn::Mul(hn::LoadU(kIntegers, rows.second + x), second_weight));
+      const V scaled = quotient(hn::ConvertTo(kFloats, rounded(kIntegers, sum)), high, low);
+      const V value = quotient(hn::Sub(scaled, mean[v]), std_high[v], std_low[v]);
+      if constexpr (kStream) {
+        hn::Stream(value, kFloats, to);
+      } else {
+        hn::StoreU(value, kFloats, to);
+      }
     }
   };
   std::int64_t x = 0;
   for (; x + kBlock <= plan.row(); x += kBlock) block(x, output + x);
   if (x == plan.row()) return;
-  float rest[kBlock];
+  alignas(64) float rest[kBlock];
   block(x, rest);
   std::copy(rest, rest + plan.row() - x, output + x);
 }

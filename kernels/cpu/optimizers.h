@@ -1,4 +1,5 @@
-// Optimizer steps on the CPU: one sweep over the memory for each.
+// Optimizer steps on the CPU: one sweep over the memory for each. A product and the sum that takes
+// it are one operation, std::fma: which, tests/kernels/optimizers_test.cpp has written out.
 #pragma once
 
 #include "core/thread_pool.h"

@@ -15,7 +15,7 @@ namespace {
 using testing::at;
 using testing::bytes_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::filled_tensor;
 using testing::random_tensor;
 using testing::run_on_context;
@@ -108,10 +108,10 @@ TEST_P(AdaptiveAvgPool2dTest, BackwardIsTheTransposeOfForward) {
   EXPECT_NEAR(dot(y.tensor, forward.tensor), dot(backward.tensor, x.tensor), 1e-4);
 }
 
-TEST_P(AdaptiveAvgPool2dTest, GivesTheSameBytesForAnyThreads) {
+TEST_P(AdaptiveAvgPool2dTest, GivesTheSameBytesEverywhere) {
   const Case& p = GetParam();
   const OwnedTensor x = random_tensor(p.input(), 3);
-  expect_same_bytes_for_any_threads([&](int threads) {
+  expect_same_bytes_everywhere([&](int threads) {
     const OwnedTensor y(p.output()), gradient(p.input());
     run_on_context(threads, [&](Context& context) {
       adaptive_avg_pool2d_forward(context, y.tensor, x.tensor);

@@ -26,6 +26,16 @@ TEST(Add, AddsElementByElement) {
   }
 }
 
+TEST(Add, GivesTheSameBytesEverywhere) {
+  const OwnedTensor a = random_tensor(row_major({200003}), 1), b = random_tensor(a.tensor.spec, 2);
+  testing::expect_same_bytes_everywhere([&](int threads) {
+    const OwnedTensor sum(a.tensor.spec);
+    run_on_context(threads,
+                   [&](Context& context) { add(context, sum.tensor, a.tensor, b.tensor); });
+    return bytes_of(sum.tensor);
+  });
+}
+
 TEST(Add, TakesTheSameTensorTwiceAndInPlace) {
   const OwnedTensor a = random_tensor(channels_last(2, 3, 101, 67), 1);
   const OwnedTensor b = random_tensor(a.tensor.spec, 2), sum(a.tensor.spec), twice(a.tensor.spec);

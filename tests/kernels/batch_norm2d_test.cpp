@@ -124,8 +124,8 @@ TEST(BatchNorm2d, AddsToGradients) {
   }
 }
 
-TEST(BatchNorm2d, GivesTheSameBytesForAnyThreads) {
-  testing::expect_same_bytes_for_any_threads([](int threads) {
+TEST(BatchNorm2d, GivesTheSameBytesEverywhere) {
+  testing::expect_same_bytes_everywhere([](int threads) {
     const Batch batch(channels_last(3, 7, 19, 23));
     batch.run(threads);
     std::vector<std::uint8_t> all;

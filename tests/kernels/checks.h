@@ -28,24 +28,27 @@ void expect_error(const Body& body, std::initializer_list<const char*> parts) {
   ADD_FAILURE() << "no Error; expected one with \"" << *parts.begin() << "\"";
 }
 
-// run(threads) returns the bytes of a result: the same for 1 to 4 threads.
-template <typename Run>
-void expect_same_bytes_for_any_threads(const Run& run) {
-  const std::vector<std::uint8_t> expected = run(1);
-  ASSERT_FALSE(expected.empty());
-  for (int threads = 2; threads <= 4; ++threads) EXPECT_EQ(run(threads), expected) << threads;
-}
-
-// run() returns the bytes of a result: the same with each instruction set of this processor.
-template <typename Run>
-void expect_same_bytes_for_any_instruction_set(const Run& run) {
-  const std::vector<std::uint8_t> expected = run();
-  ASSERT_FALSE(expected.empty());
+// Calls body(name) with each instruction set of this processor in use.
+template <typename Body>
+void for_each_instruction_set(const Body& body) {
   for (const std::string& name : cpu::instruction_sets()) {
     cpu::use_instruction_set(name);
-    EXPECT_EQ(run(), expected) << name;
+    body(name);
   }
   cpu::use_instruction_set("");
+}
+
+// run(threads) returns the bytes of a result: the same for 1 to 4 threads, with each instruction
+// set.
+template <typename Run>
+void expect_same_bytes_everywhere(const Run& run) {
+  const std::vector<std::uint8_t> expected = run(1);
+  ASSERT_FALSE(expected.empty());
+  for_each_instruction_set([&](const std::string& name) {
+    for (int threads = 1; threads <= 4; ++threads) {
+      EXPECT_EQ(run(threads), expected) << name << ", " << threads << " threads";
+    }
+  });
 }
 
 }  // namespace stagecoach::testing

@@ -18,7 +18,7 @@ using testing::at;
 using testing::bytes_of;
 using testing::copy_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::filled_tensor;
 using testing::random_tensor;
 using testing::run_on_context;
@@ -185,9 +185,8 @@ TEST(Dropout, DoesNotDependOnHowTheBatchIsCut) {
   EXPECT_EQ(parts, whole);
 }
 
-TEST(Dropout, GivesTheSameBytesForAnyThreads) {
-  expect_same_bytes_for_any_threads(
-      [](int threads) { return mask_bytes(3, 30001, kMask, threads); });
+TEST(Dropout, GivesTheSameBytesEverywhere) {
+  expect_same_bytes_everywhere([](int threads) { return mask_bytes(3, 30001, kMask, threads); });
 }
 
 TEST(Dropout, RefusesOtherArguments) {

@@ -18,7 +18,7 @@ namespace {
 using testing::at;
 using testing::bytes_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::run_on_context;
 
 // The tensors that scripts/make_image_golden.py wrote. Reads only what that file has: the general
@@ -187,12 +187,39 @@ TEST(ImageTransform, CenterCropRoundsHalvesToEven) {
   EXPECT_EQ(start(32, 32), 0);
 }
 
-TEST(ImageTransform, GivesTheSameBytesForAnyThreads) {
-  const GoldenFile golden;
-  const Case c{"", 32, 3, 73, 64};
-  expect_same_bytes_for_any_threads([&](int threads) {
-    return bytes_of(transformed(golden, c, {.resize = 73, .crop = 64}, threads).tensor);
+// Every byte, as it is divided.
+TEST(ImageTransform, RoundsAsDivisionsDo) {
+  constexpr std::int64_t kSide = 16;
+  const OwnedTensor images(row_major({1, 3, kSide, kSide}, DType::kU8));
+  for (int i = 0; i < 3 * 256; ++i) {
+    images.tensor.as<std::uint8_t>()[i] = static_cast<std::uint8_t>(i);
+  }
+  testing::for_each_instruction_set([&](const std::string& name) {
+    const ImageTransform transform{.resize = kSide, .crop = kSide};
+    const OwnedTensor output(channels_last(1, 3, kSide, kSide));
+    run_on_context(1, [&](Context& context) {
+      const std::vector<ImageCrop> crops(1);
+      transform_images(context, output.tensor, images.tensor, crops, transform);
+    });
+    for (std::int64_t i = 0; i < 3 * 256; ++i) {
+      const auto c = static_cast<std::size_t>(i % 3);
+      const float scaled = static_cast<float>(i / 3) / 255.0f;
+      ASSERT_EQ(output.tensor.as<float>()[i], (scaled - transform.mean[c]) / transform.std[c])
+          << name << ", byte " << i / 3 << ", channel " << c;
+    }
   });
+}
+
+// Whole vectors and not, more pixels and fewer.
+TEST(ImageTransform, GivesTheSameBytesEverywhere) {
+  const GoldenFile golden;
+  for (const Case& c : {Case{"", 32, 3, 73, 64}, Case{"", 32, 3, 41, 33, false, {7, 2, true}},
+                        Case{"", 61, 3, 23, 21, false, {1, 0, true}}}) {
+    expect_same_bytes_everywhere([&](int threads) {
+      const ImageTransform transform{.resize = c.resize, .crop = c.crop};
+      return bytes_of(transformed(golden, c, transform, threads).tensor);
+    });
+  }
 }
 
 TEST(ImageTransform, RefusesOtherArguments) {

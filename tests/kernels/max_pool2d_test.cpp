@@ -15,7 +15,7 @@ namespace {
 using testing::at;
 using testing::bytes_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::offset_of;
 using testing::random_tensor;
 using testing::run_on_context;
@@ -137,11 +137,11 @@ TEST_P(MaxPool2dTest, DecidesTiesNanAndInfinities) {
   expect_as_defined(pooling);
 }
 
-TEST_P(MaxPool2dTest, GivesTheSameBytesForAnyThreads) {
+TEST_P(MaxPool2dTest, GivesTheSameBytesEverywhere) {
   const Case& c = GetParam();
   const Pooling pooling(channels_last(c.n, c.c, c.h, c.w), c.options);
   testing::fill_random(pooling.input.tensor, 1);
-  expect_same_bytes_for_any_threads([&](int threads) {
+  expect_same_bytes_everywhere([&](int threads) {
     pooling.run(threads);
     std::vector<std::uint8_t> all = bytes_of(pooling.output.tensor);
     for (const Tensor& tensor : {pooling.index.tensor, pooling.input_grad.tensor}) {

@@ -55,8 +55,8 @@ TEST(MeanSquaredError, AgreesWithDouble) {
   }
 }
 
-TEST(MeanSquaredError, GivesTheSameBytesForAnyThreads) {
-  testing::expect_same_bytes_for_any_threads([](int threads) {
+TEST(MeanSquaredError, GivesTheSameBytesEverywhere) {
+  testing::expect_same_bytes_everywhere([](int threads) {
     const Batch batch(row_major({37, 129}));
     batch.run(threads, 1.0f);
     std::vector<std::uint8_t> all = bytes_of(batch.losses.tensor);

@@ -16,7 +16,7 @@ namespace {
 using testing::bytes_of;
 using testing::copy_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::random_tensor;
 using testing::run_on_context;
 
@@ -167,6 +167,62 @@ TEST(Adam, AgreesWithDoubleForEveryElement) {
   }
 }
 
+// The arithmetic of each element, written out: which products and sums are one operation.
+
+TEST(Sgd, HasTheBitsOfItsArithmetic) {
+  const float rate = 0.1f;
+  const SgdOptions options{.momentum = 0.9f, .weight_decay = 1e-2f};
+  testing::for_each_instruction_set([&](const std::string& name) {
+    const Many start, many;
+    run_on_context(2, [&](Context& context) {
+      begin_step(context, {.learning_rate = rate});
+      for (int step = 0; step < kSteps; ++step) {
+        sgd_step(context, many.parameter.tensor, many.first.tensor, many.grad.tensor, options);
+      }
+    });
+    for (std::int64_t i = 0; i < kMany; ++i) {
+      float parameter = start.at(start.parameter, i), velocity = 0.0f;
+      for (int step = 0; step < kSteps; ++step) {
+        const float g = std::fma(options.weight_decay, parameter, many.at(many.grad, i));
+        velocity = std::fma(options.momentum, velocity, g);
+        parameter = std::fma(-rate, velocity, parameter);
+      }
+      ASSERT_EQ(many.at(many.parameter, i), parameter) << name << ", " << i;
+      ASSERT_EQ(many.at(many.first, i), velocity) << name << ", " << i;
+    }
+  });
+}
+
+TEST(Adam, HasTheBitsOfItsArithmetic) {
+  const AdamOptions options{.weight_decay = 1e-2f};
+  const auto new1 = static_cast<float>(1.0 - options.beta1);
+  const auto beta2 = static_cast<float>(options.beta2);
+  const auto new2 = static_cast<float>(1.0 - options.beta2);
+  testing::for_each_instruction_set([&](const std::string& name) {
+    const Many start, many;
+    run_on_context(2, [&](Context& context) {
+      for (int step = 1; step <= kSteps; ++step) {
+        begin_step(context, {.adam = adam_rates(0.01f, options, step)});
+        adam_step(context, many.parameter.tensor, many.first.tensor, many.second.tensor,
+                  many.grad.tensor, options);
+      }
+    });
+    for (std::int64_t i = 0; i < kMany; ++i) {
+      float parameter = start.at(start.parameter, i), m = 0.0f, v = 0.0f;
+      for (int step = 1; step <= kSteps; ++step) {
+        const AdamRates rates = adam_rates(0.01f, options, step);
+        const float g = std::fma(options.weight_decay, parameter, many.at(many.grad, i));
+        m = std::fma(new1, g - m, m);
+        v = std::fma(new2 * g, g, beta2 * v);
+        parameter -= rates.rate * m / (std::sqrt(v) / rates.root2 + options.epsilon);
+      }
+      ASSERT_EQ(many.at(many.parameter, i), parameter) << name << ", " << i;
+      ASSERT_EQ(many.at(many.first, i), m) << name << ", " << i;
+      ASSERT_EQ(many.at(many.second, i), v) << name << ", " << i;
+    }
+  });
+}
+
 // A parameter lies elsewhere in the flat buffer of another split into stages, so an element must
 // not depend on its place: in a vector, in the remainder, in a task.
 template <typename Step>
@@ -233,8 +289,8 @@ TEST(Optimizers, TakeTheRatesOfTheStepThatHadBegun) {
   EXPECT_NE(moved({0.1f, 0.0f}), moved({0.0f, 0.1f}));
 }
 
-TEST(Optimizers, GiveTheSameBytesForAnyThreads) {
-  expect_same_bytes_for_any_threads([](int threads) {
+TEST(Optimizers, GiveTheSameBytesEverywhere) {
+  expect_same_bytes_everywhere([](int threads) {
     const OwnedTensor parameter = random_tensor(row_major({200003}), 1);
     const OwnedTensor grad = random_tensor(row_major({200003}), 2);
     const OwnedTensor velocity(row_major({200003})), m(row_major({200003})), v(row_major({200003}));

@@ -14,7 +14,7 @@ namespace {
 using testing::bytes_of;
 using testing::copy_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::random_tensor;
 using testing::run_on_context;
 
@@ -81,9 +81,9 @@ TEST(Relu, WorksInPlace) {
   EXPECT_EQ(bytes_of(grad_in_place.tensor), bytes_of(input_grad.tensor));
 }
 
-TEST(Relu, GivesTheSameBytesForAnyThreads) {
+TEST(Relu, GivesTheSameBytesEverywhere) {
   const OwnedTensor input = random_tensor(row_major({300001}), 1);
-  expect_same_bytes_for_any_threads([&](int threads) {
+  expect_same_bytes_everywhere([&](int threads) {
     const OwnedTensor output(input.tensor.spec);
     run_on_context(threads, [&](Context& context) {
       relu_forward(context, output.tensor, input.tensor);

@@ -17,7 +17,7 @@ using testing::at;
 using testing::bytes_of;
 using testing::copy_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::run_on_context;
 
 struct Batch {
@@ -98,11 +98,11 @@ TEST_P(SoftmaxCrossEntropyTest, GradientsOfARowSumToZero) {
   }
 }
 
-TEST_P(SoftmaxCrossEntropyTest, WorksInPlaceAndWithAnyThreads) {
+TEST_P(SoftmaxCrossEntropyTest, WorksInPlaceAndEverywhere) {
   const Batch batch(GetParam()[0], GetParam()[1]);
   testing::fill_random(batch.logits.tensor, 1, 4.0f);
   batch.run(1, 0.5f);
-  expect_same_bytes_for_any_threads([&](int threads) {
+  expect_same_bytes_everywhere([&](int threads) {
     const OwnedTensor in_place = copy_of(batch.logits.tensor);
     run_on_context(threads, [&](Context& context) {
       softmax_cross_entropy(context, batch.losses.tensor, batch.correct.tensor, in_place.tensor,

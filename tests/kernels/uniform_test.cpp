@@ -13,7 +13,7 @@ namespace {
 using testing::at;
 using testing::bytes_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::run_on_context;
 
 constexpr RandomStream kStream{0xFEDCBA9876543210ull, RandomUse::kInitialWeights, 3, 9, 12};
@@ -83,8 +83,8 @@ TEST(Uniform, SpreadsEvenlyBetweenTheBounds) {
   EXPECT_NEAR(squares / kCount, 3.0, 5.0 * std::sqrt(7.2 / kCount));
 }
 
-TEST(Uniform, GivesTheSameBytesForAnyThreads) {
-  expect_same_bytes_for_any_threads([](int threads) {
+TEST(Uniform, GivesTheSameBytesEverywhere) {
+  expect_same_bytes_everywhere([](int threads) {
     return bytes_of(filled(channels_last(50, 70, 5, 5), 1.0f, threads).tensor);
   });
 }

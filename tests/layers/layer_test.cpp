@@ -16,7 +16,7 @@ namespace {
 
 using testing::bytes_of;
 using testing::expect_error;
-using testing::expect_same_bytes_for_any_threads;
+using testing::expect_same_bytes_everywhere;
 using testing::LayerRun;
 
 struct Case {
@@ -173,8 +173,8 @@ TEST_P(ParametersTest, AddUpTheGradientsOfMicroBatches) {
   }
 }
 
-TEST_P(LayerTest, GivesTheSameBytesForAnyThreads) {
-  expect_same_bytes_for_any_threads([](int threads) {
+TEST_P(LayerTest, GivesTheSameBytesEverywhere) {
+  expect_same_bytes_everywhere([](int threads) {
     LayerRun run(GetParam().make(), GetParam().input, threads, false, 1, GetParam().inputs);
     run.run();
     return run.bytes();
