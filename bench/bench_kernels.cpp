@@ -44,31 +44,34 @@ void add_conv2d(const Conv2dCase& c, const Setting& setting) {
   const TensorSpec y = conv2d_output(x, w, c.options);
   const double flops = 2.0 * y.elements() * c.channels * c.kernel * c.kernel;
   const int threads = setting.threads;
+  const Conv2dStep step = conv2d_step(x, w, c.options, Target(threads));
   const std::int64_t scratch = conv2d_workspace_bytes(x, w, c.options, threads);
-  const std::string algorithms =
-      cpu::describe_conv2d(cpu::conv2d_shape(x.shape, w.shape, y.shape, c.options));
+  const std::string algorithms = cpu::describe_conv2d(
+      cpu::conv2d_shape(x.shape, w.shape, y.shape, c.options), Convolution::kAuto);
   add(std::string(c.name) + "/F", setting, [=](State& state) {
     state.SetLabel(algorithms);
     const OwnedTensor in = ones(x), weight = ones(w), bias = ones(row_major({c.outputs}));
-    const OwnedTensor out = ones(y);
+    const OwnedTensor out = ones(y), form = ones(step.forward);
     measure(state, threads, scratch, flops, 0.0, [&](Context& context) {
-      conv2d_forward(context, out.tensor, in.tensor, weight.tensor, bias.tensor, c.options);
+      conv2d_forward(context, out.tensor, in.tensor, weight.tensor, bias.tensor, c.options,
+                     Activation::kNone, form.tensor);
     });
   });
   add(std::string(c.name) + "/B", setting, [=](State& state) {
     state.SetLabel(algorithms);
-    const OwnedTensor in = ones(x), weight = ones(w), out = ones(y);
+    const OwnedTensor in = ones(x), weight = ones(w), out = ones(y), form = ones(step.backward);
     measure(state, threads, scratch, flops, 0.0, [&](Context& context) {
-      conv2d_backward_input(context, in.tensor, out.tensor, weight.tensor, c.options);
+      conv2d_backward_input(context, in.tensor, out.tensor, weight.tensor, c.options, form.tensor);
     });
   });
   add(std::string(c.name) + "/W", setting, [=](State& state) {
     state.SetLabel(algorithms);
     const OwnedTensor in = ones(x), weight = ones(w), bias = ones(row_major({c.outputs}));
-    const OwnedTensor out = ones(y);
+    const OwnedTensor out = ones(y), sums = ones(step.sums);
     measure(state, threads, scratch, flops, 0.0, [&](Context& context) {
       conv2d_backward_weight(context, weight.tensor, bias.tensor, out.tensor, in.tensor, c.options,
-                             GradientMode::kAccumulate);
+                             GradientMode::kAccumulate,
+                             step.sums.elements() > 0 ? sums.tensor : Tensor{});
     });
   });
 }

@@ -29,6 +29,14 @@ constexpr std::string_view name_of(Precision precision) {
   return "?";
 }
 
+// How the CPU convolves. Both round differently, so this is a choice of the user, or of the shape
+// of a layer, and never of the machine.
+enum class Convolution : std::uint8_t {
+  kAuto,      // Winograd's algorithm where it saves time
+  kDirect,    // never
+  kWinograd,  // wherever it can
+};
+
 struct Target {
   // Not explicit: a number of threads is a target, the CPU.
   Target(int compute_threads = 1, Device on = {}) : device(on), threads(compute_threads) {}
@@ -36,6 +44,7 @@ struct Target {
   Device device;
   int threads = 1;  // compute threads of a CPU context
   Precision precision = Precision::kFp32;
+  Convolution convolution = Convolution::kAuto;  // CPU
   bool deterministic = true;  // false: also algorithms whose sums have no fixed order
   bool tune = false;          // GPU: time the algorithms instead of trusting the library's order
 };

@@ -100,15 +100,29 @@ std::int64_t Backend::conv2d_workspace_bytes(const TensorSpec&, const TensorSpec
                                              const Conv2dOptions&, const Target&) const {
   refuse("conv2d_workspace_bytes");
 }
+Conv2dStep Backend::conv2d_step(const TensorSpec&, const TensorSpec&, const Conv2dOptions&,
+                                const Target&) const {
+  const TensorSpec none = row_major({0});
+  return {none, none, none};
+}
+void Backend::conv2d_prepare(Context&, Tensor, Tensor, const TensorSpec&, Tensor,
+                             const Conv2dOptions&) const {
+  refuse("conv2d_prepare");
+}
+void Backend::conv2d_finish_weight(Context&, Tensor, Tensor, const TensorSpec&,
+                                   const Conv2dOptions&) const {
+  refuse("conv2d_finish_weight");
+}
 void Backend::conv2d_forward(Context&, Tensor, Tensor, Tensor, Tensor, const Conv2dOptions&,
-                             Activation) const {
+                             Activation, Tensor) const {
   refuse("conv2d_forward");
 }
-void Backend::conv2d_backward_input(Context&, Tensor, Tensor, Tensor, const Conv2dOptions&) const {
+void Backend::conv2d_backward_input(Context&, Tensor, Tensor, Tensor, const Conv2dOptions&,
+                                    Tensor) const {
   refuse("conv2d_backward_input");
 }
 void Backend::conv2d_backward_weight(Context&, Tensor, Tensor, Tensor, Tensor, const Conv2dOptions&,
-                                     GradientMode) const {
+                                     GradientMode, Tensor) const {
   refuse("conv2d_backward_weight");
 }
 std::int64_t Backend::linear_workspace_bytes(const TensorSpec&, const TensorSpec&,

@@ -57,14 +57,25 @@ class Backend {
   virtual std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                               const Conv2dOptions& options,
                                               const Target& target) const;
+  // None, unless the backend has forms and sums; then the three below get them, or undefined
+  // tensors.
+  virtual Conv2dStep conv2d_step(const TensorSpec& input, const TensorSpec& weight,
+                                 const Conv2dOptions& options, const Target& target) const;
+  virtual void conv2d_prepare(Context& context, Tensor forward, Tensor backward,
+                              const TensorSpec& input, Tensor weight,
+                              const Conv2dOptions& options) const;
+  virtual void conv2d_finish_weight(Context& context, Tensor weight_grad, Tensor sums,
+                                    const TensorSpec& input, const Conv2dOptions& options) const;
   virtual void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight,
-                              Tensor bias, const Conv2dOptions& options,
-                              Activation activation) const;
+                              Tensor bias, const Conv2dOptions& options, Activation activation,
+                              Tensor form) const;
   virtual void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad,
-                                     Tensor weight, const Conv2dOptions& options) const;
+                                     Tensor weight, const Conv2dOptions& options,
+                                     Tensor form) const;
   virtual void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                                       Tensor output_grad, Tensor input,
-                                      const Conv2dOptions& options, GradientMode mode) const;
+                                      const Conv2dOptions& options, GradientMode mode,
+                                      Tensor sums) const;
 
   virtual std::int64_t linear_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                               const Target& target) const;

@@ -54,8 +54,24 @@ std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& w
   return backend_of(target).conv2d_workspace_bytes(input, weight, options, target);
 }
 
+Conv2dStep conv2d_step(const TensorSpec& input, const TensorSpec& weight,
+                       const Conv2dOptions& options, const Target& target) {
+  output_of(input, weight, options, input.dtype);  // checks them
+  return backend_of(target).conv2d_step(input, weight, options, target);
+}
+
+void conv2d_prepare(Context& context, Tensor forward, Tensor backward, const TensorSpec& input,
+                    Tensor weight, const Conv2dOptions& options) {
+  constexpr const char* kName = "conv2d_prepare";
+  check_tensor(context, kName, "weight", weight, weight.spec);
+  const Conv2dStep step = conv2d_step(input, weight.spec, options, context.target());
+  check_tensor(context, kName, "forward", forward, step.forward);
+  if (backward.defined()) check_tensor(context, kName, "backward", backward, step.backward);
+  backend_of(context).conv2d_prepare(context, forward, backward, input, weight, options);
+}
+
 void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                    const Conv2dOptions& options, Activation activation) {
+                    const Conv2dOptions& options, Activation activation, Tensor form) {
   constexpr const char* kName = "conv2d_forward";
   check_floating(kName, "input", context, input.spec);
   check_tensor(context, kName, "output", output, conv2d_output(input.spec, weight.spec, options));
@@ -63,23 +79,33 @@ void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight
   check_tensor(context, kName, "weight", weight, weight.spec);
   check_tensor(context, kName, "bias", bias, row_major({weight.shape()[0]}, input.spec.dtype));
   check_fuses(kName, context, activation != Activation::kNone, "a fused activation");
-  backend_of(context).conv2d_forward(context, output, input, weight, bias, options, activation);
+  if (form.defined()) {
+    const Conv2dStep step = conv2d_step(input.spec, weight.spec, options, context.target());
+    check_tensor(context, kName, "form", form, step.forward);
+  }
+  backend_of(context).conv2d_forward(context, output, input, weight, bias, options, activation,
+                                     form);
 }
 
 void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
-                           const Conv2dOptions& options) {
+                           const Conv2dOptions& options, Tensor form) {
   constexpr const char* kName = "conv2d_backward_input";
   check_floating(kName, "input_grad", context, input_grad.spec);
   check_tensor(context, kName, "output_grad", output_grad,
                conv2d_output(input_grad.spec, weight.spec, options));
   check_tensor(context, kName, "input_grad", input_grad, input_grad.spec);
   check_tensor(context, kName, "weight", weight, weight.spec);
-  backend_of(context).conv2d_backward_input(context, input_grad, output_grad, weight, options);
+  if (form.defined()) {
+    const Conv2dStep step = conv2d_step(input_grad.spec, weight.spec, options, context.target());
+    check_tensor(context, kName, "form", form, step.backward);
+  }
+  backend_of(context).conv2d_backward_input(context, input_grad, output_grad, weight, options,
+                                            form);
 }
 
 void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                             Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                            GradientMode mode) {
+                            GradientMode mode, Tensor sums) {
   constexpr const char* kName = "conv2d_backward_weight";
   check_floating(kName, "input", context, input.spec);
   check_tensor(context, kName, "output_grad", output_grad,
@@ -89,8 +115,21 @@ void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_gr
   gradient.dtype = DType::kF32;
   check_tensor(context, kName, "weight_grad", weight_grad, gradient);
   check_tensor(context, kName, "bias_grad", bias_grad, row_major({weight_grad.shape()[0]}));
+  if (sums.defined()) {
+    const Conv2dStep step = conv2d_step(input.spec, gradient, options, context.target());
+    check_tensor(context, kName, "sums", sums, step.sums);
+  }
   backend_of(context).conv2d_backward_weight(context, weight_grad, bias_grad, output_grad, input,
-                                             options, mode);
+                                             options, mode, sums);
+}
+
+void conv2d_finish_weight(Context& context, Tensor weight_grad, Tensor sums,
+                          const TensorSpec& input, const Conv2dOptions& options) {
+  constexpr const char* kName = "conv2d_finish_weight";
+  check_tensor(context, kName, "weight_grad", weight_grad, weight_grad.spec);
+  check_tensor(context, kName, "sums", sums,
+               conv2d_step(input, weight_grad.spec, options, context.target()).sums);
+  backend_of(context).conv2d_finish_weight(context, weight_grad, sums, input, options);
 }
 
 }  // namespace stagecoach

@@ -37,6 +37,9 @@ class Conv2d final : public Layer {
     plan.outputs = {conv2d_output(input, used, options_)};
     plan.parameters = {{"weight", weight_of(DType::kF32), Init::uniform(bound)},
                        {"bias", row_major({out_channels_}), Init::uniform(bound)}};
+    const Conv2dStep step = conv2d_step(input, used, options_, target);
+    if (step.forward.elements() > 0) plan.prepared = {step.forward, step.backward};
+    if (step.sums.elements() > 0) plan.sums = {step.sums};
     plan.workspace_bytes = conv2d_workspace_bytes(input, used, options_, target);
     plan.inputs_needed_by_weight = true;
     plan.kind = LayerKind::kConv2d;
@@ -44,24 +47,41 @@ class Conv2d final : public Layer {
   }
 
  protected:
+  void prepare_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
+    const Tensor backward = call.micro.training ? call.prepared[1] : Tensor{};
+    conv2d_prepare(context, call.prepared[0], backward, plan.inputs[0], call.parameters[0],
+                   options_);
+  }
+
   void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
     conv2d_forward(context, call.outputs[0], call.inputs[0], call.parameters[0], call.parameters[1],
-                   options_, plan.fused.activation);
+                   options_, plan.fused.activation, nth(call.prepared, 0));
   }
 
   void backward_input_impl(Context& context, const LayerPlan&,
                            const LayerCall& call) const override {
     conv2d_backward_input(context, call.input_grads[0], call.output_grads[0], call.parameters[0],
-                          options_);
+                          options_, nth(call.prepared, 1));
   }
 
   void backward_weight_impl(Context& context, const LayerPlan&,
                             const LayerCall& call) const override {
     conv2d_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1],
-                           call.output_grads[0], call.inputs[0], options_, call.mode);
+                           call.output_grads[0], call.inputs[0], options_, call.mode,
+                           nth(call.sums, 0));
+  }
+
+  void end_step_impl(Context& context, const LayerPlan& plan,
+                     const LayerCall& call) const override {
+    conv2d_finish_weight(context, call.parameter_grads[0], call.sums[0], plan.inputs[0], options_);
   }
 
  private:
+  // What this target has no use for is not planned.
+  static Tensor nth(std::span<const Tensor> tensors, std::size_t n) {
+    return n < tensors.size() ? tensors[n] : Tensor{};
+  }
+
   TensorSpec weight_of(DType dtype) const {
     return channels_last(out_channels_, in_channels_, kernel_, kernel_, dtype);
   }

@@ -88,6 +88,14 @@ DType compute_dtype(const LayerPlan& plan) {
 
 }  // namespace
 
+void Layer::prepare(Context& context, const LayerPlan& plan, const LayerCall& call) const {
+  if (plan.prepared.empty()) return;
+  const CallCheck check(*this, context);
+  check.parameters("parameters", call.parameters, plan, compute_dtype(plan));
+  check.tensors("prepared", call.prepared, plan.prepared);
+  prepare_impl(context, plan, call);
+}
+
 void Layer::forward(Context& context, const LayerPlan& plan, const LayerCall& call) const {
   const CallCheck check(*this, context);
   check.tensors("inputs", call.inputs, plan.inputs);
@@ -95,6 +103,7 @@ void Layer::forward(Context& context, const LayerPlan& plan, const LayerCall& ca
   check.parameters("parameters", call.parameters, plan, compute_dtype(plan));
   check.tensors("saved", call.saved, plan.saved);
   check.buffers(call.buffers, plan);
+  check.tensors("prepared", call.prepared, plan.prepared);
   if (call.micro.training && !call.recompute) {
     check.tensors("step_state", call.step_state, plan.step_state);
   }
@@ -112,6 +121,7 @@ void Layer::backward_input(Context& context, const LayerPlan& plan, const LayerC
   if (plan.outputs_needed_by_input) check.tensors("outputs", call.outputs, plan.outputs);
   check.parameters("parameters", call.parameters, plan, compute_dtype(plan));
   check.tensors("saved", call.saved, plan.saved);
+  check.tensors("prepared", call.prepared, plan.prepared);
   backward_input_impl(context, plan, call);
 }
 
@@ -122,16 +132,23 @@ void Layer::backward_weight(Context& context, const LayerPlan& plan, const Layer
   check.tensors("output_grads", call.output_grads, plan.outputs);
   if (plan.inputs_needed_by_weight) check.tensors("inputs", call.inputs, plan.inputs);
   check.tensors("saved", call.saved, plan.saved);
+  check.tensors("sums", call.sums, plan.sums);
   backward_weight_impl(context, plan, call);
 }
 
 void Layer::end_step(Context& context, const LayerPlan& plan, const LayerCall& call) const {
-  if (plan.buffers.empty() && plan.step_state.empty()) return;
+  if (plan.buffers.empty() && plan.step_state.empty() && plan.sums.empty()) return;
   const CallCheck check(*this, context);
+  if (!plan.sums.empty()) {
+    check.parameters("parameter_grads", call.parameter_grads, plan, DType::kF32);
+    check.tensors("sums", call.sums, plan.sums);
+  }
   check.buffers(call.buffers, plan);
   check.stacked(call.step_state, plan);
   end_step_impl(context, plan, call);
 }
+
+void Layer::prepare_impl(Context&, const LayerPlan&, const LayerCall&) const {}
 
 void Layer::backward_weight_impl(Context&, const LayerPlan&, const LayerCall&) const {}
 

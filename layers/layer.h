@@ -56,6 +56,11 @@ struct LayerPlan {
   std::vector<TensorSpec> saved = {};  // made by F, kept until B and W have run
   // What F leaves of each micro-batch of a training step for end_step(), F32.
   std::vector<TensorSpec> step_state = {};
+  // Forms of the parameters that F and B read, made by prepare() once a step, F32.
+  std::vector<TensorSpec> prepared = {};
+  // What W sums over the micro-batches of a step, F32, where end_step() makes the gradients of the
+  // parameters of it.
+  std::vector<TensorSpec> sums = {};
   std::int64_t workspace_bytes = 0;      // the most that F, B, W or end_step use
   bool in_place = false;                 // outputs[0] may be inputs[0]'s memory, and likewise the
                                          // gradients
@@ -94,6 +99,8 @@ struct LayerCall {
   std::span<const Tensor> parameter_grads;
   std::span<const Tensor> saved;
   std::span<const Tensor> buffers;
+  std::span<const Tensor> prepared;  // prepare() writes them; F and B read them
+  std::span<const Tensor> sums;      // W overwrites or adds to them, as `mode` says; end_step
   // F: of this micro-batch. end_step: of all of them, as [micro-batches, elements].
   std::span<const Tensor> step_state;
   MicroBatch micro;
@@ -114,6 +121,9 @@ class Layer {
   // their gradients are F32, and where the inputs are BF16 the operations get BF16 copies of them.
   virtual LayerPlan plan(std::span<const TensorSpec> inputs, const Target& target) const = 0;
 
+  // Before the first F of a step: what F and B read of the parameters as they are now. B is wanted
+  // in training only.
+  void prepare(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   // These check every tensor of the call, its spec and its device, against `plan`, which is this
   // layer's; throw Error naming describe() and the tensor; and enqueue on the context's stream.
   void forward(Context& context, const LayerPlan& plan, const LayerCall& call) const;
@@ -122,7 +132,7 @@ class Layer {
   // W: the gradients of the parameters.
   void backward_weight(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   // Once after the last W of a training step, before the optimizer: what the micro-batches left in
-  // step_state goes into the buffers.
+  // step_state goes into the buffers, and sums become gradients.
   void end_step(Context& context, const LayerPlan& plan, const LayerCall& call) const;
 
  protected:
@@ -132,7 +142,8 @@ class Layer {
                             const LayerCall& call) const = 0;
   virtual void backward_input_impl(Context& context, const LayerPlan& plan,
                                    const LayerCall& call) const = 0;
-  // Layers without parameters, and without buffers, do nothing.
+  // Layers that plan nothing for these have nothing to do.
+  virtual void prepare_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   virtual void backward_weight_impl(Context& context, const LayerPlan& plan,
                                     const LayerCall& call) const;
   virtual void end_step_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const;

@@ -82,24 +82,32 @@ Shape stacked(std::int64_t count, const Shape& shape) {
 // What layers keep beside their parameters. The entries of a step's micro-batches follow each other
 // without gaps: end_step() reads them as one tensor.
 void plan_layer_state(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
-  Beside buffers, step_state;
+  Beside buffers, step_state, prepared, sums;
   for (const LayerPlan& layer : graph.layers) {
     plan.buffer.emplace_back();
     plan.step_state_of.emplace_back();
     for (const BufferSpec& buffer : layer.buffers) {
       plan.buffer.back().push_back(buffers.add(buffer.spec));
     }
+    plan.prepared_of.emplace_back();
+    plan.sums_of.emplace_back();
+    for (const TensorSpec& spec : layer.prepared) {
+      plan.prepared_of.back().push_back(prepared.add(spec));
+    }
+    for (const TensorSpec& spec : layer.sums) plan.sums_of.back().push_back(sums.add(spec));
     for (const TensorSpec& spec : layer.step_state) {
       plan.step_state_of.back().push_back(
           step_state.add(row_major(stacked(stage.micro_batches, spec.shape), spec.dtype)));
     }
   }
-  if (buffers.bytes() > 0) plan.buffers = plan.arena.add("buffers of layers", buffers.bytes());
-  if (step_state.bytes() > 0) {
-    plan.step_state = plan.arena.add("kept until the step ends", step_state.bytes());
-  }
-  set_region(plan.buffer, plan.buffers);
-  set_region(plan.step_state_of, plan.step_state);
+  const auto add = [&](const char* name, const Beside& beside, PlacesByLayer& places, int& region) {
+    if (beside.bytes() > 0) region = plan.arena.add(name, beside.bytes());
+    set_region(places, region);
+  };
+  add("buffers of layers", buffers, plan.buffer, plan.buffers);
+  add("kept until the step ends", step_state, plan.step_state_of, plan.step_state);
+  add("prepared weights", prepared, plan.prepared_of, plan.prepared);
+  add("sums of weight gradients", sums, plan.sums_of, plan.sums);
 }
 
 // Copies of what comes from another device: all tensors of a message beside each other.

@@ -28,10 +28,9 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
   const MemoryPlan& plan = memory_plan();
   values_.resize(plan.parameter.size());
   grads_.resize(plan.parameter.size());
-  for (const std::vector<Place>& places : plan.buffer) {
-    std::vector<Tensor>& buffers = buffers_.emplace_back();
-    for (const Place& place : places) buffers.push_back(tensors_.view(place));
-  }
+  buffers_ = views_of(plan.buffer);
+  prepared_ = views_of(plan.prepared_of);
+  sums_ = views_of(plan.sums_of);
   const std::vector<NamedParameter> named = parameters_of(network, plans);
   for (std::size_t i = 0; i < named.size(); ++i) {
     if (named[i].layer < options.first || named[i].layer >= options.end) continue;
@@ -57,6 +56,16 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       state_.add(network[first() + i].name + "." + name, StateKind::kBuffer, buffers_[i][k]);
     }
   }
+}
+
+std::vector<std::vector<Tensor>> Stage::views_of(
+    const std::vector<std::vector<Place>>& places) const {
+  std::vector<std::vector<Tensor>> views;
+  for (const std::vector<Place>& of_layer : places) {
+    std::vector<Tensor>& tensors = views.emplace_back();
+    for (const Place& place : of_layer) tensors.push_back(tensors_.view(place));
+  }
+  return views;
 }
 
 // What is still enqueued uses this stage's memory.
@@ -91,7 +100,16 @@ void Stage::begin_step() {
   tensors_.begin_step();
   std::ranges::fill(progress_, Progress::kNone);
   weights_ = 0;
-  ended_ = false;
+  prepared_once_ = ended_ = false;
+}
+
+void Stage::prepare_once(const MicroBatch& micro) {
+  if (std::exchange(prepared_once_, true)) return;
+  for (int i = 0; i < size(); ++i) {
+    if (!layer_plan(i).prepared.empty()) {
+      layer(i).prepare(context_, layer_plan(i), call_of(i, micro));
+    }
+  }
 }
 
 // Layers that work in place have one memory for both; at the edge of a stage it is a neighbour's.
@@ -115,6 +133,8 @@ LayerCall Stage::call_of(int i, const MicroBatch& micro) {
   call.parameters = values_[i];
   call.parameter_grads = grads_[i];
   call.buffers = buffers_[i];
+  call.prepared = prepared_[i];
+  call.sums = sums_[i];
   call.saved = call_.saved;
   call.micro = micro;
   call.layer = static_cast<std::uint32_t>(options_.first + i);
@@ -206,6 +226,7 @@ void Stage::forward(std::span<const Tensor> inputs, const Tensor& targets, const
   tensors_.take_slot(micro.index);
   progress_[m] = Progress::kForward;
   use_workspace();
+  prepare_once(micro);
   hand_on_copies(micro.index);
   for (int segment = 0; segment < segments(); ++segment) forward_segment(segment, micro, false);
   if (!micro.training || !keep) tensors_.give_slot(micro.index);
@@ -320,14 +341,16 @@ void Stage::end_step(const MicroBatch& micro) {
   if (std::exchange(ended_, true)) return;
   use_workspace();
   for (int i = 0; i < size(); ++i) {
-    if (layer_plan(i).step_state.empty()) continue;
+    if (layer_plan(i).step_state.empty() && layer_plan(i).sums.empty()) continue;
     call_.step_state.clear();
     for (const Place& place : memory_plan().step_state_of[i]) {
       call_.step_state.push_back(tensors_.view(place));
     }
     LayerCall call;
     call.parameters = values_[i];
+    call.parameter_grads = grads_[i];
     call.buffers = buffers_[i];
+    call.sums = sums_[i];
     call.step_state = call_.step_state;
     call.micro = micro;
     call.layer = static_cast<std::uint32_t>(options_.first + i);
@@ -391,6 +414,7 @@ int Stage::first_nonfinite_layer(std::span<const Tensor> inputs, const MicroBatc
   tensors_.set_inputs("Stage::first_nonfinite_layer", inputs, {}, micro.index);
   tensors_.take_slot(micro.index);
   use_workspace();
+  prepare_once(micro);
   hand_on_copies(micro.index);
   for (int i = 0; i < size(); ++i) {
     if (i == graph().loss()) continue;

@@ -139,6 +139,9 @@ class Stage {
   const Layer& layer(int i) const { return network_.layer(options_.first + i); }
   int size() const { return graph().size(); }
   void use_workspace() const;
+  // Once in a step, when the first F comes.
+  void prepare_once(const MicroBatch& micro);
+  std::vector<std::vector<Tensor>> views_of(const std::vector<std::vector<Place>>& places) const;
   Tensor flat_copies() const;
   void copy_unless_same(const Tensor& to, const Tensor& from);
   void hand_on_copies(std::int64_t micro);
@@ -166,13 +169,13 @@ class Stage {
   StateDict state_;
   // [layer][parameter]
   std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
-  std::vector<std::vector<Tensor>> buffers_;         // [layer][buffer]
+  std::vector<std::vector<Tensor>> buffers_, prepared_, sums_;  // [layer][of the plan's list]
   CallTensors call_;
   // Of this step, by micro-batch.
   enum class Progress : std::uint8_t { kNone, kForward, kBackward, kWeight };
   std::vector<Progress> progress_;
   int weights_ = 0;  // W that have run in this step
-  bool ended_ = false;
+  bool prepared_once_ = false, ended_ = false;
   Context& context_;
 };
 

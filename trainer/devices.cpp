@@ -31,6 +31,8 @@ DeviceChoice choose_cpu(const TrainJob& job) {
   if (job.fast_nondeterministic) refuse("--fast-nondeterministic");
   DeviceChoice choice;
   choice.target = Target(job.threads > 0 ? job.threads : threads_of_rank(job.ranks()));
+  choice.target.convolution = job.convolution;
+  check_target(choice.target);
   choice.devices.resize(static_cast<std::size_t>(job.ranks()));
   choice.text = "cpu";
   return choice;
@@ -68,6 +70,9 @@ DeviceChoice choose_devices(const TrainJob& job) {
       job.device.kind == Kind::kCpu ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
   if (job.device.kind == Kind::kCpu || (job.device.kind == Kind::kAuto && count == 0)) {
     return choose_cpu(job);
+  }
+  if (job.convolution != Convolution::kAuto) {
+    throw UsageError(kTrain, "--convolution on the CPU", "a GPU", "leave it out, or --device cpu");
   }
   std::vector<int> gpus = existing_gpus(job.device.gpus, count, why_none);
   const auto ranks = static_cast<std::size_t>(job.ranks());

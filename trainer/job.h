@@ -78,10 +78,11 @@ struct TrainJob {
   std::uint64_t seed = 0;  // of the initial weights and dropout
 
   DeviceRequest device;
-  std::optional<Precision> precision;  // none: bf16 on a GPU, fp32 on the CPU
-  int threads = 0;                     // CPU: of each rank; 0: cores / ranks, at least 1
-  bool eager = false;                  // GPU: no captured graph
-  bool tune = false;                   // GPU: time the library's algorithms
+  std::optional<Precision> precision;            // none: bf16 on a GPU, fp32 on the CPU
+  Convolution convolution = Convolution::kAuto;  // CPU
+  int threads = 0;                               // CPU: of each rank; 0: cores / ranks, at least 1
+  bool eager = false;                            // GPU: no captured graph
+  bool tune = false;                             // GPU: time the library's algorithms
   bool fast_nondeterministic = false;  // GPU: also algorithms whose sums have no fixed order
 
   int ranks() const { return pipeline ? static_cast<int>(schedule.ranks.size()) : 1; }

@@ -244,6 +244,7 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.seed = request.seed;
   job.device = request.device;
   job.precision = request.precision;
+  job.convolution = request.convolution;
   job.threads = request.threads;
   job.eager = request.eager;
   job.tune = request.tune;

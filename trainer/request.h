@@ -48,6 +48,7 @@ struct TrainRequest {
   std::uint64_t seed = 1138;
   DeviceRequest device;
   std::optional<Precision> precision;
+  Convolution convolution = Convolution::kAuto;
   bool eager = false, tune = false, fast_nondeterministic = false;  // see TrainJob
   int threads = 0;
   std::filesystem::path save, init, metrics, report, trace, svg;

@@ -34,6 +34,9 @@ inline constexpr Word<std::optional<Precision>> kPrecisionWords[] = {
     {name_of(Precision::kFp32), Precision::kFp32},
     {name_of(Precision::kTf32), Precision::kTf32},
     {name_of(Precision::kBf16), Precision::kBf16}};
+inline constexpr Word<Convolution> kConvolutionWords[] = {{"auto", Convolution::kAuto},
+                                                          {"direct", Convolution::kDirect},
+                                                          {"winograd", Convolution::kWinograd}};
 // Of a GPU's steps; on the CPU there is no word.
 inline constexpr Word<Launch> kLaunchWords[] = {{"graph", Launch::kGraph},
                                                 {"eager", Launch::kEager}};

@@ -10,6 +10,7 @@
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/failure.h"
 #include "kernels/cpu/image_transform.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/max_pool2d.h"
 #include "kernels/cpu/mean_squared_error.h"
@@ -47,6 +48,27 @@ std::int64_t pixels_of(const Tensor& images) {
   return images.elements() / images.shape()[1];
 }
 
+Conv2dShape shape_of(const TensorSpec& input, const TensorSpec& weight,
+                     const Conv2dOptions& options) {
+  return conv2d_shape(input.shape, weight.shape, conv2d_output(input, weight, options).shape,
+                      options);
+}
+
+// The form of the weight that the caller keeps, or one made now in front of the workspace.
+struct FormAndWorkspace {
+  const float* form;
+  void* workspace;
+};
+
+template <typename Algorithm>
+FormAndWorkspace with_form(Context& context, const Algorithm& algorithm, const Conv2dShape& shape,
+                           void* workspace, const Tensor& weight, const Tensor& form) {
+  if (form.defined()) return {form.as<float>(), workspace};
+  auto* made = static_cast<float*>(workspace);
+  algorithm.make_form(context.pool(), shape, made, weight.as<float>());
+  return {made, made + algorithm.form_floats(shape)};
+}
+
 LinearShape linear_shape(const Tensor& batch, const Tensor& weight) {
   return {batch.shape()[0], weight.shape()[1], weight.shape()[0]};
 }
@@ -71,6 +93,7 @@ constinit const CpuBackend kBackend;
 void CpuBackend::check_target(const Target& target) const {
   STAGECOACH_CHECK(target.precision == Precision::kFp32, "cpu", "precision fp32",
                    std::string(name_of(target.precision)));
+  instruction_set();  // throws where there is none, or another was asked for
 }
 
 void CpuBackend::begin_step(Context& context, const StepValues& values) const {
@@ -128,47 +151,89 @@ void CpuBackend::adaptive_avg_pool2d_backward(Context& context, Tensor input_gra
 std::int64_t CpuBackend::conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                                 const Conv2dOptions& options,
                                                 const Target& target) const {
-  const TensorSpec output = conv2d_output(input, weight, options);
-  return cpu::conv2d_workspace_bytes(conv2d_shape(input.shape, weight.shape, output.shape, options),
+  return cpu::conv2d_workspace_bytes(shape_of(input, weight, options), target.convolution,
                                      target.threads);
 }
 
+Conv2dStep CpuBackend::conv2d_step(const TensorSpec& input, const TensorSpec& weight,
+                                   const Conv2dOptions& options, const Target& target) const {
+  const Conv2dShape shape = shape_of(input, weight, options);
+  const Convolution wanted = target.convolution;
+  const Conv2dBackwardWeight& weights = choose_conv2d_backward_weight(shape, wanted, true);
+  const std::int64_t sums = weights.sums_floats == nullptr ? 0 : weights.sums_floats(shape);
+  return {row_major({choose_conv2d_forward(shape, wanted).form_floats(shape)}),
+          row_major({choose_conv2d_backward_input(shape, wanted).form_floats(shape)}),
+          row_major({sums})};
+}
+
+void CpuBackend::conv2d_prepare(Context& context, Tensor forward, Tensor backward,
+                                const TensorSpec& input, Tensor weight,
+                                const Conv2dOptions& options) const {
+  const Conv2dShape shape = shape_of(input, weight.spec, options);
+  const Convolution wanted = context.target().convolution;
+  context.stream().enqueue([=, &context] {
+    choose_conv2d_forward(shape, wanted)
+        .make_form(context.pool(), shape, forward.as<float>(), weight.as<float>());
+    if (!backward.defined()) return;
+    choose_conv2d_backward_input(shape, wanted)
+        .make_form(context.pool(), shape, backward.as<float>(), weight.as<float>());
+  });
+}
+
 void CpuBackend::conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight,
-                                Tensor bias, const Conv2dOptions& options, Activation) const {
-  const Conv2dShape shape = conv2d_shape(input.shape(), weight.shape(), output.shape(), options);
-  const Conv2dForward& algorithm = choose_conv2d_forward(shape);
-  void* workspace =
-      context.workspace("conv2d_forward", algorithm.workspace_bytes(shape, context.threads()));
+                                Tensor bias, const Conv2dOptions& options, Activation,
+                                Tensor form) const {
+  const Conv2dShape shape = shape_of(input.spec, weight.spec, options);
+  const Conv2dForward& algorithm = choose_conv2d_forward(shape, context.target().convolution);
+  void* workspace = context.workspace(
+      "conv2d_forward", conv2d_workspace_bytes(input.spec, weight.spec, options, context.target()));
   context.stream().enqueue([=, &context, &algorithm] {
-    algorithm.run(context.pool(), workspace, shape, output.as<float>(), input.as<float>(),
-                  weight.as<float>(), bias.as<float>());
+    const auto [read, scratch] = with_form(context, algorithm, shape, workspace, weight, form);
+    algorithm.run(context.pool(), scratch, shape, output.as<float>(), input.as<float>(), read,
+                  bias.as<float>());
   });
 }
 
 void CpuBackend::conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad,
-                                       Tensor weight, const Conv2dOptions& options) const {
-  const Conv2dShape shape =
-      conv2d_shape(input_grad.shape(), weight.shape(), output_grad.shape(), options);
-  const Conv2dBackwardInput& algorithm = choose_conv2d_backward_input(shape);
-  void* workspace = context.workspace("conv2d_backward_input",
-                                      algorithm.workspace_bytes(shape, context.threads()));
+                                       Tensor weight, const Conv2dOptions& options,
+                                       Tensor form) const {
+  const Conv2dShape shape = shape_of(input_grad.spec, weight.spec, options);
+  const Conv2dBackwardInput& algorithm =
+      choose_conv2d_backward_input(shape, context.target().convolution);
+  void* workspace = context.workspace(
+      "conv2d_backward_input",
+      conv2d_workspace_bytes(input_grad.spec, weight.spec, options, context.target()));
   context.stream().enqueue([=, &context, &algorithm] {
-    algorithm.run(context.pool(), workspace, shape, input_grad.as<float>(), output_grad.as<float>(),
-                  weight.as<float>());
+    const auto [read, scratch] = with_form(context, algorithm, shape, workspace, weight, form);
+    algorithm.run(context.pool(), scratch, shape, input_grad.as<float>(), output_grad.as<float>(),
+                  read);
   });
 }
 
 void CpuBackend::conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                                         Tensor output_grad, Tensor input,
-                                        const Conv2dOptions& options, GradientMode mode) const {
-  const Conv2dShape shape =
-      conv2d_shape(input.shape(), weight_grad.shape(), output_grad.shape(), options);
-  const Conv2dBackwardWeight& algorithm = choose_conv2d_backward_weight(shape);
-  void* workspace = context.workspace("conv2d_backward_weight",
-                                      algorithm.workspace_bytes(shape, context.threads()));
+                                        const Conv2dOptions& options, GradientMode mode,
+                                        Tensor sums) const {
+  const Conv2dShape shape = shape_of(input.spec, weight_grad.spec, options);
+  const Conv2dBackwardWeight& algorithm =
+      choose_conv2d_backward_weight(shape, context.target().convolution, sums.defined());
+  void* workspace = context.workspace(
+      "conv2d_backward_weight",
+      conv2d_workspace_bytes(input.spec, weight_grad.spec, options, context.target()));
+  const Tensor to = sums.defined() ? sums : weight_grad;
   context.stream().enqueue([=, &context, &algorithm] {
-    algorithm.run(context.pool(), workspace, shape, weight_grad.as<float>(), bias_grad.as<float>(),
+    algorithm.run(context.pool(), workspace, shape, to.as<float>(), bias_grad.as<float>(),
                   output_grad.as<float>(), input.as<float>(), mode);
+  });
+}
+
+void CpuBackend::conv2d_finish_weight(Context& context, Tensor weight_grad, Tensor sums,
+                                      const TensorSpec& input, const Conv2dOptions& options) const {
+  const Conv2dShape shape = shape_of(input, weight_grad.spec, options);
+  const Conv2dBackwardWeight& algorithm =
+      choose_conv2d_backward_weight(shape, context.target().convolution, true);
+  context.stream().enqueue([=, &context, &algorithm] {
+    algorithm.finish(context.pool(), shape, weight_grad.as<float>(), sums.as<float>());
   });
 }
 

@@ -22,13 +22,20 @@ class CpuBackend final : public Backend {
   std::int64_t conv2d_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                       const Conv2dOptions& options,
                                       const Target& target) const override;
+  Conv2dStep conv2d_step(const TensorSpec& input, const TensorSpec& weight,
+                         const Conv2dOptions& options, const Target& target) const override;
+  void conv2d_prepare(Context& context, Tensor forward, Tensor backward, const TensorSpec& input,
+                      Tensor weight, const Conv2dOptions& options) const override;
+  void conv2d_finish_weight(Context& context, Tensor weight_grad, Tensor sums,
+                            const TensorSpec& input, const Conv2dOptions& options) const override;
   void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
-                      const Conv2dOptions& options, Activation activation) const override;
+                      const Conv2dOptions& options, Activation activation,
+                      Tensor form) const override;
   void conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad, Tensor weight,
-                             const Conv2dOptions& options) const override;
+                             const Conv2dOptions& options, Tensor form) const override;
   void conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                               Tensor output_grad, Tensor input, const Conv2dOptions& options,
-                              GradientMode mode) const override;
+                              GradientMode mode, Tensor sums) const override;
   std::int64_t linear_workspace_bytes(const TensorSpec& input, const TensorSpec& weight,
                                       const Target& target) const override;
   void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,

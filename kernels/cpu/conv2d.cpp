@@ -5,17 +5,22 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv2d_im2col.h"
+#include "kernels/cpu/conv2d_winograd.h"
 
 namespace stagecoach::cpu {
 namespace {
 
-constexpr Conv2dTable kEverywhere{kIm2colForward, kIm2colBackwardInput, kIm2colBackwardWeight};
-
-template <typename Algorithm>
-const Algorithm& first_that_fits(std::span<const Algorithm> algorithms, const Conv2dShape& shape) {
-  const auto found = std::ranges::find_if(
-      algorithms, [&](const Algorithm& algorithm) { return algorithm.fits(shape); });
+template <typename Algorithm, typename Accepts>
+const Algorithm& first_of(std::span<const Algorithm> algorithms, const Accepts& accepts) {
+  const auto found = std::ranges::find_if(algorithms, accepts);
   return found != algorithms.end() ? *found : algorithms.back();
+}
+
+// The form of the weight at the front, for callers that keep none.
+template <typename Algorithm>
+std::int64_t bytes_with_form(const Algorithm& algorithm, const Conv2dShape& shape, int threads) {
+  return algorithm.form_floats(shape) * static_cast<std::int64_t>(sizeof(float)) +
+         algorithm.workspace_bytes(shape, threads);
 }
 
 }  // namespace
@@ -35,31 +40,45 @@ Conv2dShape conv2d_shape(const Shape& input, const Shape& weight, const Shape& o
 }
 
 const Conv2dTable& conv2d_table() {
-  return kEverywhere;
+  static const Conv2dForward forward[] = {kWinogradForward, kIm2colForward};
+  static const Conv2dBackwardInput backward_input[] = {kWinogradBackwardInput,
+                                                       kIm2colBackwardInput};
+  static const Conv2dBackwardWeight backward_weight[] = {kWinogradBackwardWeight,
+                                                         kIm2colBackwardWeight};
+  static const Conv2dTable table{forward, backward_input, backward_weight};
+  return table;
 }
 
-const Conv2dForward& choose_conv2d_forward(const Conv2dShape& shape) {
-  return first_that_fits(conv2d_table().forward, shape);
+const Conv2dForward& choose_conv2d_forward(const Conv2dShape& shape, Convolution wanted) {
+  return first_of(conv2d_table().forward,
+                  [&](const Conv2dForward& a) { return a.fits(shape, wanted); });
 }
 
-const Conv2dBackwardInput& choose_conv2d_backward_input(const Conv2dShape& shape) {
-  return first_that_fits(conv2d_table().backward_input, shape);
+const Conv2dBackwardInput& choose_conv2d_backward_input(const Conv2dShape& shape,
+                                                        Convolution wanted) {
+  return first_of(conv2d_table().backward_input,
+                  [&](const Conv2dBackwardInput& a) { return a.fits(shape, wanted); });
 }
 
-const Conv2dBackwardWeight& choose_conv2d_backward_weight(const Conv2dShape& shape) {
-  return first_that_fits(conv2d_table().backward_weight, shape);
+const Conv2dBackwardWeight& choose_conv2d_backward_weight(const Conv2dShape& shape,
+                                                          Convolution wanted, bool keeps_sums) {
+  return first_of(conv2d_table().backward_weight, [&](const Conv2dBackwardWeight& a) {
+    return (keeps_sums || a.sums_floats == nullptr) && a.fits(shape, wanted);
+  });
 }
 
-std::int64_t conv2d_workspace_bytes(const Conv2dShape& shape, int threads) {
-  return std::max({choose_conv2d_forward(shape).workspace_bytes(shape, threads),
-                   choose_conv2d_backward_input(shape).workspace_bytes(shape, threads),
-                   choose_conv2d_backward_weight(shape).workspace_bytes(shape, threads)});
+std::int64_t conv2d_workspace_bytes(const Conv2dShape& shape, Convolution wanted, int threads) {
+  return std::max(
+      {bytes_with_form(choose_conv2d_forward(shape, wanted), shape, threads),
+       bytes_with_form(choose_conv2d_backward_input(shape, wanted), shape, threads),
+       choose_conv2d_backward_weight(shape, wanted, true).workspace_bytes(shape, threads),
+       choose_conv2d_backward_weight(shape, wanted, false).workspace_bytes(shape, threads)});
 }
 
-std::string describe_conv2d(const Conv2dShape& shape) {
-  return fmt::format("F {}, B {}, W {}", choose_conv2d_forward(shape).name,
-                     choose_conv2d_backward_input(shape).name,
-                     choose_conv2d_backward_weight(shape).name);
+std::string describe_conv2d(const Conv2dShape& shape, Convolution wanted) {
+  return fmt::format("F {}, B {}, W {}", choose_conv2d_forward(shape, wanted).name,
+                     choose_conv2d_backward_input(shape, wanted).name,
+                     choose_conv2d_backward_weight(shape, wanted, true).name);
 }
 
 }  // namespace stagecoach::cpu

@@ -26,44 +26,60 @@ struct Conv2dShape {
 Conv2dShape conv2d_shape(const Shape& input, const Shape& weight, const Shape& output,
                          const Conv2dOptions& options);
 
-// One way to compute one direction. The results have the same bits for any number of threads;
-// `workspace` has workspace_bytes(shape, pool.threads()).
+// One way to compute one direction. The results have the same bits for any number of threads and
+// any instruction set, and no trace of how a batch was cut into calls; `workspace` has
+// workspace_bytes(shape, pool.threads()).
 template <typename Run>
 struct Conv2dAlgorithm {
   const char* name;
-  bool (*fits)(const Conv2dShape& shape);
+  bool (*fits)(const Conv2dShape& shape, Convolution wanted);
   std::int64_t (*workspace_bytes)(const Conv2dShape& shape, int threads);
   Run* run;
 };
+// F and B read a form of the weight: `form_floats` floats, made once for many calls.
+template <typename Run>
+struct Conv2dOfForm : Conv2dAlgorithm<Run> {
+  std::int64_t (*form_floats)(const Conv2dShape& shape);
+  void (*make_form)(ThreadPool& pool, const Conv2dShape& shape, float* form, const float* weight);
+};
 using Conv2dForward =
-    Conv2dAlgorithm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* output,
-                         const float* input, const float* weight, const float* bias)>;
+    Conv2dOfForm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* output,
+                      const float* input, const float* form, const float* bias)>;
 using Conv2dBackwardInput =
-    Conv2dAlgorithm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
-                         float* input_grad, const float* output_grad, const float* weight)>;
-using Conv2dBackwardWeight = Conv2dAlgorithm<void(
-    ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* weight_grad,
-    float* bias_grad, const float* output_grad, const float* input, GradientMode mode)>;
+    Conv2dOfForm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
+                      float* input_grad, const float* output_grad, const float* form)>;
+// W writes or adds to the weight's gradient; or to `sums_floats` sums, of which finish() makes it
+// (overwritten) when all images of a step are in.
+struct Conv2dBackwardWeight
+    : Conv2dAlgorithm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* sums,
+                           float* bias_grad, const float* output_grad, const float* input,
+                           GradientMode mode)> {
+  std::int64_t (*sums_floats)(const Conv2dShape& shape);  // null: there are none
+  void (*finish)(ThreadPool& pool, const Conv2dShape& shape, float* weight_grad, const float* sums);
+};
 
-// What one instruction set has. In each list the first that fits a shape is taken, so better ones
-// stand before more general ones, and the last one fits every shape.
+// In each list the first that fits a shape is taken, so better ones stand before more general ones,
+// and the last one fits every shape.
 struct Conv2dTable {
   std::span<const Conv2dForward> forward;
   std::span<const Conv2dBackwardInput> backward_input;
   std::span<const Conv2dBackwardWeight> backward_weight;
 };
 
-// The table of the instruction set that this build is for.
 const Conv2dTable& conv2d_table();
 
-// The choices for a convolution: functions of its shape alone, so every run takes the same.
-const Conv2dForward& choose_conv2d_forward(const Conv2dShape& shape);
-const Conv2dBackwardInput& choose_conv2d_backward_input(const Conv2dShape& shape);
-const Conv2dBackwardWeight& choose_conv2d_backward_weight(const Conv2dShape& shape);
+// The choices for a convolution: functions of its shape (without the images) and of what the user
+// wants alone, so every run takes the same.
+const Conv2dForward& choose_conv2d_forward(const Conv2dShape& shape, Convolution wanted);
+const Conv2dBackwardInput& choose_conv2d_backward_input(const Conv2dShape& shape,
+                                                        Convolution wanted);
+// `keeps_sums`: the caller keeps the sums of W until the step ends. Else one without sums.
+const Conv2dBackwardWeight& choose_conv2d_backward_weight(const Conv2dShape& shape,
+                                                          Convolution wanted, bool keeps_sums);
 
-// The most that one of the three needs.
-std::int64_t conv2d_workspace_bytes(const Conv2dShape& shape, int threads);
-// For people: "F im2col, B im2col, W im2col".
-std::string describe_conv2d(const Conv2dShape& shape);
+// The most that one of the three needs, with a form of the weight beside it.
+std::int64_t conv2d_workspace_bytes(const Conv2dShape& shape, Convolution wanted, int threads);
+// For people: "F winograd, B winograd, W winograd".
+std::string describe_conv2d(const Conv2dShape& shape, Convolution wanted);
 
 }  // namespace stagecoach::cpu

@@ -86,12 +86,25 @@ std::int64_t weight_scratch(const Conv2dShape& s) {
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
-// The packed weight, then the threads' scratch memory.
+// The form of the weight for F and B is its packed matrix.
+std::int64_t forward_form_floats(const Conv2dShape& s) {
+  return packed_floats(s.taps(), s.outputs);
+}
+void make_forward_form(ThreadPool&, const Conv2dShape& s, float* form, const float* weight) {
+  pack(Transpose::kYes, s.taps(), s.outputs, {weight, s.taps()}, form);
+}
+std::int64_t backward_form_floats(const Conv2dShape& s) {
+  return packed_floats(s.outputs, s.taps());
+}
+void make_backward_form(ThreadPool&, const Conv2dShape& s, float* form, const float* weight) {
+  pack(Transpose::kNo, s.outputs, s.taps(), {weight, s.taps()}, form);
+}
+
 std::int64_t forward_bytes(const Conv2dShape& s, int threads) {
-  return (packed_floats(s.taps(), s.outputs) + threads * forward_scratch(s)) * kFloat;
+  return threads * forward_scratch(s) * kFloat;
 }
 std::int64_t backward_input_bytes(const Conv2dShape& s, int threads) {
-  return (packed_floats(s.outputs, s.taps()) + threads * backward_input_scratch(s)) * kFloat;
+  return threads * backward_input_scratch(s) * kFloat;
 }
 // The threads' scratch memory, then the gradients of the images where a task is one.
 std::int64_t backward_weight_bytes(const Conv2dShape& s, int threads) {
@@ -99,7 +112,7 @@ std::int64_t backward_weight_bytes(const Conv2dShape& s, int threads) {
   return (threads * weight_scratch(s) + sums) * kFloat;
 }
 
-bool fits_all(const Conv2dShape&) {
+bool fits_all(const Conv2dShape&, Convolution) {
   return true;
 }
 
@@ -148,41 +161,35 @@ void for_each_segment(const Conv2dShape& s, std::int64_t row_begin, std::int64_t
 }
 
 void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* output,
-             const float* input, const float* weight, const float* bias) {
-  auto* packed = static_cast<float*>(workspace);
-  float* scratch = packed + packed_floats(s.taps(), s.outputs);
-  pack(Transpose::kYes, s.taps(), s.outputs, {weight, s.taps()}, packed);
+             const float* input, const float* form, const float* bias) {
   parallel_ranges(pool, s.rows(), forward_rows(s),
                   [&](std::int64_t begin, std::int64_t end, int thread) {
-                    float* columns = scratch + thread * forward_scratch(s);
+                    float* columns = static_cast<float*>(workspace) + thread * forward_scratch(s);
                     im2col(s, input, begin, end, 0, s.taps(), columns);
                     float* rows = output + begin * s.outputs;
                     for (std::int64_t i = 0; i < end - begin; ++i) {
                       copy(rows + i * s.outputs, bias, s.outputs);
                     }
                     sgemm_packed(Transpose::kNo, end - begin, s.outputs, s.taps(),
-                                 {columns, s.taps()}, packed, SumFrom::kOutput, {rows, s.outputs});
+                                 {columns, s.taps()}, form, SumFrom::kOutput, {rows, s.outputs});
                   });
 }
 
 // An input's gradient is a sum of plain additions over the pixels that read it, in their order;
 // each is a chain over the outputs.
 void backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* input_grad,
-                    const float* output_grad, const float* weight) {
-  auto* packed = static_cast<float*>(workspace);
-  float* scratch = packed + packed_floats(s.outputs, s.taps());
-  pack(Transpose::kNo, s.outputs, s.taps(), {weight, s.taps()}, packed);
+                    const float* output_grad, const float* form) {
   const std::int64_t block = backward_input_rows(s);
   // A task has whole images: the windows of one image overlap, those of two do not.
   parallel_ranges(
       pool, s.images, backward_input_images(s),
       [&](std::int64_t first, std::int64_t last, int thread) {
-        float* columns = scratch + thread * backward_input_scratch(s);
+        float* columns = static_cast<float*>(workspace) + thread * backward_input_scratch(s);
         std::fill(input_grad + first * s.in_elements(), input_grad + last * s.in_elements(), 0.0f);
         for (std::int64_t begin = first * s.pixels(); begin < last * s.pixels(); begin += block) {
           const std::int64_t end = std::min(begin + block, last * s.pixels());
           sgemm_packed(Transpose::kNo, end - begin, s.taps(), s.outputs,
-                       {output_grad + begin * s.outputs, s.outputs}, packed, SumFrom::kZero,
+                       {output_grad + begin * s.outputs, s.outputs}, form, SumFrom::kZero,
                        {columns, s.taps()});
           col2im_add(s, columns, begin, end, input_grad);
         }
@@ -312,10 +319,13 @@ void col2im_add(const Conv2dShape& s, const float* columns, std::int64_t row_beg
                    });
 }
 
-const Conv2dForward kIm2colForward[1] = {{"im2col", fits_all, forward_bytes, forward}};
-const Conv2dBackwardInput kIm2colBackwardInput[1] = {
-    {"im2col", fits_all, backward_input_bytes, backward_input}};
-const Conv2dBackwardWeight kIm2colBackwardWeight[1] = {
-    {"im2col", fits_all, backward_weight_bytes, backward_weight}};
+const Conv2dForward kIm2colForward = {
+    {"im2col", fits_all, forward_bytes, forward}, forward_form_floats, make_forward_form};
+const Conv2dBackwardInput kIm2colBackwardInput = {
+    {"im2col", fits_all, backward_input_bytes, backward_input},
+    backward_form_floats,
+    make_backward_form};
+const Conv2dBackwardWeight kIm2colBackwardWeight = {
+    {"im2col", fits_all, backward_weight_bytes, backward_weight}, nullptr, nullptr};
 
 }  // namespace stagecoach::cpu

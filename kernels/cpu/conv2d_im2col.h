@@ -6,9 +6,9 @@
 namespace stagecoach::cpu {
 
 // They fit every shape.
-extern const Conv2dForward kIm2colForward[1];
-extern const Conv2dBackwardInput kIm2colBackwardInput[1];
-extern const Conv2dBackwardWeight kIm2colBackwardWeight[1];
+extern const Conv2dForward kIm2colForward;
+extern const Conv2dBackwardInput kIm2colBackwardInput;
+extern const Conv2dBackwardWeight kIm2colBackwardWeight;
 
 // columns [row_end - row_begin, tap_end - tap_begin]: the inputs (zeros in the padding) that taps
 // [tap_begin, tap_end) of the output pixels [row_begin, row_end), counted over all images, read.

@@ -184,8 +184,8 @@ void pack_columns(Transpose transpose, std::int64_t depth, std::int64_t columns,
     const float* from = b.data + k * b.stride;
     for (std::int64_t j = 0; j < whole; j += kColumns) {
       float* to = packed + j * depth + k * kColumns;
-      hn::Store(hn::LoadU(kFloats, from + j), kFloats, to);
-      hn::Store(hn::LoadU(kFloats, from + j + kLanes), kFloats, to + kLanes);
+      hn::StoreU(hn::LoadU(kFloats, from + j), kFloats, to);
+      hn::StoreU(hn::LoadU(kFloats, from + j + kLanes), kFloats, to + kLanes);
     }
     if (rest > 0) std::copy_n(from + whole, rest, packed + whole * depth + k * width);
   }

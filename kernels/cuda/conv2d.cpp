@@ -156,8 +156,8 @@ std::int64_t CudaBackend::conv2d_workspace_bytes(const TensorSpec& input, const 
 }
 
 void CudaBackend::conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight,
-                                 Tensor bias, const Conv2dOptions& options,
-                                 Activation activation) const {
+                                 Tensor bias, const Conv2dOptions& options, Activation activation,
+                                 Tensor) const {
   const ConvKind kind =
       activation == Activation::kRelu ? ConvKind::kForwardRelu : ConvKind::kForward;
   const Layout layout(kind, input.spec, weight.spec, options, context.target());
@@ -173,7 +173,7 @@ void CudaBackend::conv2d_forward(Context& context, Tensor output, Tensor input, 
 }
 
 void CudaBackend::conv2d_backward_input(Context& context, Tensor input_grad, Tensor output_grad,
-                                        Tensor weight, const Conv2dOptions& options) const {
+                                        Tensor weight, const Conv2dOptions& options, Tensor) const {
   const Layout layout(ConvKind::kBackwardInput, input_grad.spec, weight.spec, options,
                       context.target());
   const Workspace workspace(context, "conv2d_backward_input", layout);
@@ -186,7 +186,8 @@ void CudaBackend::conv2d_backward_input(Context& context, Tensor input_grad, Ten
 
 void CudaBackend::conv2d_backward_weight(Context& context, Tensor weight_grad, Tensor bias_grad,
                                          Tensor output_grad, Tensor input,
-                                         const Conv2dOptions& options, GradientMode mode) const {
+                                         const Conv2dOptions& options, GradientMode mode,
+                                         Tensor) const {
   const Layout layout(ConvKind::kBackwardWeight, input.spec, weight_grad.spec, options,
                       context.target());
   const Workspace workspace(context, "conv2d_backward_weight", layout);

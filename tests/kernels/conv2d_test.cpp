@@ -47,8 +47,10 @@ struct Problem {
 
   template <typename Body>
   void run(int threads, const Body& body) const {
-    run_on_context(threads,
-                   conv2d_workspace_bytes(input.tensor.spec, weight.tensor.spec, options, threads),
+    Target target(threads);
+    target.convolution = Convolution::kDirect;  // Winograd's rounding: conv2d_winograd_test.cpp
+    run_on_context(target,
+                   conv2d_workspace_bytes(input.tensor.spec, weight.tensor.spec, options, target),
                    body);
   }
   OwnedTensor forward(int threads, const Tensor& x, const Tensor& w, const Tensor& b) const {
@@ -268,15 +270,36 @@ TEST(Conv2dErrorTest, NamesWhatIsWrong) {
 TEST(Conv2dChoice, IsMadeForEachDirection) {
   const Shape input{2, 3, 8, 8}, weight{4, 3, 3, 3}, output{2, 4, 6, 6};
   const cpu::Conv2dShape shape = cpu::conv2d_shape(input, weight, output, {});
-  EXPECT_EQ(cpu::describe_conv2d(shape), "F im2col, B im2col, W im2col");
-  const std::int64_t bytes = cpu::conv2d_workspace_bytes(shape, 3);
-  const std::int64_t each[] = {cpu::choose_conv2d_forward(shape).workspace_bytes(shape, 3),
-                               cpu::choose_conv2d_backward_input(shape).workspace_bytes(shape, 3),
-                               cpu::choose_conv2d_backward_weight(shape).workspace_bytes(shape, 3)};
-  EXPECT_EQ(bytes, std::max({each[0], each[1], each[2]}));
-  EXPECT_TRUE(cpu::conv2d_table().forward.back().fits(shape));
-  EXPECT_TRUE(cpu::conv2d_table().backward_input.back().fits(shape));
-  EXPECT_TRUE(cpu::conv2d_table().backward_weight.back().fits(shape));
+  EXPECT_EQ(cpu::describe_conv2d(shape, Convolution::kAuto), "F im2col, B im2col, W im2col");
+  const std::int64_t bytes = cpu::conv2d_workspace_bytes(shape, Convolution::kAuto, 3);
+  const auto& forward = cpu::choose_conv2d_forward(shape, Convolution::kAuto);
+  const auto& backward = cpu::choose_conv2d_backward_input(shape, Convolution::kAuto);
+  const auto& weights = cpu::choose_conv2d_backward_weight(shape, Convolution::kAuto, true);
+  EXPECT_EQ(bytes, std::max({4 * forward.form_floats(shape) + forward.workspace_bytes(shape, 3),
+                             4 * backward.form_floats(shape) + backward.workspace_bytes(shape, 3),
+                             weights.workspace_bytes(shape, 3)}));
+  EXPECT_TRUE(cpu::conv2d_table().forward.back().fits(shape, Convolution::kDirect));
+  EXPECT_TRUE(cpu::conv2d_table().backward_input.back().fits(shape, Convolution::kDirect));
+  EXPECT_TRUE(cpu::conv2d_table().backward_weight.back().fits(shape, Convolution::kDirect));
+}
+
+TEST(Conv2dChoice, TakesWinogradWhereItSavesTimeOrIsAskedFor) {
+  const auto chosen = [](const Shape& weight, Convolution wanted, std::int64_t stride = 1) {
+    const Conv2dOptions options{stride, stride, 1, 1};
+    const TensorSpec input = channels_last(1, weight[1], 13, 13);
+    const TensorSpec spec = channels_last(weight[0], weight[1], weight[2], weight[3]);
+    const Shape output = conv2d_output(input, spec, options).shape;
+    return cpu::describe_conv2d(cpu::conv2d_shape(input.shape, weight, output, options), wanted);
+  };
+  const std::string winograd = "F winograd, B winograd, W winograd";
+  const std::string im2col = "F im2col, B im2col, W im2col";
+  EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kAuto), winograd);
+  EXPECT_EQ(chosen({32, 16, 5, 5}, Convolution::kAuto), winograd);
+  EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kDirect), im2col);
+  EXPECT_EQ(chosen({4, 3, 3, 3}, Convolution::kAuto), im2col);
+  EXPECT_EQ(chosen({4, 3, 3, 3}, Convolution::kWinograd), winograd);
+  EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kWinograd, 2), im2col);
+  EXPECT_EQ(chosen({32, 16, 1, 1}, Convolution::kWinograd), im2col);
 }
 
 TEST(Conv2dErrorTest, EveryOperationChecksItsTensors) {

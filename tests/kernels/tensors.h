@@ -62,22 +62,22 @@ inline std::vector<std::uint8_t> bytes_of(const Tensor& tensor) {
   return {data, data + tensor.bytes()};
 }
 
-// Calls body(context) on a context with `threads` threads and `workspace_bytes` of scratch memory,
-// then waits for the stream; throws what failed there.
+// Calls body(context) on a context of this target (or a number of threads on the CPU) with
+// `workspace_bytes` of scratch memory, then waits for the stream; throws what failed there.
 template <typename Body>
-void run_on_context(int threads, std::int64_t workspace_bytes, const Body& body) {
+void run_on_context(const Target& target, std::int64_t workspace_bytes, const Body& body) {
   const OwnedTensor workspace(row_major({(workspace_bytes + 3) / 4}));
   // Scratch memory holds what the last operation left there.
   std::memset(workspace.tensor.data, 0xFF, static_cast<std::size_t>(workspace.tensor.bytes()));
-  Context context(threads);
+  Context context(target);
   context.set_workspace(workspace.tensor);
   body(context);
   context.stream().synchronize();
 }
 
 template <typename Body>
-void run_on_context(int threads, const Body& body) {
-  run_on_context(threads, 0, body);
+void run_on_context(const Target& target, const Body& body) {
+  run_on_context(target, 0, body);
 }
 
 }  // namespace stagecoach::testing

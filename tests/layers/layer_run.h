@@ -68,6 +68,8 @@ class LayerRun {
       buffers.push_back(filled_tensor(buffer.spec, buffer.init.a));
     }
     for (const TensorSpec& spec : plan.step_state) step_state.emplace_back(spec);
+    for (const TensorSpec& spec : plan.prepared) prepared_.emplace_back(spec);
+    for (const TensorSpec& spec : plan.sums) sums_.emplace_back(spec);
     for (int i = 1; i < inputs; ++i) {
       other_x.push_back(random_tensor(input_spec, seed + 2000 + static_cast<std::uint64_t>(i)));
       other_dx.emplace_back(input_spec);
@@ -113,6 +115,7 @@ class LayerRun {
       call.parameter_grads = weight_grads;
       call.mode = mode;
       layer->backward_weight(context, plan, call);
+      if (!plan.sums.empty()) layer->end_step(context, plan, call);
     });
     copy(dx.tensor, input_grad);
   }
@@ -153,7 +156,7 @@ class LayerRun {
   template <typename Body>
   void run(const MicroBatch& micro, const Body& body) {
     const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
-    const std::vector<Tensor> state = views(buffers);
+    const std::vector<Tensor> state = views(buffers), forms = views(prepared_), sums = views(sums_);
     run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
       begin_step(context, {.step = micro.step});
       LayerCall call;
@@ -162,6 +165,11 @@ class LayerRun {
       call.buffers = state;
       call.micro = micro;
       call.layer = kLayerIndex;
+      call.prepared = forms;
+      call.sums = sums;
+      call.micro.training = true;  // B is wanted, too
+      layer->prepare(context, plan, call);
+      call.micro = micro;
       body(context, call);
       context.stream().synchronize();  // before the views go
     });
@@ -170,7 +178,7 @@ class LayerRun {
   bool in_place_;
   int threads_;
   OwnedTensor first_, second_;  // the layer's input; its output where that has its own memory
-  std::vector<OwnedTensor> saved_;
+  std::vector<OwnedTensor> saved_, prepared_, sums_;
 };
 
 }  // namespace stagecoach::testing

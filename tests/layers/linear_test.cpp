@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "kernels/linear.h"
 #include "layers/layers.h"
 #include "tests/kernels/checks.h"
 #include "tests/layers/layer_run.h"
@@ -22,7 +23,8 @@ TEST(LinearLayer, Plans) {
     EXPECT_EQ(parameter.init.a, 1.0f / 96);  // 96 * 96 = 9216
   }
   EXPECT_TRUE(plan.saved.empty());
-  EXPECT_EQ(plan.workspace_bytes, 0);
+  EXPECT_EQ(plan.workspace_bytes,
+            linear_workspace_bytes(plan.inputs[0], plan.parameters[0].spec, 2));
   EXPECT_FALSE(plan.in_place);
   EXPECT_TRUE(plan.inputs_needed_by_weight);
   EXPECT_FALSE(plan.outputs_needed_by_input);

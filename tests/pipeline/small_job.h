@@ -75,6 +75,13 @@ class HookedLayer final : public Layer {
   }
 
  protected:
+  void prepare_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
+    inner_->prepare(context, plan, call);
+  }
+  void end_step_impl(Context& context, const LayerPlan& plan,
+                     const LayerCall& call) const override {
+    inner_->end_step(context, plan, call);
+  }
   void forward_impl(Context& context, const LayerPlan& plan, const LayerCall& call) const override {
     hook_(context, ActionKind::kForward, call.micro.index);
     inner_->forward(context, plan, call);

@@ -132,17 +132,22 @@ class LayersApart {
   void call(const Values& v, const MicroBatch& micro, const Tensor& input, const Pass& pass) {
     const std::vector<Tensor> weights = views(v.weights), saved = views(v.saved),
                               grads = views(v.weight_grads);
+    std::vector<OwnedTensor> prepared;
+    for (const TensorSpec& spec : v.plan.prepared) prepared.emplace_back(spec);
+    const std::vector<Tensor> forms = views(prepared);
     LayerCall call;
     call.inputs = {&input, 1};
     call.outputs = {&v.output.tensor, 1};
     call.parameters = weights;
     call.parameter_grads = grads;
     call.saved = saved;
+    call.prepared = forms;
     call.micro = micro;
     call.layer = static_cast<std::uint32_t>(v.index);
     call.mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
     testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
       begin_step(context, {.step = micro.step});
+      network_.layer(v.index).prepare(context, v.plan, call);
       pass(network_.layer(v.index), context, call);
     });
   }

@@ -73,6 +73,15 @@ struct ConvTensors {
   Tensor x, w, y, bias;
 };
 
+// The form of the weight that an algorithm reads.
+template <typename Algorithm>
+std::vector<float> form_of(const Algorithm& algorithm, ThreadPool& pool,
+                           const cpu::Conv2dShape& shape, const Tensor& weight) {
+  std::vector<float> form(static_cast<std::size_t>(algorithm.form_floats(shape)));
+  algorithm.make_form(pool, shape, form.data(), widened(weight).data());
+  return form;
+}
+
 void compute(const ConvProblem& problem, const ConvTensors& tensors) {
   const auto& [x, w, y, bias] = tensors;
   const cpu::Conv2dShape shape = shape_of(problem);
@@ -80,19 +89,21 @@ void compute(const ConvProblem& problem, const ConvTensors& tensors) {
   const Tensor& result = forward ? y : problem.kind == ConvKind::kBackwardInput ? x : w;
   std::vector<float> values(static_cast<std::size_t>(result.elements()));
   ThreadPool pool(1);
-  const Buffer workspace(cpu::conv2d_workspace_bytes(shape, 1));
+  constexpr Convolution kWanted = Convolution::kDirect;
+  const Buffer workspace(cpu::conv2d_workspace_bytes(shape, kWanted, 1));
   if (forward) {
-    cpu::choose_conv2d_forward(shape).run(pool, workspace.data(), shape, values.data(),
-                                          widened(x).data(), widened(w).data(),
-                                          widened(bias).data());
+    const cpu::Conv2dForward& algorithm = cpu::choose_conv2d_forward(shape, kWanted);
+    algorithm.run(pool, workspace.data(), shape, values.data(), widened(x).data(),
+                  form_of(algorithm, pool, shape, w).data(), widened(bias).data());
   } else if (problem.kind == ConvKind::kBackwardInput) {
-    cpu::choose_conv2d_backward_input(shape).run(pool, workspace.data(), shape, values.data(),
-                                                 widened(y).data(), widened(w).data());
+    const cpu::Conv2dBackwardInput& algorithm = cpu::choose_conv2d_backward_input(shape, kWanted);
+    algorithm.run(pool, workspace.data(), shape, values.data(), widened(y).data(),
+                  form_of(algorithm, pool, shape, w).data());
   } else {
     std::vector<float> unused(static_cast<std::size_t>(problem.o));
-    cpu::choose_conv2d_backward_weight(shape).run(pool, workspace.data(), shape, values.data(),
-                                                  unused.data(), widened(y).data(),
-                                                  widened(x).data(), GradientMode::kOverwrite);
+    cpu::choose_conv2d_backward_weight(shape, kWanted, false)
+        .run(pool, workspace.data(), shape, values.data(), unused.data(), widened(y).data(),
+             widened(x).data(), GradientMode::kOverwrite);
   }
   narrow(result, values,
          problem.kind == ConvKind::kForwardRelu ? Activation::kRelu : Activation::kNone);

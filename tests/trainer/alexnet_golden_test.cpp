@@ -52,6 +52,10 @@ class PlainAlexNet {
       activation_grads_.emplace_back(plan.outputs[0]);
       saved_.emplace_back();
       for (const TensorSpec& spec : plan.saved) saved_.back().emplace_back(spec);
+      prepared_.emplace_back();
+      for (const TensorSpec& spec : plan.prepared) prepared_.back().emplace_back(spec);
+      sums_.emplace_back();
+      for (const TensorSpec& spec : plan.sums) sums_.back().emplace_back(spec);
     }
     workspace_ = std::make_unique<OwnedTensor>(row_major({workspace}, DType::kU8));
     context_.set_workspace(workspace_->tensor);
@@ -74,6 +78,7 @@ class PlainAlexNet {
   double forward(const Tensor& labels) {
     for (int i = 0; i < network_.size(); ++i) {
       call(i, [&](const Layer& layer, const LayerCall& call) {
+        layer.prepare(context_, plans_[i], call);
         layer.forward(context_, plans_[i], call);
       });
     }
@@ -89,6 +94,7 @@ class PlainAlexNet {
     for (int i = network_.size() - 1; i >= 0; --i) {
       call(i, [&](const Layer& layer, const LayerCall& call) {
         layer.backward_weight(context_, plans_[i], call);
+        layer.end_step(context_, plans_[i], call);
         layer.backward_input(context_, plans_[i], call);
       });
     }
@@ -111,7 +117,8 @@ class PlainAlexNet {
   template <typename Pass>
   void call(int i, const Pass& pass) {
     const std::vector<Tensor> weights = of_layer(values_, i), grads = of_layer(grads_, i);
-    const std::vector<Tensor> saved = saved_of(i);
+    const std::vector<Tensor> saved = views(saved_[i]), prepared = views(prepared_[i]),
+                              sums = views(sums_[i]);
     LayerCall call;
     call.inputs = {&activations_[i].tensor, 1};
     call.outputs = {&activations_[i + 1].tensor, 1};
@@ -120,6 +127,8 @@ class PlainAlexNet {
     call.parameters = weights;
     call.parameter_grads = grads;
     call.saved = saved;
+    call.prepared = prepared;
+    call.sums = sums;
     call.layer = static_cast<std::uint32_t>(i);
     pass(network_.layer(i), call);
   }
@@ -147,9 +156,9 @@ class PlainAlexNet {
     return result;
   }
 
-  std::vector<Tensor> saved_of(int layer) const {
+  static std::vector<Tensor> views(const std::vector<OwnedTensor>& all) {
     std::vector<Tensor> result;
-    for (const OwnedTensor& owned : saved_[layer]) result.push_back(owned.tensor);
+    for (const OwnedTensor& owned : all) result.push_back(owned.tensor);
     return result;
   }
 
@@ -157,7 +166,7 @@ class PlainAlexNet {
   std::vector<LayerPlan> plans_;
   std::vector<NamedParameter> parameters_;
   std::vector<OwnedTensor> activations_, activation_grads_;                   // [0]: the images'
-  std::vector<std::vector<OwnedTensor>> saved_;                               // by layer
+  std::vector<std::vector<OwnedTensor>> saved_, prepared_, sums_;             // by layer
   std::vector<OwnedTensor> values_, grads_, first_moments_, second_moments_;  // by parameter
   std::unique_ptr<OwnedTensor> workspace_;
   Context context_;  // last: its tasks use the members above

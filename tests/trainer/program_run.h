@@ -96,7 +96,7 @@ inline ProgramResult run_program(std::vector<std::string> arguments, std::string
   const std::string err = scratch.path() / "err";
   std::filesystem::create_directory(scratch.path() / "home");
   std::vector<std::string> environment = bare_environment(scratch.path() / "home");
-  arguments.insert(arguments.begin(), STAGECOACH_BINARY);
+  arguments.emplace(arguments.begin(), STAGECOACH_BINARY);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -63,8 +63,9 @@ TEST_F(Program, VersionAndInfo) {
   expect_success(info);
   EXPECT_EQ(info.err, "");
   for (const char* part :
-       {"stagecoach", STAGECOACH_VERSION, "cpu:", "cores", "GiB of memory free", "GFLOP/s on one core",
-        "alexnet", "naive, gpipe, 1f1b, interleaved, zb-h1, zb-v or dualpipe-v", "sgd, adam"}) {
+       {"stagecoach", STAGECOACH_VERSION, "cpu:", "cores", "GiB of memory free",
+        "GFLOP/s on one core", "alexnet",
+        "naive, gpipe, 1f1b, interleaved, zb-h1, zb-v or dualpipe-v", "sgd, adam"}) {
     expect_has(info.out, part);
   }
 }

@@ -1,5 +1,5 @@
-// Losses and weights have the same bits for every number of stages, schedule, partition and number
-// of threads, at a fixed size and number of micro-batches.
+// Losses and weights have the same bits for every number of stages, schedule, partition, cut of the
+// batch into micro-batches, number of threads, instruction set and machine.
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/instruction_set.h"
 #include "pipeline/schedule/generators.h"
 #include "tests/trainer/engine_run.h"
 #include "trainer/cli/words.h"
@@ -127,6 +128,56 @@ TEST_P(AlexNetStagesBits, AreThoseOfThePlainLoopWithAnyScheduleAndThreads) {
   expect_same_bits_for_schedules(job(), reference(), GetParam());
 }
 
+// A hash of losses and weights (FNV-1a, 64 bits), the same on every machine.
+class Hash {
+ public:
+  void add(const void* data, std::size_t bytes) {
+    const auto* from = static_cast<const unsigned char*>(data);
+    for (std::size_t i = 0; i < bytes; ++i) value_ = (value_ ^ from[i]) * 0x100000001b3;
+  }
+  std::string text() const { return fmt::format("{:016x}", value_); }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325;
+};
+
+std::string hash_of_training(const Job& job, const TrainRequest& config) {
+  EngineRun run(job.network, config);
+  Hash hash;
+  for (const double loss : train(run.engine, config)) hash.add(&loss, sizeof(loss));
+  for (const auto& [name, bytes] : weights_of(run.engine)) hash.add(bytes.data(), bytes.size());
+  return hash.text();
+}
+
+// Each cut of the batch with another schedule, number of stages and threads, for each instruction
+// set that this machine has.
+TEST_F(AlexNetBits, AreOnesWrittenHereForAnyCutOfTheBatch) {
+  struct Cut {
+    int micro_batches, micro_batch_size, stages;
+    const char* schedule;
+    int threads;
+  };
+  constexpr Cut kCuts[] = {{1, 16, 0, "1f1b", 2},
+                           {4, 4, 2, "1f1b", 1},
+                           {8, 2, 4, "zb-v", 1},
+                           {16, 1, 1, "gpipe", 2},
+                           {2, 8, 2, "gpipe", 1}};
+  for (const std::string& set : cpu::instruction_sets()) {
+    cpu::use_instruction_set(set);
+    for (const Cut& cut : kCuts) {
+      TrainRequest config = job().config;
+      config.micro_batches = cut.micro_batches;
+      config.micro_batch_size = cut.micro_batch_size;
+      config.stages = cut.stages;
+      config.schedule = cut.schedule;
+      config.threads = cut.threads;
+      EXPECT_EQ(hash_of_training(job(), config), "e6ba07420de447ff")
+          << set << ", " << name_of(config);
+    }
+  }
+  cpu::use_instruction_set("");
+}
+
 TEST_F(AlexNetBits, AreThoseOfThePlainLoopWithAnyPartition) {
   std::string each_layer = "1";
   for (int layer = 2; layer < job().network.size(); ++layer) {
@@ -202,19 +253,32 @@ TEST(SameBits, HoldForEveryCut) {
   }
 }
 
+TEST(SameBits, HoldForEveryCutOfTheBatch) {
+  for (const Convolution convolution : {Convolution::kDirect, Convolution::kWinograd}) {
+    TrainRequest config = testing::small_config(0);
+    config.convolution = convolution;
+    Job job{testing::small_network(0.5f), config};
+    const Reference reference(job);
+    for (const auto& [micro_batches, size] : {std::pair{1, 8}, {2, 4}, {8, 1}}) {
+      job.config.micro_batches = micro_batches;
+      job.config.micro_batch_size = size;
+      for (const int stages : {0, 2, 4}) expect_same_bits_for_schedules(job, reference, stages);
+    }
+  }
+}
+
 // What the bits do depend on: were they the same here too, the comparisons would be worth nothing.
-TEST(SameBits, DependOnSeedDropoutAndMicroBatches) {
+TEST(SameBits, DependOnSeedDropoutAndTheKindOfConvolution) {
   const TrainRequest base = testing::small_config(0);
   const auto reference = [](const TrainRequest& config) {
     return Reference({testing::small_network(static_cast<float>(config.dropout)), config});
   };
   const Reference plain = reference(base);
-  TrainRequest seed = base, dropout = base, split = base;
+  TrainRequest seed = base, dropout = base, winograd = base;
   seed.seed = 2;
   dropout.dropout = 0;
-  split.micro_batch_size = 4;
-  split.micro_batches = 2;
-  for (const TrainRequest& config : {seed, dropout, split}) {
+  winograd.convolution = Convolution::kWinograd;
+  for (const TrainRequest& config : {seed, dropout, winograd}) {
     EXPECT_TRUE(reference(config).weights != plain.weights) << name_of(config);
   }
   EXPECT_TRUE(reference(base).weights == plain.weights);

@@ -45,7 +45,9 @@ What a run measures, and prints at its end:
             with the measured F, B and W; and by the schedule's formula for equal stages
   memory    what was planned for each stage before the first step, and its measured peak
 Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
---threads or --eager, to the last bit; they do on the device, its kind, and the precision.)";
+--threads or --eager, nor on --micro-batches and --micro-batch-size where their product is the same,
+to the last bit, whatever processor, compiler or library; on a GPU they do depend on the device, the
+precision and the micro-batches. (Batch norm's depend on the micro-batches everywhere.))";
 
 void add_data_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Network and data");
@@ -128,6 +130,11 @@ void add_device_options(CLI::App& app, TrainRequest& c) {
             "fp32, tf32 or bf16 (with fp32 weights, sums and optimizer);\n"
             "auto: bf16 on a GPU, fp32 on the CPU",
             kPrecisionWords);
+  group.add("--convolution", c.convolution, "NAME",
+            "CPU: direct, winograd (a quarter of the multiplications of\n"
+            "3 x 3 kernels, somewhat more rounding), or auto: by the\n"
+            "layer's shape",
+            kConvolutionWords);
   group.add("--threads", c.threads, "T", "CPU: compute threads of each stage; 0: cores / stages");
   group.add_flag("--eager", c.eager,
                  "GPU: launch every kernel anew in every step, instead of\nthe captured graph");

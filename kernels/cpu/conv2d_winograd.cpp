@@ -1,0 +1,253 @@
+#include "kernels/cpu/conv2d_winograd.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/winograd_tiles.h"
+
+namespace stagecoach::cpu {
+namespace {
+
+using winograd::kPoints;
+using winograd::point_stride;
+using winograd::PointMatrices;
+using winograd::Range;
+using winograd::Tiling;
+using winograd::WeightView;
+
+// A block's transformed tiles, of the input and of the output, are this many times as large as the
+// transformed weights, which every block reads, but at least so many floats.
+constexpr std::int64_t kBlockWeights = 2;
+constexpr std::int64_t kSmallestBlock = std::int64_t{1} << 19;
+// A task of the weights' transforms: a cache line of columns, or so many rows.
+constexpr std::int64_t kWeightTask = 16;
+constexpr std::int64_t kBiasChannels = 64;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+Tiling forward_tiling(const Conv2dShape& s) {
+  return {s.images, s.in_h,    s.in_w,     s.channels,          s.out_h,
+          s.out_w,  s.outputs, s.kernel_h, s.options.padding_h, s.options.padding_w};
+}
+
+// B is F of the output gradient with flipped and transposed weights.
+Tiling backward_tiling(const Conv2dShape& s) {
+  return {s.images,
+          s.out_h,
+          s.out_w,
+          s.outputs,
+          s.in_h,
+          s.in_w,
+          s.channels,
+          s.kernel_h,
+          s.kernel_h - 1 - s.options.padding_h,
+          s.kernel_w - 1 - s.options.padding_w};
+}
+
+// What a block of rows of tiles needs, and where it lies in the workspace.
+struct Block {
+  explicit Block(const Tiling& t) : tiles_w(t.tiles_w()), channels(t.channels), outputs(t.outputs) {
+    const std::int64_t row_floats = kPoints * tiles_w * (channels + outputs);
+    const std::int64_t largest =
+        std::max(kBlockWeights * kPoints * channels * outputs, kSmallestBlock);
+    // Two threads get equally many rows.
+    rows = divide_up(t.rows(), divide_up(t.rows() * row_floats, largest));
+    rows = std::min(rows + rows % 2, t.rows());
+    in_stride = point_stride(rows * tiles_w * channels);
+    out_stride = point_stride(rows * tiles_w * outputs);
+    zeros = point_stride(std::max(channels, outputs));
+  }
+  std::int64_t floats() const { return zeros + kPoints * (in_stride + out_stride); }
+
+  std::int64_t tiles_w, channels, outputs;
+  std::int64_t rows, in_stride, out_stride, zeros;
+};
+
+struct BlockMemory {
+  BlockMemory(const Block& block, void* workspace)
+      : zeros(static_cast<float*>(workspace)),
+        in{zeros + block.zeros, block.in_stride},
+        out{in.at(kPoints), block.out_stride} {
+    std::fill(zeros, zeros + block.zeros, 0.0f);
+  }
+  float* zeros;
+  PointMatrices<float> in, out;
+};
+
+PointMatrices<float> from_tile(PointMatrices<float> matrices, std::int64_t tile,
+                               std::int64_t columns) {
+  return {matrices.data + tile * columns, matrices.stride};
+}
+
+// body(rows, tiles of the rows) for each block, in order.
+template <typename Body>
+void for_each_block(const Tiling& t, const Block& block, const Body& body) {
+  for (std::int64_t begin = 0; begin < t.rows(); begin += block.rows) {
+    const Range rows{begin, std::min(begin + block.rows, t.rows())};
+    body(rows, (rows.end - rows.begin) * block.tiles_w);
+  }
+}
+
+void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output, const float* input,
+              const float* transformed, const float* bias) {
+  const Block block(t);
+  const BlockMemory memory(block, workspace);
+  const PointMatrices<const float> weight{transformed, point_stride(t.channels * t.outputs)};
+  for_each_block(t, block, [&](Range rows, std::int64_t tiles) {
+    const std::int64_t count = rows.end - rows.begin;
+    pool.parallel_for(count, [&](std::int64_t i, int) {
+      transform_input_row(t, rows.begin + i, from_tile(memory.in, i * block.tiles_w, t.channels),
+                          input, memory.zeros);
+    });
+    pool.parallel_for(kPoints, [&](std::int64_t point, int) {
+      sgemm(Transpose::kNo, Transpose::kNo, tiles, t.outputs, t.channels,
+            {memory.in.at(point), t.channels}, {weight.at(point), t.outputs}, SumFrom::kZero,
+            {memory.out.at(point), t.outputs});
+    });
+    pool.parallel_for(count, [&](std::int64_t i, int) {
+      const PointMatrices<float> from = from_tile(memory.out, i * block.tiles_w, t.outputs);
+      transform_output_row(t, rows.begin + i, output, {from.data, from.stride},
+                           bias == nullptr ? memory.zeros : bias);
+    });
+  });
+}
+
+void add(float* __restrict to, const float* __restrict from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+// bias_grad of some channels += the sums of the images, one after the other.
+void add_bias_grad(const Conv2dShape& s, Range images, Range channels, float* bias_grad,
+                   const float* output_grad) {
+  const std::int64_t count = channels.end - channels.begin;
+  for (std::int64_t image = images.begin; image < images.end; ++image) {
+    float sums[kBiasChannels] = {};
+    const float* pixels = output_grad + image * s.pixels() * s.outputs + channels.begin;
+    for (std::int64_t i = 0; i < s.pixels(); ++i) add(sums, pixels + i * s.outputs, count);
+    add(bias_grad + channels.begin, sums, count);
+  }
+}
+
+}  // namespace
+
+bool winograd_fits(const Conv2dShape& s) {
+  return s.options.stride_h == 1 && s.options.stride_w == 1 && s.kernel_h == s.kernel_w &&
+         (s.kernel_h == 3 || s.kernel_h == 5) && s.options.padding_h < s.kernel_h &&
+         s.options.padding_w < s.kernel_w;
+}
+
+std::int64_t winograd_workspace_bytes(const Conv2dShape& s, int) {
+  const std::int64_t floats =
+      std::max(Block(forward_tiling(s)).floats(), Block(backward_tiling(s)).floats());
+  return floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+std::int64_t winograd_weight_floats(const Conv2dShape& s) {
+  return kPoints * point_stride(s.channels * s.outputs);
+}
+
+std::int64_t winograd_sums_floats(const Conv2dShape& s) {
+  return kPoints * point_stride(s.channels * s.outputs);
+}
+
+// Matrices [channels, outputs].
+void winograd_transform_weight_forward(ThreadPool& pool, const Conv2dShape& s, float* transformed,
+                                       const float* weight) {
+  const WeightView view{weight, 1, s.taps(), s.channels, s.outputs};
+  const PointMatrices<float> to{transformed, point_stride(s.channels * s.outputs)};
+  parallel_ranges(pool, s.outputs, kWeightTask, [&](std::int64_t begin, std::int64_t end, int) {
+    transform_weight_block(s.kernel_h, view, {0, s.channels}, {begin, end}, to);
+  });
+}
+
+// Matrices [outputs, channels]; the taps from the last to the first.
+void winograd_transform_weight_backward(ThreadPool& pool, const Conv2dShape& s, float* transformed,
+                                        const float* weight) {
+  const float* last_tap = weight + (s.kernel_h * s.kernel_w - 1) * s.channels;
+  const WeightView view{last_tap, s.taps(), 1, -s.channels, s.channels};
+  const PointMatrices<float> to{transformed, point_stride(s.channels * s.outputs)};
+  parallel_ranges(pool, s.outputs, kWeightTask, [&](std::int64_t begin, std::int64_t end, int) {
+    transform_weight_block(s.kernel_h, view, {begin, end}, {0, s.channels}, to);
+  });
+}
+
+void winograd_forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* output,
+                      const float* input, const float* transformed, const float* bias) {
+  convolve(pool, workspace, forward_tiling(s), output, input, transformed, bias);
+}
+
+void winograd_backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s,
+                             float* input_grad, const float* output_grad,
+                             const float* transformed) {
+  convolve(pool, workspace, backward_tiling(s), input_grad, output_grad, transformed, nullptr);
+}
+
+void winograd_accumulate_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s,
+                                float* sums, float* bias_grad, const float* output_grad,
+                                const float* input, GradientMode mode) {
+  const Tiling t = forward_tiling(s);
+  const Block block(t);
+  const BlockMemory memory(block, workspace);
+  const PointMatrices<float> to{sums, point_stride(s.channels * s.outputs)};
+  const std::int64_t bias_tasks = divide_up(s.outputs, kBiasChannels);
+  const bool overwrite = mode == GradientMode::kOverwrite;
+  if (overwrite) std::fill(bias_grad, bias_grad + s.outputs, 0.0f);
+  for_each_block(t, block, [&](Range rows, std::int64_t tiles) {
+    const std::int64_t count = rows.end - rows.begin;
+    pool.parallel_for(count + bias_tasks, [&](std::int64_t i, int) {
+      if (i >= count) {
+        // Of the images that end in this block: their pixels are in the cache.
+        const std::int64_t begin = (i - count) * kBiasChannels;
+        add_bias_grad(s, {rows.begin / t.tiles_h(), rows.end / t.tiles_h()},
+                      {begin, std::min(begin + kBiasChannels, s.outputs)}, bias_grad, output_grad);
+        return;
+      }
+      const std::int64_t row = rows.begin + i, tile = i * block.tiles_w;
+      transform_input_row(t, row, from_tile(memory.in, tile, s.channels), input, memory.zeros);
+      transform_output_grad_row(t, row, from_tile(memory.out, tile, s.outputs), output_grad,
+                                memory.zeros);
+    });
+    pool.parallel_for(kPoints, [&](std::int64_t point, int) {
+      sgemm(Transpose::kYes, Transpose::kNo, s.outputs, s.channels, tiles,
+            {memory.out.at(point), s.outputs}, {memory.in.at(point), s.channels},
+            overwrite && rows.begin == 0 ? SumFrom::kZero : SumFrom::kOutput,
+            {to.at(point), s.channels});
+    });
+  });
+}
+
+void winograd_finish_weight(ThreadPool& pool, const Conv2dShape& s, float* weight_grad,
+                            const float* sums) {
+  const PointMatrices<const float> from{sums, point_stride(s.channels * s.outputs)};
+  parallel_ranges(pool, s.outputs, kWeightTask, [&](std::int64_t begin, std::int64_t end, int) {
+    finish_weight_rows(s.kernel_h, s.channels, {begin, end}, weight_grad, from);
+  });
+}
+
+namespace {
+
+// With few channels the transforms take longer than the products save.
+bool fits(const Conv2dShape& s, Convolution wanted) {
+  constexpr std::int64_t kFewChannels = 16;
+  if (wanted == Convolution::kDirect || !winograd_fits(s)) return false;
+  return wanted == Convolution::kWinograd || std::min(s.channels, s.outputs) >= kFewChannels;
+}
+
+}  // namespace
+
+const Conv2dForward kWinogradForward = {
+    {"winograd", fits, winograd_workspace_bytes, winograd_forward},
+    winograd_weight_floats,
+    winograd_transform_weight_forward};
+const Conv2dBackwardInput kWinogradBackwardInput = {
+    {"winograd", fits, winograd_workspace_bytes, winograd_backward_input},
+    winograd_weight_floats,
+    winograd_transform_weight_backward};
+const Conv2dBackwardWeight kWinogradBackwardWeight = {
+    {"winograd", fits, winograd_workspace_bytes, winograd_accumulate_weight},
+    winograd_sums_floats,
+    winograd_finish_weight};
+
+}  // namespace stagecoach::cpu
