@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <hwy/highway.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -39,6 +40,21 @@ std::string environment() {
 void choose(const std::string& name) {
   hwy::SetSupportedTargetsForTest(name.empty() ? 0 : target_of(name));
 }
+
+#if defined(__x86_64__)
+// Before any other code that the compiler made for AVX2: older processors would only say "illegal
+// instruction".
+[[gnu::constructor(101), gnu::target("arch=x86-64")]] void refuse_older_processors() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return;
+  static const char kText[] =
+      "stagecoach: error: expected a processor with AVX2 and FMA (x86-64-v3: Intel since Haswell, "
+      "AMD "
+      "since Excavator), got an older one\n";
+  const ssize_t written = ::write(STDERR_FILENO, kText, sizeof(kText) - 1);
+  ::_exit(written < 0 ? 2 : 1);
+}
+#endif
 
 // Before main(): kernels look for their set when they are first called.
 const bool kChosen = [] {
