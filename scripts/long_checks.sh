@@ -25,7 +25,7 @@ program=build/release/stagecoach
 accuracy() {
   "$program" train --image-size 64 --stages 0 --optimizer adam --learning-rate 0.0001 --steps "$steps" \
     --eval-every "$steps" --convolution "$1" --report "$work/$1.json" >"$work/$1.txt"
-  grep -E '^(loss|test)' "$work/$1.txt" | sed "s/^/  $1: /"
+  grep -E '^(loss|accuracy)' "$work/$1.txt" | sed "s/^/  $1: /"
 }
 
 report() {
