@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/round_up.h"
 
 namespace stagecoach::cpu {
 namespace {
@@ -23,13 +24,6 @@ constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;  // elements
 // Taps and channels are cut at multiples of the width of a vector.
 constexpr std::int64_t kVector = 16;
 constexpr std::int64_t kBiasChannels = 64;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-std::int64_t round_up(std::int64_t a, std::int64_t b) {
-  return divide_up(a, b) * b;
-}
 
 // Equal blocks of at most `largest` that cover `count`.
 std::int64_t block_size(std::int64_t count, std::int64_t largest) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/round_up.h"
 #include "kernels/cpu/winograd_tiles.h"
 
 namespace stagecoach::cpu {
@@ -22,10 +23,6 @@ constexpr std::int64_t kSmallestBlock = std::int64_t{1} << 19;
 // A task of the weights' transforms: a cache line of columns, or so many rows.
 constexpr std::int64_t kWeightTask = 16;
 constexpr std::int64_t kBiasChannels = 64;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 Tiling forward_tiling(const Conv2dShape& s) {
   return {s.images, s.in_h,    s.in_w,     s.channels,          s.out_h,

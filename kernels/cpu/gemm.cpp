@@ -7,6 +7,8 @@
 #include <cstring>
 #include <memory>
 
+#include "kernels/cpu/round_up.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm.cpp"
 #include <hwy/cache_control.h>
@@ -143,17 +145,12 @@ void multiply(std::int64_t rows, std::int64_t columns, Tile tile) {
 
 // The next tile's rows of those that are left: tiles of about the same height.
 std::int64_t tile_rows(std::int64_t left) {
-  const std::int64_t tiles = (left + kRows - 1) / kRows;
-  return (left + tiles - 1) / tiles;
+  return divide_up(left, divide_up(left, kRows));
 }
 
 // A panel is as wide as a tile; the last one as few vectors as hold its columns.
 std::int64_t panel_width(std::int64_t left) {
   return left <= kLanes ? kLanes : kColumns;
-}
-
-std::int64_t round_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b * b;
 }
 
 Matrix<const float> part(Transpose transpose, Matrix<const float> matrix, std::int64_t row,
@@ -352,7 +349,7 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::in
 }
 
 std::int64_t packed_floats(std::int64_t k, std::int64_t n) {
-  return k * ((n + gemm::kMostColumns - 1) / gemm::kMostColumns * gemm::kMostColumns);
+  return k * round_up(n, gemm::kMostColumns);
 }
 
 void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,

@@ -1,0 +1,16 @@
+// Whole pieces of a size.
+#pragma once
+
+#include <cstdint>
+
+namespace stagecoach::cpu {
+
+// a / b and the next multiple of b, rounded up, for a >= 0 and b > 0.
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
+  return divide_up(a, b) * b;
+}
+
+}  // namespace stagecoach::cpu
