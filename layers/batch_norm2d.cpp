@@ -68,7 +68,7 @@ class BatchNorm2d final : public Layer {
                             const LayerCall& call) const override {
     batch_norm2d_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1],
                                  call.output_grads[0], call.inputs[0], call.saved[0], call.saved[1],
-                                 options_.eps, call.mode);
+                                 options_.eps, call.mode());
   }
 
   void end_step_impl(Context& context, const LayerPlan& plan,

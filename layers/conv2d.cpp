@@ -39,7 +39,7 @@ class Conv2d final : public Layer {
                        {"bias", row_major({out_channels_}), Init::uniform(bound)}};
     const Conv2dStep step = conv2d_step(input, used, options_, target);
     if (step.forward.elements() > 0) plan.prepared = {step.forward, step.backward};
-    if (step.sums.elements() > 0) plan.sums = {step.sums};
+    if (step.sums.elements() > 0) plan.weight_state = {step.sums};
     plan.workspace_bytes = conv2d_workspace_bytes(input, used, options_, target);
     plan.inputs_needed_by_weight = true;
     plan.kind = LayerKind::kConv2d;
@@ -64,16 +64,14 @@ class Conv2d final : public Layer {
                           options_, nth(call.prepared, 1));
   }
 
-  void backward_weight_impl(Context& context, const LayerPlan&,
+  void backward_weight_impl(Context& context, const LayerPlan& plan,
                             const LayerCall& call) const override {
+    const Tensor sums = nth(call.weight_state, 0);
     conv2d_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1],
-                           call.output_grads[0], call.inputs[0], options_, call.mode,
-                           nth(call.sums, 0));
-  }
-
-  void end_step_impl(Context& context, const LayerPlan& plan,
-                     const LayerCall& call) const override {
-    conv2d_finish_weight(context, call.parameter_grads[0], call.sums[0], plan.inputs[0], options_);
+                           call.output_grads[0], call.inputs[0], options_, call.mode(), sums);
+    if (sums.defined() && call.last_weight) {
+      conv2d_finish_weight(context, call.parameter_grads[0], sums, plan.inputs[0], options_);
+    }
   }
 
  private:

@@ -132,17 +132,13 @@ void Layer::backward_weight(Context& context, const LayerPlan& plan, const Layer
   check.tensors("output_grads", call.output_grads, plan.outputs);
   if (plan.inputs_needed_by_weight) check.tensors("inputs", call.inputs, plan.inputs);
   check.tensors("saved", call.saved, plan.saved);
-  check.tensors("sums", call.sums, plan.sums);
+  check.tensors("weight_state", call.weight_state, plan.weight_state);
   backward_weight_impl(context, plan, call);
 }
 
 void Layer::end_step(Context& context, const LayerPlan& plan, const LayerCall& call) const {
-  if (plan.buffers.empty() && plan.step_state.empty() && plan.sums.empty()) return;
+  if (plan.buffers.empty() && plan.step_state.empty()) return;
   const CallCheck check(*this, context);
-  if (!plan.sums.empty()) {
-    check.parameters("parameter_grads", call.parameter_grads, plan, DType::kF32);
-    check.tensors("sums", call.sums, plan.sums);
-  }
   check.buffers(call.buffers, plan);
   check.stacked(call.step_state, plan);
   end_step_impl(context, plan, call);

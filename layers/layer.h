@@ -58,9 +58,10 @@ struct LayerPlan {
   std::vector<TensorSpec> step_state = {};
   // Forms of the parameters that F and B read, made by prepare() once a step, F32.
   std::vector<TensorSpec> prepared = {};
-  // What W sums over the micro-batches of a step, F32, where end_step() makes the gradients of the
-  // parameters of it.
-  std::vector<TensorSpec> sums = {};
+  // What W leaves of the micro-batches of a step, F32, until the last W makes the gradients of it.
+  std::vector<TensorSpec> weight_state = {};
+  // Every so many micro-batches W does the work of all of them, at the last.
+  std::int64_t weight_group = 1;
   std::int64_t workspace_bytes = 0;      // the most that F, B, W or end_step use
   bool in_place = false;                 // outputs[0] may be inputs[0]'s memory, and likewise the
                                          // gradients
@@ -99,14 +100,20 @@ struct LayerCall {
   std::span<const Tensor> parameter_grads;
   std::span<const Tensor> saved;
   std::span<const Tensor> buffers;
-  std::span<const Tensor> prepared;  // prepare() writes them; F and B read them
-  std::span<const Tensor> sums;      // W overwrites or adds to them, as `mode` says; end_step
+  std::span<const Tensor> prepared;      // prepare() writes them; F and B read them
+  std::span<const Tensor> weight_state;  // of W alone
   // F: of this micro-batch. end_step: of all of them, as [micro-batches, elements].
   std::span<const Tensor> step_state;
   MicroBatch micro;
   std::uint32_t layer = 0;  // index in the network
   bool recompute = false;   // F a second time: step_state has been written, and is left out
-  GradientMode mode = GradientMode::kOverwrite;  // of W
+  // W: how many ran before it in this step, to whose gradients it adds; and whether it is the last.
+  std::int64_t weight_calls = 0;
+  bool last_weight = true;
+
+  GradientMode mode() const {
+    return weight_calls == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+  }
 };
 
 class Layer {
@@ -129,10 +136,10 @@ class Layer {
   void forward(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   // B: the gradients with respect to the inputs. Nothing where nobody needs any.
   void backward_input(Context& context, const LayerPlan& plan, const LayerCall& call) const;
-  // W: the gradients of the parameters.
+  // W: the gradients of the parameters, complete when the last one of a step has run.
   void backward_weight(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   // Once after the last W of a training step, before the optimizer: what the micro-batches left in
-  // step_state goes into the buffers, and sums become gradients.
+  // step_state goes into the buffers.
   void end_step(Context& context, const LayerPlan& plan, const LayerCall& call) const;
 
  protected:

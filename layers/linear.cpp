@@ -2,12 +2,17 @@
 
 #include <cmath>
 
+#include "core/copy.h"
 #include "core/error.h"
 #include "layers/layer_text.h"
 #include "layers/layers.h"
 
 namespace stagecoach {
 namespace {
+
+// On the CPU, W of a few rows takes as long as the gradient takes to be read and written. It keeps
+// its rows until there are so many, and multiplies them at once: each sum is the same chain.
+constexpr std::int64_t kRowsTogether = 64;
 
 class Linear final : public Layer {
  public:
@@ -36,6 +41,13 @@ class Linear final : public Layer {
     plan.workspace_bytes = linear_workspace_bytes(
         input, row_major({out_features_, in_features_}, input.dtype), target);
     plan.inputs_needed_by_weight = true;
+    const std::int64_t group = kRowsTogether / input.shape[0];
+    if (target.device.type == DeviceType::kCpu && group > 1) {
+      plan.weight_group = group;
+      for (const std::int64_t features : {in_features_, out_features_}) {
+        plan.weight_state.push_back(row_major({group * input.shape[0], features}));
+      }
+    }
     plan.kind = LayerKind::kLinear;
     return plan;
   }
@@ -51,13 +63,30 @@ class Linear final : public Layer {
     linear_backward_input(context, call.input_grads[0], call.output_grads[0], call.parameters[0]);
   }
 
-  void backward_weight_impl(Context& context, const LayerPlan&,
+  void backward_weight_impl(Context& context, const LayerPlan& plan,
                             const LayerCall& call) const override {
-    linear_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1],
-                           call.output_grads[0], call.inputs[0], call.mode);
+    Tensor input = call.inputs[0], output_grad = call.output_grads[0];
+    GradientMode mode = call.mode();
+    if (plan.weight_group > 1) {
+      const std::int64_t slot = call.weight_calls % plan.weight_group;
+      const std::int64_t rows = input.shape()[0];
+      keep(context, call.weight_state[0], slot, input);
+      keep(context, call.weight_state[1], slot, output_grad);
+      if (slot + 1 < plan.weight_group && !call.last_weight) return;
+      input = rows_of(call.weight_state[0], 0, (slot + 1) * rows);
+      output_grad = rows_of(call.weight_state[1], 0, (slot + 1) * rows);
+      if (slot == call.weight_calls) mode = GradientMode::kOverwrite;  // the step's first group
+    }
+    linear_backward_weight(context, call.parameter_grads[0], call.parameter_grads[1], output_grad,
+                           input, mode);
   }
 
  private:
+  static void keep(Context& context, const Tensor& kept, std::int64_t slot, const Tensor& rows) {
+    const std::int64_t count = rows.shape()[0];
+    copy(context.stream(), rows_of(kept, slot * count, count), rows);
+  }
+
   std::int64_t in_features_, out_features_;
 };
 

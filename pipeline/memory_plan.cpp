@@ -82,7 +82,7 @@ Shape stacked(std::int64_t count, const Shape& shape) {
 // What layers keep beside their parameters. The entries of a step's micro-batches follow each other
 // without gaps: end_step() reads them as one tensor.
 void plan_layer_state(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
-  Beside buffers, step_state, prepared, sums;
+  Beside buffers, step_state, prepared, weight_state;
   for (const LayerPlan& layer : graph.layers) {
     plan.buffer.emplace_back();
     plan.step_state_of.emplace_back();
@@ -90,11 +90,13 @@ void plan_layer_state(const StageGraph& graph, const StageMemory& stage, MemoryP
       plan.buffer.back().push_back(buffers.add(buffer.spec));
     }
     plan.prepared_of.emplace_back();
-    plan.sums_of.emplace_back();
+    plan.weight_state_of.emplace_back();
     for (const TensorSpec& spec : layer.prepared) {
       plan.prepared_of.back().push_back(prepared.add(spec));
     }
-    for (const TensorSpec& spec : layer.sums) plan.sums_of.back().push_back(sums.add(spec));
+    for (const TensorSpec& spec : layer.weight_state) {
+      plan.weight_state_of.back().push_back(weight_state.add(spec));
+    }
     for (const TensorSpec& spec : layer.step_state) {
       plan.step_state_of.back().push_back(
           step_state.add(row_major(stacked(stage.micro_batches, spec.shape), spec.dtype)));
@@ -107,7 +109,7 @@ void plan_layer_state(const StageGraph& graph, const StageMemory& stage, MemoryP
   add("buffers of layers", buffers, plan.buffer, plan.buffers);
   add("kept until the step ends", step_state, plan.step_state_of, plan.step_state);
   add("prepared weights", prepared, plan.prepared_of, plan.prepared);
-  add("sums of weight gradients", sums, plan.sums_of, plan.sums);
+  add("weight gradients in the making", weight_state, plan.weight_state_of, plan.weight_state);
 }
 
 // Copies of what comes from another device: all tensors of a message beside each other.

@@ -63,8 +63,8 @@ struct MemoryPlan {
   std::vector<int> optimizer_states;
   // Likewise, what layers keep: from step to step, and of each micro-batch until the step ends.
   int buffers = -1, step_state = -1;
-  // Of a step: forms of the parameters, and sums that become gradients.
-  int prepared = -1, sums = -1;
+  // Of a step: forms of the parameters, and what becomes the gradients of its micro-batches.
+  int prepared = -1, weight_state = -1;
   // Regions with several; -1 where the stage has no use for it.
   int slots = -1, gradient_slots = -1;
   int outputs = -1;          // that later stages read
@@ -76,9 +76,9 @@ struct MemoryPlan {
   std::vector<std::vector<Place>> parameter;  // [layer][parameter], same place in `gradients`
   std::vector<std::vector<Place>> copy;       // likewise, in `copies`; empty where there are none
   std::vector<std::vector<Place>> buffer;     // [layer][buffer]
-  std::vector<std::vector<Place>> step_state_of;         // [layer]: [micro-batches, ...] each
-  std::vector<std::vector<Place>> prepared_of, sums_of;  // [layer]
-  std::vector<int> segments;                             // the first layer of each
+  std::vector<std::vector<Place>> step_state_of;  // [layer]: [micro-batches, ...] each
+  std::vector<std::vector<Place>> prepared_of, weight_state_of;  // [layer]
+  std::vector<int> segments;                                     // the first layer of each
 
   // By value: where its maker writes it. None for what comes from outside, unless the stage hands
   // on a copy of what was copied here; and none for the loss's outputs.

@@ -20,11 +20,12 @@ constexpr int kLeastRuns = 3;
 constexpr double kLeastSeconds = 0.03;
 constexpr int kMostRuns = 30;
 
-StageOptions single_layer(int layer, std::int64_t rows) {
+StageOptions single_layer(int layer, std::int64_t rows, std::int64_t micro_batches) {
   StageOptions options;
   options.first = layer;
   options.end = layer + 1;
-  options.memory.micro_batches = kMostRuns + 2;  // those that run, the first and a captured one
+  // Of each run, the first and a captured one.
+  options.memory.micro_batches = static_cast<int>((kMostRuns + 2) * micro_batches);
   options.memory.loss_rows = rows;
   return options;
 }
@@ -61,8 +62,10 @@ class LayerTimer {
  public:
   LayerTimer(const Network& network, const std::vector<LayerPlan>& plans, int layer,
              const Target& target)
-      : rows_(plans.front().inputs[0].shape[0]), context_(target) {
-    const StageOptions options = single_layer(layer, rows_);
+      : rows_(plans.front().inputs[0].shape[0]),
+        micro_batches_(plans[static_cast<std::size_t>(layer)].weight_group),
+        context_(target) {
+    const StageOptions options = single_layer(layer, rows_, micro_batches_);
     const StageGraph graph = stage_graph(network, plans, options.first, options.end);
     check_memory("measuring a layer",
                  plan_memory(graph, options.memory).arena.bytes() + bytes_of_messages(graph),
@@ -79,6 +82,7 @@ class LayerTimer {
     begin_step(context_, {});
   }
 
+  // Of a micro-batch.
   double median_seconds() {
     run();  // touches the memory
     std::vector<double> seconds;
@@ -90,26 +94,28 @@ class LayerTimer {
     }
     const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
     std::nth_element(seconds.begin(), middle, seconds.end());
-    return *middle;
+    return *middle / static_cast<double>(micro_batches_);
   }
 
  private:
-  // F, B and W of the next micro-batch. After the first one, gradients are added as in most of a
+  // F, B and W of the next micro-batches. After the first ones, gradients are added as in most of a
   // step.
   void enqueue() {
-    MicroBatch micro;
-    micro.index = index_++;
-    micro.batch = rows_;
-    stage_->forward(inputs_.tensors(), targets_ ? targets_->tensor : Tensor{}, micro);
-    stage_->backward_input(output_grads_.tensors(), micro);
-    stage_->backward_weight(micro);
+    for (std::int64_t m = 0; m < micro_batches_; ++m) {
+      MicroBatch micro;
+      micro.index = index_++;
+      micro.batch = rows_;
+      stage_->forward(inputs_.tensors(), targets_ ? targets_->tensor : Tensor{}, micro);
+      stage_->backward_input(output_grads_.tensors(), micro);
+      stage_->backward_weight(micro);
+    }
   }
 
   // On a GPU by a graph, once all has run, the adding of gradients too: launching single kernels
   // would take longer than most of them run.
   double run() {
     Stream& stream = context_.stream();
-    if (index_ > 1 && Graph::can_capture(context_.device()) && graph_ == nullptr) {
+    if (index_ > micro_batches_ && Graph::can_capture(context_.device()) && graph_ == nullptr) {
       Stream* streams[] = {&stream};
       graph_ = Graph::capture(streams, [this] { enqueue(); });
     }
@@ -126,6 +132,7 @@ class LayerTimer {
   }
 
   std::int64_t rows_;
+  std::int64_t micro_batches_;  // of a run
   std::int64_t index_ = 0;
   Context context_;
   std::optional<Stage> stage_;

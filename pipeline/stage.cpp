@@ -30,7 +30,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
   grads_.resize(plan.parameter.size());
   buffers_ = views_of(plan.buffer);
   prepared_ = views_of(plan.prepared_of);
-  sums_ = views_of(plan.sums_of);
+  weight_state_ = views_of(plan.weight_state_of);
   const std::vector<NamedParameter> named = parameters_of(network, plans);
   for (std::size_t i = 0; i < named.size(); ++i) {
     if (named[i].layer < options.first || named[i].layer >= options.end) continue;
@@ -134,11 +134,12 @@ LayerCall Stage::call_of(int i, const MicroBatch& micro) {
   call.parameter_grads = grads_[i];
   call.buffers = buffers_[i];
   call.prepared = prepared_[i];
-  call.sums = sums_[i];
+  call.weight_state = weight_state_[i];
   call.saved = call_.saved;
   call.micro = micro;
   call.layer = static_cast<std::uint32_t>(options_.first + i);
-  call.mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+  call.weight_calls = weights_;
+  call.last_weight = weights_ + 1 == options_.memory.micro_batches;
   return call;
 }
 
@@ -341,16 +342,14 @@ void Stage::end_step(const MicroBatch& micro) {
   if (std::exchange(ended_, true)) return;
   use_workspace();
   for (int i = 0; i < size(); ++i) {
-    if (layer_plan(i).step_state.empty() && layer_plan(i).sums.empty()) continue;
+    if (layer_plan(i).step_state.empty()) continue;
     call_.step_state.clear();
     for (const Place& place : memory_plan().step_state_of[i]) {
       call_.step_state.push_back(tensors_.view(place));
     }
     LayerCall call;
     call.parameters = values_[i];
-    call.parameter_grads = grads_[i];
     call.buffers = buffers_[i];
-    call.sums = sums_[i];
     call.step_state = call_.step_state;
     call.micro = micro;
     call.layer = static_cast<std::uint32_t>(options_.first + i);

@@ -169,7 +169,8 @@ class Stage {
   StateDict state_;
   // [layer][parameter]
   std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
-  std::vector<std::vector<Tensor>> buffers_, prepared_, sums_;  // [layer][of the plan's list]
+  std::vector<std::vector<Tensor>> buffers_, prepared_,
+      weight_state_;  // [layer][of the plan's list]
   CallTensors call_;
   // Of this step, by micro-batch.
   enum class Progress : std::uint8_t { kNone, kForward, kBackward, kWeight };

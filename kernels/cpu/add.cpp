@@ -1,5 +1,7 @@
 #include "kernels/cpu/add.h"
 
+#include "kernels/cpu/ivdep.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/add.cpp"
 #include <hwy/foreach_target.h>
@@ -15,8 +17,7 @@ constexpr std::int64_t kGrain = std::int64_t{1} << 16;
 
 void add(ThreadPool& pool, std::int64_t elements, float* output, const float* a, const float* b) {
   parallel_ranges(pool, elements, kGrain, [=](std::int64_t begin, std::int64_t end, int) {
-// Operands are the same memory or apart; see relu.cpp.
-#pragma GCC ivdep
+    STAGECOACH_IVDEP
     for (std::int64_t i = begin; i < end; ++i) output[i] = a[i] + b[i];
   });
 }

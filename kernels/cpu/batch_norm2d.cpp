@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/batch_norm2d.h"
+#include "kernels/cpu/ivdep.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm2d.cpp"
@@ -87,8 +88,7 @@ void batch_norm2d_forward(ThreadPool& pool, std::int64_t pixels, std::int64_t ch
   parallel_ranges(pool, pixels, kBatchNormPixels, [=](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t pixel = begin; pixel < end; ++pixel) {
       const std::int64_t at = pixel * channels;
-// The same memory or apart; see relu.cpp.
-#pragma GCC ivdep
+      STAGECOACH_IVDEP
       for (std::int64_t c = 0; c < channels; ++c) {
         const double away = static_cast<double>(x[at + c]) - static_cast<double>(mean[c]);
         y[at + c] = static_cast<float>(away * inverse[c] * static_cast<double>(weight[c]) +
@@ -116,7 +116,7 @@ void batch_norm2d_backward_input(ThreadPool& pool, std::int64_t pixels, std::int
   parallel_ranges(pool, pixels, kBatchNormPixels, [=](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t pixel = begin; pixel < end; ++pixel) {
       const std::int64_t at = pixel * channels;
-#pragma GCC ivdep
+      STAGECOACH_IVDEP
       for (std::int64_t c = 0; c < channels; ++c) {
         const double away = static_cast<double>(x[at + c]) - static_cast<double>(mean[c]);
         const double rest = static_cast<double>(y_grad[at + c]) - (plain[c] + away * scaled[c]);

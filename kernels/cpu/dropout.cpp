@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "kernels/cpu/ivdep.h"
 #include "kernels/cpu/philox_words.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -39,7 +40,7 @@ void dropout(ThreadPool& pool, std::int64_t rows, std::int64_t columns, float* o
       const float* from = input + row * columns + e;
       float* to = output + row * columns + e;
       const std::int64_t count = std::min(kPhiloxWords, end - e);
-#pragma GCC ivdep  // `to` and `from` are the same or apart
+      STAGECOACH_IVDEP
       for (std::int64_t i = 0; i < count; ++i) {
         // By a mask of bits: a choice between two values is a branch to the compiler, and random.
         const std::uint32_t keep = uniform01(words[i]) < p ? 0 : ~std::uint32_t{0};

@@ -152,7 +152,7 @@ void normalise(const Plan& plan, const TwoRows& rows, float* output) {
   if (x == plan.row()) return;
   alignas(64) float rest[kBlock];
   block(x, rest);
-  std::copy(rest, rest + plan.row() - x, output + x);
+  std::copy_n(rest, plan.row() - x, output + x);
 }
 
 // What is to be summed for a row of the crop, from the rows that resize_columns() made: more than

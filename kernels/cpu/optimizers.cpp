@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/cpu/ivdep.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimizers.cpp"
 #include <hwy/foreach_target.h>
@@ -15,13 +17,11 @@ constexpr std::int64_t kGrain = std::int64_t{1} << 16;
 
 }  // namespace
 
-// `ivdep` in both: the buffers are apart, so the compiler need not check.
-
 void sgd_step(ThreadPool& pool, std::int64_t elements, float* parameter, float* velocity,
               const float* grad, const SgdOptions& options, float learning_rate) {
   const float rate = learning_rate, momentum = options.momentum, decay = options.weight_decay;
   parallel_ranges(pool, elements, kGrain, [=](std::int64_t begin, std::int64_t end, int) {
-#pragma GCC ivdep
+    STAGECOACH_IVDEP
     for (std::int64_t i = begin; i < end; ++i) {
       const float g = std::fma(decay, parameter[i], grad[i]);
       const float v = std::fma(momentum, velocity[i], g);
@@ -39,7 +39,7 @@ void adam_step(ThreadPool& pool, std::int64_t elements, float* parameter, float*
   const auto new2 = static_cast<float>(1.0 - options.beta2);
   const float decay = options.weight_decay, epsilon = options.epsilon;
   parallel_ranges(pool, elements, kGrain, [=](std::int64_t begin, std::int64_t end, int) {
-#pragma GCC ivdep
+    STAGECOACH_IVDEP
     for (std::int64_t i = begin; i < end; ++i) {
       const float g = std::fma(decay, parameter[i], grad[i]);
       const float first = std::fma(new1, g - m[i], m[i]);  // beta1 * m + (1 - beta1) * g

@@ -58,7 +58,6 @@ Errors errors_of(const Target& target) {
   stage.forward({&images.tensor, 1}, labels.tensor, micro);
   stage.backward_input({}, micro);
   stage.backward_weight(micro);
-  stage.end_step(micro);
 
   Errors errors;
   const OwnedTensor losses = to_host(context.stream(), stage.losses());

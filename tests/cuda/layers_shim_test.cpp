@@ -113,7 +113,6 @@ Results run(const Network& layers, TensorSpec input_spec, const Target& target,
   stage.forward({&input.tensor, 1}, {}, micro);
   stage.backward_input({&gradient.tensor, 1}, micro);
   stage.backward_weight(micro);
-  stage.end_step(micro);
   Results results;
   results.forward = values_of(to_host(context.stream(), stage.outputs(0)[0]).tensor);
   results.backward_input = values_of(to_host(context.stream(), stage.input_grads(0)[0]).tensor);

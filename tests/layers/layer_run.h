@@ -69,7 +69,7 @@ class LayerRun {
     }
     for (const TensorSpec& spec : plan.step_state) step_state.emplace_back(spec);
     for (const TensorSpec& spec : plan.prepared) prepared_.emplace_back(spec);
-    for (const TensorSpec& spec : plan.sums) sums_.emplace_back(spec);
+    weight_state_ = poisoned(plan.weight_state);
     for (int i = 1; i < inputs; ++i) {
       other_x.push_back(random_tensor(input_spec, seed + 2000 + static_cast<std::uint64_t>(i)));
       other_dx.emplace_back(input_spec);
@@ -94,9 +94,10 @@ class LayerRun {
     if (!needs_inputs() && !in_place_) poison(first_.tensor);
   }
 
-  // B and W of `g` give `dx` and, in `grads`, the parameters' gradients.
-  void backward(const std::vector<OwnedTensor>& grads, const MicroBatch& micro = {},
-                GradientMode mode = GradientMode::kOverwrite) {
+  // B and W of `g` give `dx` and, in `step`, the parameters' gradients of it and of the `calls`
+  // runs before it in the same step.
+  void backward(LayerRun& step, const MicroBatch& micro = {}, std::int64_t calls = 0,
+                bool last = true) {
     const OwnedTensor output_grad = copy_of(g.tensor), other(plan.inputs[0]);
     const Tensor input_grad = in_place_ ? output_grad.tensor : other.tensor;
     if (!in_place_) poison(input_grad);
@@ -104,7 +105,8 @@ class LayerRun {
     run(micro, [&](Context& context, LayerCall& call) {
       const std::vector<Tensor> inputs = with_others(first_.tensor, other_x);
       const std::vector<Tensor> input_grads = with_others(input_grad, other_dx);
-      const std::vector<Tensor> weight_grads = views(grads);
+      const std::vector<Tensor> weight_grads = views(step.parameter_grads);
+      const std::vector<Tensor> weight_state = views(step.weight_state_);
       call.output_grads = std::span(&output_grad.tensor, 1);
       call.input_grads = input_grads;
       if (plan.inputs_needed_by_input) call.inputs = inputs;
@@ -113,16 +115,17 @@ class LayerRun {
       call.input_grads = call.outputs = call.inputs = {};
       if (plan.inputs_needed_by_weight) call.inputs = inputs;
       call.parameter_grads = weight_grads;
-      call.mode = mode;
+      call.weight_state = weight_state;
+      call.weight_calls = calls;
+      call.last_weight = last;
       layer->backward_weight(context, plan, call);
-      if (!plan.sums.empty()) layer->end_step(context, plan, call);
     });
     copy(dx.tensor, input_grad);
   }
 
   void run(const MicroBatch& micro = {}) {
     forward(micro);
-    backward(parameter_grads, micro);
+    backward(*this, micro);
   }
 
   // y, dx and the gradients of the parameters, to compare bit by bit.
@@ -156,7 +159,7 @@ class LayerRun {
   template <typename Body>
   void run(const MicroBatch& micro, const Body& body) {
     const std::vector<Tensor> weights = views(parameters), saved = views(saved_);
-    const std::vector<Tensor> state = views(buffers), forms = views(prepared_), sums = views(sums_);
+    const std::vector<Tensor> state = views(buffers), forms = views(prepared_);
     run_on_context(threads_, plan.workspace_bytes, [&](Context& context) {
       begin_step(context, {.step = micro.step});
       LayerCall call;
@@ -166,7 +169,6 @@ class LayerRun {
       call.micro = micro;
       call.layer = kLayerIndex;
       call.prepared = forms;
-      call.sums = sums;
       call.micro.training = true;  // B is wanted, too
       layer->prepare(context, plan, call);
       call.micro = micro;
@@ -178,7 +180,7 @@ class LayerRun {
   bool in_place_;
   int threads_;
   OwnedTensor first_, second_;  // the layer's input; its output where that has its own memory
-  std::vector<OwnedTensor> saved_, prepared_, sums_;
+  std::vector<OwnedTensor> saved_, prepared_, weight_state_;
 };
 
 }  // namespace stagecoach::testing

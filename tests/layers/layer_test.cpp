@@ -141,14 +141,14 @@ TEST_P(LayerTest, MicroBatchesInFlightDoNotMix) {
     flying.emplace_back(layer, GetParam().input, 2, false, 10 + i, GetParam().inputs);
     single.emplace_back(layer, GetParam().input, 2, false, 10 + i, GetParam().inputs);
   }
-  const auto mode = [](int i) {
-    return i == 1 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+  const auto backward = [&](std::vector<LayerRun>& runs, int i) {
+    runs[i].backward(runs[0], micro(i), (i + 2) % 3, i == 0);
   };
   for (int i = 0; i < 3; ++i) flying[i].forward(micro(i));
-  for (const int i : {1, 2, 0}) flying[i].backward(flying[0].parameter_grads, micro(i), mode(i));
+  for (const int i : {1, 2, 0}) backward(flying, i);
   for (const int i : {1, 2, 0}) {
     single[i].forward(micro(i));
-    single[i].backward(single[0].parameter_grads, micro(i), mode(i));
+    backward(single, i);
   }
   for (int i = 0; i < 3; ++i) EXPECT_EQ(flying[i].bytes(), single[i].bytes()) << i;
   EXPECT_NE(flying[0].bytes(), flying[1].bytes());
@@ -161,8 +161,10 @@ TEST_P(ParametersTest, AddUpTheGradientsOfMicroBatches) {
   LayerRun sum(layer, GetParam().input, 2, false, 10);
   first.run();
   second.run();
-  sum.run();
-  second.backward(sum.parameter_grads, {}, GradientMode::kAccumulate);
+  sum.forward();
+  sum.backward(sum, {}, 0, false);
+  second.forward();
+  second.backward(sum, {}, 1);
   for (std::size_t k = 0; k < sum.parameters.size(); ++k) {
     const Tensor &a = first.parameter_grads[k].tensor, &b = second.parameter_grads[k].tensor;
     for (std::int64_t i = 0; i < a.elements(); ++i) {

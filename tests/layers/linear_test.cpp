@@ -41,6 +41,46 @@ TEST(LinearLayer, MultipliesAndAdds) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(run.y.tensor.as<float>()[i], expected[i]) << i;
 }
 
+// However a batch is cut: in groups that W multiplies at once, with rests, or alone.
+TEST(LinearLayer, WeightGradientsOfAStepAreTheChainOverItsRows) {
+  constexpr std::int64_t kRows = 140, kIn = 19, kOut = 6;
+  const auto layer = linear_layer(kIn, kOut);
+  const OwnedTensor x = testing::random_tensor(row_major({kRows, kIn}), 1);
+  const OwnedTensor g = testing::random_tensor(row_major({kRows, kOut}), 2);
+  const OwnedTensor weight(row_major({kOut, kIn})), bias(row_major({kOut}));
+  const auto gradients = [&](std::int64_t rows, std::int64_t group) {
+    const LayerPlan plan = testing::plan_of(layer, row_major({rows, kIn}), 2);
+    EXPECT_EQ(plan.weight_group, group);
+    const OwnedTensor weight_grad(weight.tensor.spec), bias_grad(bias.tensor.spec);
+    const std::vector<OwnedTensor> state = testing::poisoned(plan.weight_state);
+    const std::vector<Tensor> kept = testing::views(state);
+    const Tensor grads[] = {weight_grad.tensor, bias_grad.tensor};
+    testing::run_on_context(2, plan.workspace_bytes, [&](Context& context) {
+      for (std::int64_t m = 0; m < kRows / rows; ++m) {
+        const Tensor input = rows_of(x.tensor, m * rows, rows);
+        const Tensor output_grad = rows_of(g.tensor, m * rows, rows);
+        LayerCall call;
+        call.inputs = {&input, 1};
+        call.output_grads = {&output_grad, 1};
+        call.parameter_grads = grads;
+        call.weight_state = kept;
+        call.weight_calls = m;
+        call.last_weight = m + 1 == kRows / rows;
+        layer->backward_weight(context, plan, call);
+      }
+    });
+    std::vector<std::uint8_t> bytes = testing::bytes_of(weight_grad.tensor);
+    const std::vector<std::uint8_t> more = testing::bytes_of(bias_grad.tensor);
+    bytes.insert(bytes.end(), more.begin(), more.end());
+    return bytes;
+  };
+  const std::vector<std::uint8_t> whole = gradients(kRows, 1);
+  for (const auto& [rows, group] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {1, 64}, {2, 32}, {5, 12}, {28, 2}, {35, 1}, {70, 1}}) {
+    EXPECT_EQ(gradients(rows, group), whole) << rows;
+  }
+}
+
 TEST(LinearLayer, DescribesItself) {
   EXPECT_EQ(linear_layer(4096, 10)->describe(), "Linear(4096, 10)");
 }

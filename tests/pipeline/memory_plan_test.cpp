@@ -185,7 +185,7 @@ TEST(MemoryPlan, AlexNetSharesMemory) {
   // Parameters, gradients, momentum; alignment takes next to nothing.
   const std::int64_t rest = plan.arena.bytes() - slot - gradient_slot - 3 * parameters -
                             region(plan, plan.workspace).bytes - region(plan, plan.prepared).bytes -
-                            region(plan, plan.sums).bytes;
+                            region(plan, plan.weight_state).bytes;
   EXPECT_GE(rest, 0);
   EXPECT_LT(rest, 64 << 10);
 }

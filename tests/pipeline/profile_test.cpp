@@ -11,9 +11,9 @@ namespace {
 TEST(Profile, DearLayersCostMore) {
   const Network network{"two sizes",
                         {{"", flatten_layer()},
-                         {"large", linear_layer(4 * 64, 2048)},
+                         {"large", linear_layer(4 * 64, 4096)},
                          {"", relu_layer()},
-                         {"small", linear_layer(2048, 3)}}};
+                         {"small", linear_layer(4096, 1)}}};
   const auto plans = network.plan(channels_last(8, 4, 8, 8), 1);
   std::vector<int> done;
   const LayerCosts costs =
@@ -24,9 +24,9 @@ TEST(Profile, DearLayersCostMore) {
     EXPECT_GT(seconds, 0);
     EXPECT_LT(seconds, 1);
   }
-  EXPECT_GT(costs[1], 3 * costs[0]);
-  EXPECT_GT(costs[1], 3 * costs[2]);
-  EXPECT_GT(costs[1], 3 * costs[3]);
+  // The only two whose work is of one kind, 256 times as much in one as in the other: a sanitizer
+  // or a neighbour slows each of them down, but not one of them a hundred times.
+  EXPECT_GT(costs[1], 2 * costs[3]);
 }
 
 TEST(Profile, RefusesALayerThatCannotFit) {

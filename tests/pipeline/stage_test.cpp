@@ -36,8 +36,11 @@ MicroBatch micro_batch(std::int64_t index, bool training = true) {
 // Layers [first, end) of the small network as a stage, with its initial weights.
 struct StageRun {
   explicit StageRun(int first = 0, int end = kLayers, int slots = 1, int gradient_slots = 1,
-                    int optimizer_states = 1)
-      : network(small_network()), plans(network.plan(small_input(), 1)), context(1) {
+                    int optimizer_states = 1, int micro_batches_ = kMicroBatches)
+      : micro_batches(micro_batches_),
+        network(small_network()),
+        plans(network.plan(small_input(), 1)),
+        context(1) {
     StageOptions options;
     options.first = first;
     options.end = end;
@@ -47,6 +50,7 @@ struct StageRun {
                       .gradient_slots = gradient_slots,
                       .outputs = 2,
                       .input_gradients = 2,
+                      .micro_batches = micro_batches,
                       .loss_rows = kMicroBatches * kMicroBatchRows,
                       .optimizer_states = optimizer_states};
     stage = std::make_unique<Stage>(network, plans, options, context);
@@ -63,6 +67,7 @@ struct StageRun {
     stage->backward_input({&output_grad, 1}, micro);
   }
 
+  int micro_batches;
   Network network;
   std::vector<LayerPlan> plans;
   Context context;
@@ -72,7 +77,8 @@ struct StageRun {
 // The same layers with a tensor of its own for everything, and every operation waited for.
 class LayersApart {
  public:
-  explicit LayersApart(const StageRun& run) : network_(run.network) {
+  explicit LayersApart(const StageRun& run)
+      : network_(run.network), micro_batches_(run.micro_batches) {
     for (int i = run.stage->first(); i < run.stage->end(); ++i) {
       Values& values = layers_.emplace_back(run.plans[i], i);
       for (std::size_t p = 0; p < run.plans[i].parameters.size(); ++p) {
@@ -114,11 +120,12 @@ class LayersApart {
     Values(const LayerPlan& layer_plan, int number)
         : plan(layer_plan), index(number), output(plan.outputs[0]) {
       for (const TensorSpec& spec : plan.saved) saved.emplace_back(spec);
+      for (const TensorSpec& spec : plan.weight_state) weight_state.emplace_back(spec);
     }
     LayerPlan plan;
     int index;
     OwnedTensor output;
-    std::vector<OwnedTensor> saved, weights, weight_grads;
+    std::vector<OwnedTensor> saved, weight_state, weights, weight_grads;
   };
 
   static std::vector<Tensor> views(const std::vector<OwnedTensor>& owned) {
@@ -135,6 +142,7 @@ class LayersApart {
     std::vector<OwnedTensor> prepared;
     for (const TensorSpec& spec : v.plan.prepared) prepared.emplace_back(spec);
     const std::vector<Tensor> forms = views(prepared);
+    const std::vector<Tensor> weight_state = views(v.weight_state);
     LayerCall call;
     call.inputs = {&input, 1};
     call.outputs = {&v.output.tensor, 1};
@@ -144,7 +152,9 @@ class LayersApart {
     call.prepared = forms;
     call.micro = micro;
     call.layer = static_cast<std::uint32_t>(v.index);
-    call.mode = micro.index == 0 ? GradientMode::kOverwrite : GradientMode::kAccumulate;
+    call.weight_state = weight_state;
+    call.weight_calls = micro.index;
+    call.last_weight = micro.index + 1 == micro_batches_;
     testing::run_on_context(1, v.plan.workspace_bytes, [&](Context& context) {
       begin_step(context, {.step = micro.step});
       network_.layer(v.index).prepare(context, v.plan, call);
@@ -186,6 +196,7 @@ class LayersApart {
   }
 
   const Network& network_;
+  int micro_batches_;
   std::size_t parameters_ = 0;
   std::vector<Values> layers_;
 };
@@ -226,7 +237,7 @@ TEST(Stage, MiddleOfTheNetworkWithMicroBatchesInFlight) {
   for (const auto& [first, end] : std::vector<std::pair<int, int>>{
            {1, 3}, {3, 9}, {5, 6}, {1, 11}, {9, 11}, {2, 10}, {3, 4}}) {
     SCOPED_TRACE(fmt::format("layers {} to {}", first, end - 1));
-    StageRun run(first, end, 2, 2);
+    StageRun run(first, end, 2, 2, 1, 2);
     LayersApart apart(run);
     std::vector<OwnedTensor> inputs, output_grads;
     std::vector<testing::Bytes> expected_input_grads;

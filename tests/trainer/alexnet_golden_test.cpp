@@ -54,8 +54,8 @@ class PlainAlexNet {
       for (const TensorSpec& spec : plan.saved) saved_.back().emplace_back(spec);
       prepared_.emplace_back();
       for (const TensorSpec& spec : plan.prepared) prepared_.back().emplace_back(spec);
-      sums_.emplace_back();
-      for (const TensorSpec& spec : plan.sums) sums_.back().emplace_back(spec);
+      weight_state_.emplace_back();
+      for (const TensorSpec& spec : plan.weight_state) weight_state_.back().emplace_back(spec);
     }
     workspace_ = std::make_unique<OwnedTensor>(row_major({workspace}, DType::kU8));
     context_.set_workspace(workspace_->tensor);
@@ -94,7 +94,6 @@ class PlainAlexNet {
     for (int i = network_.size() - 1; i >= 0; --i) {
       call(i, [&](const Layer& layer, const LayerCall& call) {
         layer.backward_weight(context_, plans_[i], call);
-        layer.end_step(context_, plans_[i], call);
         layer.backward_input(context_, plans_[i], call);
       });
     }
@@ -118,7 +117,7 @@ class PlainAlexNet {
   void call(int i, const Pass& pass) {
     const std::vector<Tensor> weights = of_layer(values_, i), grads = of_layer(grads_, i);
     const std::vector<Tensor> saved = views(saved_[i]), prepared = views(prepared_[i]),
-                              sums = views(sums_[i]);
+                              weight_state = views(weight_state_[i]);
     LayerCall call;
     call.inputs = {&activations_[i].tensor, 1};
     call.outputs = {&activations_[i + 1].tensor, 1};
@@ -128,7 +127,7 @@ class PlainAlexNet {
     call.parameter_grads = grads;
     call.saved = saved;
     call.prepared = prepared;
-    call.sums = sums;
+    call.weight_state = weight_state;
     call.layer = static_cast<std::uint32_t>(i);
     pass(network_.layer(i), call);
   }
@@ -166,7 +165,7 @@ class PlainAlexNet {
   std::vector<LayerPlan> plans_;
   std::vector<NamedParameter> parameters_;
   std::vector<OwnedTensor> activations_, activation_grads_;                   // [0]: the images'
-  std::vector<std::vector<OwnedTensor>> saved_, prepared_, sums_;             // by layer
+  std::vector<std::vector<OwnedTensor>> saved_, prepared_, weight_state_;     // by layer
   std::vector<OwnedTensor> values_, grads_, first_moments_, second_moments_;  // by parameter
   std::unique_ptr<OwnedTensor> workspace_;
   Context context_;  // last: its tasks use the members above
