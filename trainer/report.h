@@ -21,6 +21,7 @@ struct StageReport {
   double recompute_in_backward_seconds = 0;  // that part of it
   double wait_seconds = 0;                   // of its rank, which may have other stages too
   double communication_seconds = 0, optimizer_seconds = 0;
+  double last_weight_seconds = 0;  // of W, that of the last micro-batch
   double busy_seconds() const {
     return forward_seconds + backward_input_seconds + backward_weight_seconds + recompute_seconds;
   }

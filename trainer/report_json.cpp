@@ -15,6 +15,7 @@ nlohmann::json json_of(const StageReport& stage) {
           {"forward_seconds", stage.forward_seconds},
           {"backward_input_seconds", stage.backward_input_seconds},
           {"backward_weight_seconds", stage.backward_weight_seconds},
+          {"last_weight_seconds", stage.last_weight_seconds},
           {"recompute_seconds", stage.recompute_seconds},
           {"recompute_in_backward_seconds", stage.recompute_in_backward_seconds},
           {"busy_seconds", stage.busy_seconds()},

@@ -63,8 +63,9 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
   Step step;
   step.makespan = makespan_of(trace);
   step.stages.resize(static_cast<std::size_t>(stages));
-  std::vector<double> used;                   // per rank: all but waiting
-  std::set<std::pair<int, int>> in_backward;  // stages and micro-batches whose B has begun
+  std::vector<double> used;                      // per rank: all but waiting
+  std::set<std::pair<int, int>> in_backward;     // stages and micro-batches whose B has begun
+  std::vector<int> last(step.stages.size(), 0);  // micro-batch of a W
   for (const TraceEvent& event : trace) {
     StageReport& stage = step.stages[static_cast<std::size_t>(event.stage)];
     const double seconds = event.end - event.start;
@@ -72,6 +73,12 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
     time_of(stage, event.kind) += seconds;
     const std::pair<int, int> key{event.stage, event.micro_batch};
     if (event.kind == TraceKind::kBackwardInput) in_backward.insert(key);
+    if (event.kind == TraceKind::kBackwardWeight) {
+      int& newest = last[static_cast<std::size_t>(event.stage)];
+      if (event.micro_batch > newest) stage.last_weight_seconds = 0;
+      newest = std::max(newest, event.micro_batch);
+      if (event.micro_batch == newest) stage.last_weight_seconds += seconds;
+    }
     if (event.kind == TraceKind::kRecompute && in_backward.contains(key)) {
       stage.recompute_in_backward_seconds += seconds;
     }
@@ -115,6 +122,7 @@ std::vector<StageReport> Statistics::stages() const {
   constexpr double StageReport::*kTimes[] = {&StageReport::forward_seconds,
                                              &StageReport::backward_input_seconds,
                                              &StageReport::backward_weight_seconds,
+                                             &StageReport::last_weight_seconds,
                                              &StageReport::recompute_seconds,
                                              &StageReport::recompute_in_backward_seconds,
                                              &StageReport::wait_seconds,
@@ -139,7 +147,8 @@ SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
     StageCosts& one = costs.stages.emplace_back();
     one.forward = stage.forward_seconds / n;
     one.backward_input = stage.backward_input_seconds / n;
-    one.backward_weight = stage.backward_weight_seconds / n;
+    one.last_weight = stage.last_weight_seconds;
+    one.backward_weight = n > 1 ? (stage.backward_weight_seconds - one.last_weight) / (n - 1) : 0;
     const int times = program.slots().recomputed(static_cast<int>(costs.stages.size()) - 1);
     one.recompute_in_backward = stage.recompute_in_backward_seconds / n;
     if (times > 0) {

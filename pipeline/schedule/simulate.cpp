@@ -11,16 +11,18 @@
 namespace stagecoach {
 namespace {
 
-double seconds_of(const Action& action, const StageCosts& costs) {
+double seconds_of(const Action& action, const StageCosts& costs, int micro_batches) {
+  const bool last = costs.last_weight >= 0 && action.micro_batch + 1 == micro_batches;
+  const double weight = last ? costs.last_weight : costs.backward_weight;
   switch (action.kind) {
     case ActionKind::kForward:
       return costs.forward;
     case ActionKind::kBackwardInput:
       return costs.backward_input;
     case ActionKind::kBackwardWeight:
-      return costs.backward_weight;
+      return weight;
     case ActionKind::kBackward:
-      return costs.backward_input + costs.recompute_in_backward + costs.backward_weight;
+      return costs.backward_input + costs.recompute_in_backward + weight;
     case ActionKind::kRecompute:
       return costs.recompute < 0 ? costs.forward : costs.recompute;
     default:
@@ -169,7 +171,8 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
              if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
              start = std::max(start, done);
            }
-           const double seconds = seconds_of(action, costs.stages[action.stage]);
+           const double seconds =
+               seconds_of(action, costs.stages[action.stage], program.micro_batches());
            const double end = start + seconds;
            if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
            if (begun_at[rank] < 0) begun_at[rank] = start;

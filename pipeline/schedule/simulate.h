@@ -10,7 +10,9 @@ namespace stagecoach {
 // Of one micro-batch on one stage. Times in seconds (or any unit that all costs share).
 struct StageCosts {
   double forward = 1, backward_input = 1, backward_weight = 1;  // BW costs both of the latter
-  double recompute = -1;                                        // R; below 0: like forward
+  double last_weight = -1;  // W of the last micro-batch, where layers do there what they put off;
+                            // below 0: like the others
+  double recompute = -1;    // R; below 0: like forward
   double recompute_in_backward = 0;  // of BW besides B and W, where layers are recomputed in runs
   double slot_bytes = 1;             // what is kept from F to W
   double output_bytes = 0;  // of the message to the next stage, and of the gradient it sends back

@@ -85,6 +85,7 @@ TEST_F(StatisticsOfTwoStages, TimesAreSumsOfAStep) {
     EXPECT_DOUBLE_EQ(stage.forward_seconds, 1);
     EXPECT_DOUBLE_EQ(stage.backward_input_seconds, 1);
     EXPECT_DOUBLE_EQ(stage.backward_weight_seconds, 1);
+    EXPECT_DOUBLE_EQ(stage.last_weight_seconds, 0.5);
     EXPECT_DOUBLE_EQ(stage.busy_seconds(), 3);
     // Stage 1 waits at the beginning, and at the end until stage 0 is done.
     EXPECT_DOUBLE_EQ(stage.wait_seconds, 1.5);
@@ -172,6 +173,21 @@ TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
   EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 30);
   EXPECT_DOUBLE_EQ(bubble.imbalance, 0.25);  // 1 - 9 / 12
   EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 15);
+}
+
+// Work that layers put off until the last W is none of the others' cost: it is predicted.
+TEST_F(StatisticsOfTwoStages, ALongLastWIsPredicted) {
+  std::vector<TraceEvent> trace = equal_stages(1);
+  for (TraceEvent& event : trace) {
+    if (event.stage == 0 && event.kind == TraceKind::kBackwardWeight && event.micro_batch == 1) {
+      event.end += 4;
+    }
+  }
+  statistics_.add(trace, 13);
+  const SimulationCosts costs = statistics_.costs(pipeline());
+  EXPECT_DOUBLE_EQ(costs.stages[0].backward_weight, 1);
+  EXPECT_DOUBLE_EQ(costs.stages[0].last_weight, 5);
+  EXPECT_DOUBLE_EQ(statistics_.predicted(pipeline()).makespan, 13);
 }
 
 TEST_F(StatisticsOfTwoStages, WhatIsLateIsMeasuredAndNotPredicted) {

@@ -26,9 +26,10 @@ struct StageKey {
   double StageCosts::*value;
 };
 constexpr StageKey kStageKeys[] = {
-    {"f", &StageCosts::forward},         {"b", &StageCosts::backward_input},
-    {"w", &StageCosts::backward_weight}, {"r", &StageCosts::recompute},
-    {"bytes", &StageCosts::slot_bytes},  {"message", &StageCosts::output_bytes}};
+    {"f", &StageCosts::forward},           {"b", &StageCosts::backward_input},
+    {"w", &StageCosts::backward_weight},   {"last_w", &StageCosts::last_weight},
+    {"r", &StageCosts::recompute},         {"bytes", &StageCosts::slot_bytes},
+    {"message", &StageCosts::output_bytes}};
 struct LinkKey {
   const char* name;
   double GivenCosts::*value;
@@ -212,6 +213,13 @@ class CostsFile {
       read("forward_seconds", costs.forward);
       read("backward_input_seconds", costs.backward_input);
       read("backward_weight_seconds", costs.backward_weight);
+      // Not in reports of older versions.
+      if (costs_.micro_batches > 1 && stages[i].contains("last_weight_seconds")) {
+        read("last_weight_seconds", costs.last_weight);
+        costs.last_weight *= costs_.micro_batches;
+        costs.backward_weight = (costs.backward_weight * costs_.micro_batches - costs.last_weight) /
+                                (costs_.micro_batches - 1);
+      }
       costs_.stages.push_back(costs);
     }
   }
@@ -226,8 +234,8 @@ SimulationCosts GivenCosts::of_stages(int count, double share) const {
   SimulationCosts costs{stages, latency, bandwidth};
   if (stages.empty()) {
     StageCosts one = all;
-    for (double* cost : {&one.forward, &one.backward_input, &one.backward_weight, &one.recompute,
-                         &one.slot_bytes}) {
+    for (double* cost : {&one.forward, &one.backward_input, &one.backward_weight, &one.last_weight,
+                         &one.recompute, &one.slot_bytes}) {
       *cost /= share;
     }
     costs.stages.assign(static_cast<std::size_t>(count), one);

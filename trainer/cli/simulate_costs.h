@@ -22,9 +22,10 @@ struct GivenCosts {
   // are costs of another number of stages.
   SimulationCosts of_stages(int count, double share = 1) const;
 };
-// Keys and numbers ("f=1,b=2") or a file of JSON: an object with the same keys, f, b, w, r, bytes
-// and message also as arrays; an array of objects, one for each stage, by itself or under "stages";
-// or a report of `train`. Throws UsageError naming key and value, Error naming also the file.
+// Keys and numbers ("f=1,b=2") or a file of JSON: an object with the same keys, f, b, w, last_w, r,
+// bytes and message also as arrays; an array of objects, one for each stage, by itself or under
+// "stages"; or a report of `train`. Throws UsageError naming key and value, Error naming also the
+// file.
 GivenCosts read_costs(const std::string& text);
 
 }  // namespace stagecoach

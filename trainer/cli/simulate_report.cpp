@@ -66,10 +66,12 @@ json json_of(const SimulationCosts& costs) {
   std::vector<StageCosts> stages = costs.stages;
   for (StageCosts& stage : stages) {
     if (stage.recompute < 0) stage.recompute = stage.forward;
+    if (stage.last_weight < 0) stage.last_weight = stage.backward_weight;
   }
   return {{"f", column(stages, &StageCosts::forward)},
           {"b", column(stages, &StageCosts::backward_input)},
           {"w", column(stages, &StageCosts::backward_weight)},
+          {"last_w", column(stages, &StageCosts::last_weight)},
           {"r", column(stages, &StageCosts::recompute)},
           {"bytes", column(stages, &StageCosts::slot_bytes)},
           {"message", column(stages, &StageCosts::output_bytes)},

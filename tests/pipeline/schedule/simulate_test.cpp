@@ -139,6 +139,16 @@ TEST(Simulate, RecomputeCostsAnF) {
   EXPECT_EQ(simulated(schedule, {dearer}).makespan, 3 * (2 + 7 + 3 + 0.5 + 5));
 }
 
+TEST(Simulate, TheLastWMayCostMore) {
+  StageCosts costs{2, 3, 5};
+  costs.last_weight = 11;
+  EXPECT_EQ(simulated(gpipe_schedule(1, 3), {costs}).makespan, 3 * (2 + 3) + 2 * 5 + 11);
+  const Schedule joint = with_joint_backward(gpipe_schedule(1, 3));
+  EXPECT_EQ(simulated(joint, {costs}).makespan, 3 * (2 + 3) + 2 * 5 + 11);
+  costs.last_weight = 0;
+  EXPECT_EQ(simulated(gpipe_schedule(1, 3), {costs}).makespan, 3 * (2 + 3) + 2 * 5);
+}
+
 TEST(Simulate, PeaksOfSlots) {
   const auto peaks = [](const Schedule& schedule) {
     return simulated(schedule, equal_costs(schedule.stages, {1, 1, 1})).peak_slots;

@@ -86,8 +86,8 @@ TEST_F(Simulate, DefaultsAre1F1BOnFourRanks) {
   EXPECT_EQ(run["imbalance"], 0);
   EXPECT_TRUE(run["unit"].is_null());
   EXPECT_EQ(run["costs"],
-            json::parse(R"({"f": 1, "b": 1, "w": 1, "r": 1, "bytes": 1, "message": 0, "comm": 0,
-                            "bandwidth": 0})"));
+            json::parse(R"({"f": 1, "b": 1, "w": 1, "last_w": 1, "r": 1, "bytes": 1, "message": 0,
+                            "comm": 0, "bandwidth": 0})"));
   EXPECT_EQ(peaks(run), (std::vector<int>{4, 3, 2, 1}));
   ASSERT_EQ(run["ranks"].size(), 4u);
   EXPECT_EQ(run["ranks"][2]["rank"], 2);
@@ -164,6 +164,14 @@ TEST_F(Simulate, CostsOfAFile) {
   expect_has(text, " ms");
   EXPECT_EQ(numbers({"--costs", file("costs.json")})["unit"], "ms");
   EXPECT_EQ(numbers({"--costs", file("costs.json"), "--micro-batches", "6"})["micro_batches"], 6);
+  // A report says what of W was put off until the last one: 4 of 4 + 3 * 0.
+  write_text(file("costs.json"), R"({"micro_batches": 4, "stages": [
+      {"forward_seconds": 0.004, "backward_input_seconds": 0.004, "backward_weight_seconds": 0.004,
+       "last_weight_seconds": 0.004}]})");
+  EXPECT_DOUBLE_EQ(numbers({"--costs", file("costs.json")})["costs"]["last_w"], 4);
+  EXPECT_DOUBLE_EQ(numbers({"--costs", file("costs.json")})["costs"]["w"], 0);
+  EXPECT_DOUBLE_EQ(numbers({"--costs", file("costs.json")})["makespan"], 12);
+  write_text(file("costs.json"), forms.back());
   // Two stages are one rank of two chunks.
   EXPECT_EQ(numbers({"--costs", file("costs.json"), "--schedule", "zb-v"})["stages"], 1);
 }
