@@ -42,6 +42,7 @@ class Conv2d final : public Layer {
     if (step.sums.elements() > 0) plan.weight_state = {step.sums};
     plan.workspace_bytes = conv2d_workspace_bytes(input, used, options_, target);
     plan.inputs_needed_by_weight = true;
+    plan.multiply_adds = plan.outputs[0].elements() * in_channels_ * kernel_ * kernel_;
     plan.kind = LayerKind::kConv2d;
     return plan;
   }

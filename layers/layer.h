@@ -71,6 +71,7 @@ struct LayerPlan {
   // inputs[0]'s gradient is saved[0], made by F: B has nothing to do. (A loss.)
   bool saved_is_input_grad = false;
   std::vector<bool> differentiable = {};  // by input: has a gradient; empty: all have
+  std::int64_t multiply_adds = 0;  // of F by its definition; B has as many, and W; 0: next to none
   LayerKind kind = LayerKind::kOther;
   Fusion fused = {};
 

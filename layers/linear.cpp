@@ -48,6 +48,7 @@ class Linear final : public Layer {
         plan.weight_state.push_back(row_major({group * input.shape[0], features}));
       }
     }
+    plan.multiply_adds = input.shape[0] * in_features_ * out_features_;
     plan.kind = LayerKind::kLinear;
     return plan;
   }

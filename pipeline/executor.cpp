@@ -226,8 +226,8 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
 
 // A stage has one replica, so its gradients are reduced as they are.
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {
-  STAGECOACH_CHECK(linked.stage->has_all_gradients(step.program.micro_batches()), "Executor",
-                   "W of every micro-batch before", action.to_string());
+  STAGECOACH_CHECK(linked.stage->has_all_gradients(), "Executor", "W of every micro-batch before",
+                   action.to_string());
   linked.stage->end_step(micro_batch_of(step.input, 0, step.rows()));
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
   linked.stage->optimizer_step(*step.input.optimizer);

@@ -26,7 +26,7 @@ struct StageMemory {
   // the inputs of runs of that many layers. 0: all layers of the stage at once.
   bool recomputes = false;
   int recompute_interval = 0;
-  int micro_batches = 1;       // in a step: what the layers keep of each until its end
+  int micro_batches = 1;       // in a step: layers keep something of each until its end
   std::int64_t loss_rows = 0;  // samples in a step: losses kept by the last stage
   int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
 };

@@ -385,7 +385,15 @@ void Stage::set_state(const std::string& name, const Tensor& value) {
 }
 
 StageSummary Stage::summary() const {
-  return {first(), end(), parameter_count(), arena().plan().bytes(), arena().peak_bytes()};
+  std::int64_t multiply_adds = 0;
+  for (int i = 0; i < size(); ++i) {
+    const bool has_b = std::ranges::any_of(
+        graph().inputs[i], [this](int v) { return graph().values[v].has_gradient(); });
+    multiply_adds += layer_plan(i).multiply_adds * (has_b ? 3 : 2);
+  }
+  multiply_adds *= options_.memory.micro_batches;
+  return {first(),      end(), parameter_count(), arena().plan().bytes(), arena().peak_bytes(),
+          multiply_adds};
 }
 
 void Stage::initialize(std::uint64_t seed) {

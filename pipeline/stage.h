@@ -26,6 +26,7 @@ struct StageSummary {
   int first = 0, end = 0;  // layers
   std::int64_t parameters = 0;
   std::int64_t planned_bytes = 0, peak_bytes = 0;  // of its arena
+  std::int64_t multiply_adds = 0;  // of F, B and W of a step (LayerPlan::multiply_adds)
 };
 
 // Every method that computes enqueues on the context's stream and returns. Stages of one rank share
@@ -77,13 +78,14 @@ class Stage {
   void backward_input(std::span<const Tensor> output_grads, const MicroBatch& micro,
                       int segment = 0);
   // W of a segment. The first micro-batch of a step overwrites the gradients of the parameters,
-  // later ones add. That of the first segment gives the slot back.
+  // later ones add; they are complete after the last of StageMemory::micro_batches. That of the
+  // first segment gives the slot back.
   void backward_weight(const MicroBatch& micro, int segment = 0);
   // What layers do once in a training step, after W of all its micro-batches and before the
   // gradients are used. A second call in a step does nothing.
   void end_step(const MicroBatch& micro);
-  // Whether W of `count` micro-batches has run since begin_step().
-  bool has_all_gradients(int count) const { return weights_ == count; }
+  // Whether W of all micro-batches has run since begin_step().
+  bool has_all_gradients() const { return weights_ == options_.memory.micro_batches; }
   // One step for all parameters, with the values of the context's last begin_step().
   void optimizer_step(const Optimizer& optimizer);
 

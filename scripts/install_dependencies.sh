@@ -6,12 +6,14 @@ set -euo pipefail
 packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
   libfmt-dev libeigen3-dev libarchive-dev libcurl4-openssl-dev libssl-dev ca-certificates
   libgtest-dev libbenchmark-dev)
-ci_packages=(clang-19 clang-format-14 clang-tidy-14 libclang-rt-19-dev doxygen shellcheck git qemu-user)
+ci_packages=(clang-19 clang-format-14 clang-tidy-14 libclang-rt-19-dev doxygen shellcheck git qemu-user
+  g++-aarch64-linux-gnu)
 
 usage() {
   cat <<'END'
 usage: scripts/install_dependencies.sh [--with-ci]
-  --with-ci  also what .ci/run needs: clang 19, clang-format and clang-tidy 14, doxygen, shellcheck, git, qemu
+  --with-ci  also what .ci/run needs: clang 19, clang-format and clang-tidy 14, doxygen, shellcheck, git, qemu,
+              and a cross compiler for ARM64
 Set STAGECOACH_SKIP_INSTALL=1 to skip it all, where the libraries come from somewhere else.
 END
 }

@@ -22,6 +22,7 @@ struct StageReport {
   double wait_seconds = 0;                   // of its rank, which may have other stages too
   double communication_seconds = 0, optimizer_seconds = 0;
   double last_weight_seconds = 0;  // of W, that of the last micro-batch
+  std::int64_t multiply_adds = 0;  // of F, B and W of a step; a convolution's as a direct one's
   double busy_seconds() const {
     return forward_seconds + backward_input_seconds + backward_weight_seconds + recompute_seconds;
   }
@@ -68,6 +69,14 @@ struct RunReport {
   std::int64_t loader_bytes = 0;
   std::int64_t process_peak_bytes = 0;  // VmHWM of the process
   std::vector<StageReport> stage;
+  // On the CPU: what a core can do at most, in multiply-adds a second, and its instruction set.
+  std::optional<double> core_peak;
+  std::string instruction_set;
+  // Of its threads' peak, what a stage made of it while it worked; 0 where that is not known.
+  double peak_share(const StageReport& of) const {
+    const double possible = core_peak.value_or(0) * threads * of.busy_seconds();
+    return possible > 0 ? static_cast<double>(of.multiply_adds) / possible : 0;
+  }
   std::optional<BubbleReport> bubble;  // absent for the plain loop
   std::vector<MemoryReport> memory;    // per stage
 };

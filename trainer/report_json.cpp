@@ -16,6 +16,7 @@ nlohmann::json json_of(const StageReport& stage) {
           {"backward_input_seconds", stage.backward_input_seconds},
           {"backward_weight_seconds", stage.backward_weight_seconds},
           {"last_weight_seconds", stage.last_weight_seconds},
+          {"multiply_adds", stage.multiply_adds},
           {"recompute_seconds", stage.recompute_seconds},
           {"recompute_in_backward_seconds", stage.recompute_in_backward_seconds},
           {"busy_seconds", stage.busy_seconds()},
@@ -62,6 +63,8 @@ nlohmann::json to_json(const RunReport& report) {
                          {"micro_batch_size", report.micro_batch_size},
                          {"image_size", report.image_size},
                          {"threads", report.threads},
+                         {"instruction_set", nullptr},
+                         {"core_multiply_adds_per_second", nullptr},
                          {"steps", report.steps},
                          {"seed", report.seed},
                          {"images_per_second", report.images_per_second},
@@ -80,7 +83,14 @@ nlohmann::json to_json(const RunReport& report) {
                          {"memory", nlohmann::json::array()}};
   if (report.accuracy) json["accuracy"] = *report.accuracy;
   if (report.bubble) json["bubble"] = json_of(*report.bubble);
-  for (const StageReport& stage : report.stage) json["stages"].push_back(json_of(stage));
+  if (report.core_peak) {
+    json["instruction_set"] = report.instruction_set;
+    json["core_multiply_adds_per_second"] = *report.core_peak;
+  }
+  for (const StageReport& stage : report.stage) {
+    json["stages"].push_back(json_of(stage));
+    if (report.core_peak) json["stages"].back()["peak_share"] = report.peak_share(stage);
+  }
   for (const MemoryReport& memory : report.memory) {
     json["memory"].push_back(
         {{"planned_bytes", memory.planned_bytes}, {"peak_bytes", memory.peak_bytes}});

@@ -13,6 +13,8 @@
 #include "data/find.h"
 #include "data/loader.h"
 #include "data/sampler.h"
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/peak.h"
 #include "pipeline/picture/svg.h"
 #include "pipeline/pipeline.h"
 #include "trainer/engine.h"
@@ -187,6 +189,9 @@ class Training {
     report_.precision = devices_.target.precision;
     if (devices_.target.device.type == DeviceType::kCuda) {
       report_.launch = job.eager ? Launch::kEager : Launch::kGraph;
+    } else {
+      report_.core_peak = cpu::peak_flops() / 2;
+      report_.instruction_set = cpu::instruction_set();
     }
     report_.image_size = run_.image_size;
     report_.steps = steps_;
@@ -210,6 +215,7 @@ class Training {
     row.first_name = layer_name(row.first_layer);
     row.last_name = layer_name(row.last_layer);
     row.parameters = stage.parameters;
+    row.multiply_adds = stage.multiply_adds;
     report_.memory.push_back({stage.planned_bytes, stage.peak_bytes});
   }
 

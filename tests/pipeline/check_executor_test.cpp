@@ -185,6 +185,7 @@ class Machine {
     options.end = s == last ? kLayers : s + 1;
     options.memory = memory_of_stage(program_.buffers(), s);
     options.memory.recomputes = true;
+    options.memory.micro_batches = program_.micro_batches();
     options.memory.loss_rows = static_cast<std::int64_t>(program_.micro_batches()) * kRows;
     options.memory.optimizer_states = 1;
     return options;

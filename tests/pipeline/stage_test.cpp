@@ -365,7 +365,7 @@ TEST(Stage, RefusesASlotThatIsInUse) {
 }
 
 TEST(Stage, RefusesActionsInAnotherOrder) {
-  StageRun run(3, 9, 2, 2);
+  StageRun run(3, 9, 2, 2, 1, 1);
   const OwnedTensor input = random_tensor(run.plans[3].inputs[0], 0);
   const OwnedTensor grad = random_tensor(run.plans[8].outputs[0], 0);
   Stage& stage = *run.stage;
@@ -381,10 +381,10 @@ TEST(Stage, RefusesActionsInAnotherOrder) {
   EXPECT_NE(error_of([&] { run.backward_input(grad.tensor, micro_batch(0)); }), "");
   stage.backward_weight(micro_batch(0));
   EXPECT_NE(error_of([&] { stage.backward_weight(micro_batch(0)); }), "");
-  EXPECT_TRUE(stage.has_all_gradients(1));
+  EXPECT_TRUE(stage.has_all_gradients());
   run.wait();
   stage.begin_step();
-  EXPECT_FALSE(stage.has_all_gradients(1));
+  EXPECT_FALSE(stage.has_all_gradients());
   EXPECT_FALSE(stage.has_output(0));
 }
 

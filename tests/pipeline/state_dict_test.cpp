@@ -147,6 +147,10 @@ TEST(StateOfALoop, IsFoundWhereverItIs) {
     EXPECT_GT(stage.planned_bytes, 0);
     EXPECT_LE(stage.peak_bytes, stage.planned_bytes);
   }
+  // Of two micro-batches of 3 rows; nobody wants the first layer's B.
+  EXPECT_EQ(stages[0].multiply_adds, 2 * 2 * 3 * (16 * 16 * 4 * 3 * 9));
+  EXPECT_EQ(stages[1].multiply_adds, 2 * 3 * 3 * (7 * 7 * 6 * 4 * 9 + 54 * 21));
+  EXPECT_EQ(stages[2].multiply_adds, 2 * 3 * 3 * (21 * 10));
   EXPECT_EQ(parameters, job.loop.stages()[0]->parameter_count() +
                             job.loop.stages()[1]->parameter_count() +
                             job.loop.stages()[2]->parameter_count());

@@ -76,6 +76,28 @@ TEST(ReportText, HasALineForEachStage) {
   expect_has(text, "optimizer: 9.0 ms");
 }
 
+TEST(ReportText, WhatStagesMakeOfTheProcessor) {
+  RunReport r = example();
+  expect_lacks(to_text(r), "GFLOP/s");
+  EXPECT_TRUE(to_json(r)["instruction_set"].is_null());
+  EXPECT_FALSE(to_json(r)["stages"][0].contains("peak_share"));
+  r.core_peak = 50e9;
+  r.instruction_set = "avx2";
+  r.threads = 2;
+  r.stage[0].multiply_adds = 3'000'000'000;  // of 4e9 in 40 ms
+  r.stage[1].multiply_adds = 1'500'000'000;  // of 6e9 in 60 ms
+  expect_has(
+      to_text(r),
+      "avx2: at most 100 GFLOP/s a core; of it, direct convolutions counted: 75.0 %, 25.0 %\n");
+  EXPECT_EQ(to_json(r)["instruction_set"], "avx2");
+  EXPECT_EQ(to_json(r)["core_multiply_adds_per_second"], 50e9);
+  EXPECT_DOUBLE_EQ(to_json(r)["stages"][1]["peak_share"], 0.25);
+  EXPECT_EQ(to_json(r)["stages"][1]["multiply_adds"], 1'500'000'000);
+  while (r.stage.size() < 9) r.stage.push_back(r.stage[0]);
+  expect_has(to_text(r), "counted: 25.0 % to 75.0 %\n");
+  expect_narrow(to_text(r));
+}
+
 TEST(ReportText, TakesTheBubbleApart) {
   // T = 75, max = 60, mean = 50: schedule 15/75, imbalance 10/75, and 35 % - 33.3 % is left.
   const std::string text = to_text(example());

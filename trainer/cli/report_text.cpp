@@ -130,6 +130,24 @@ std::string stage_table(const RunReport& r) {
   return text;
 }
 
+// What the stages make of the processor, so that a slow machine or a neighbour on it is seen. Above
+// 100 % where Winograd's convolution does with less than a direct one.
+std::string peak_line(const RunReport& r) {
+  if (!r.core_peak || r.stage.empty()) return "";
+  constexpr std::size_t kListed = 6;
+  std::vector<double> shares;
+  for (const StageReport& stage : r.stage) shares.push_back(r.peak_share(stage));
+  std::string text;
+  if (shares.size() <= kListed) {
+    for (const double share : shares) text += (text.empty() ? "" : ", ") + percent(share);
+  } else {
+    const auto [least, most] = std::ranges::minmax(shares);
+    text = fmt::format("{} to {}", percent(least), percent(most));
+  }
+  return fmt::format("{}: at most {:.0f} GFLOP/s a core; of it, direct convolutions counted: {}\n",
+                     r.instruction_set, 2e-9 * *r.core_peak, text);
+}
+
 // Where the predicted idle time comes from. With mean and max of the stages' work and the predicted
 // makespan T: 1 - mean / T = (T - max) / T + (max - mean) / T, schedule and imbalance.
 struct IdleParts {
@@ -227,7 +245,7 @@ std::string memory_block(const RunReport& r) {
 
 std::string to_text(const RunReport& report) {
   std::string text = header(report) + results(report);
-  if (!report.stage.empty()) text += stage_table(report);
+  if (!report.stage.empty()) text += stage_table(report) + peak_line(report);
   if (report.bubble) text += bubble_block(report, *report.bubble);
   return text + memory_block(report);
 }
