@@ -1,4 +1,4 @@
-// Speed of the kernels at AlexNet's shapes. "share" is the part of what this machine's multiply-add
+// Speed of the kernels at AlexNet's shapes, and of convolutions at VGG's. "share" is the part of what this machine's multiply-add
 // units do at most, measured at the start.
 #include <benchmark/benchmark.h>
 
@@ -36,6 +36,14 @@ constexpr Conv2dCase kConv2d[] = {
     {"conv1", 3, 224, 64, 11, {4, 4, 2, 2}},  {"conv2", 64, 27, 192, 5, {1, 1, 2, 2}},
     {"conv3", 192, 13, 384, 3, {1, 1, 1, 1}}, {"conv4", 384, 13, 256, 3, {1, 1, 1, 1}},
     {"conv5", 256, 13, 256, 3, {1, 1, 1, 1}},
+};
+// Of each size of an image, the ones that differ.
+constexpr Conv2dCase kVgg[] = {
+    {"vgg1_1", 3, 224, 64, 3, {1, 1, 1, 1}},   {"vgg1_2", 64, 224, 64, 3, {1, 1, 1, 1}},
+    {"vgg2_1", 64, 112, 128, 3, {1, 1, 1, 1}}, {"vgg2_2", 128, 112, 128, 3, {1, 1, 1, 1}},
+    {"vgg3_1", 128, 56, 256, 3, {1, 1, 1, 1}}, {"vgg3_2", 256, 56, 256, 3, {1, 1, 1, 1}},
+    {"vgg4_1", 256, 28, 512, 3, {1, 1, 1, 1}}, {"vgg4_2", 512, 28, 512, 3, {1, 1, 1, 1}},
+    {"vgg5", 512, 14, 512, 3, {1, 1, 1, 1}},
 };
 
 void add_conv2d(const Conv2dCase& c, const Setting& setting) {
@@ -201,6 +209,9 @@ int main(int argc, char** argv) {
   using namespace stagecoach;
   for (const Setting& setting : kSettings) {
     for (const Conv2dCase& c : kConv2d) add_conv2d(c, setting);
+    for (const Conv2dCase& c : kVgg) {
+      if (setting.batch == 8) add_conv2d(c, setting);
+    }
     for (const LinearCase& c : kLinear) add_linear(c, setting);
     add_relu_and_pools(setting);
     add_dropout_and_loss(setting);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/conv2d_bias.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/round_up.h"
 
@@ -23,7 +24,6 @@ constexpr std::int64_t kSmallestSlice = 64;
 constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;  // elements
 // Taps and channels are cut at multiples of the width of a vector.
 constexpr std::int64_t kVector = 16;
-constexpr std::int64_t kBiasChannels = 64;
 
 // Equal blocks of at most `largest` that cover `count`.
 std::int64_t block_size(std::int64_t count, std::int64_t largest) {
@@ -225,18 +225,6 @@ void slice_weight_grad(float* scratch, const Conv2dShape& s, Range taps, float* 
   }
 }
 
-// bias_grad[begin:end]: like the weight's gradient, images added to a sum over the pixels of each.
-void bias_slice_grad(const Conv2dShape& s, std::int64_t begin, std::int64_t end, float* bias_grad,
-                     const float* output_grad, GradientMode mode) {
-  for (std::int64_t image = 0; image < s.images; ++image) {
-    float sum[kBiasChannels] = {};
-    for (std::int64_t row = image * s.pixels(); row < (image + 1) * s.pixels(); ++row) {
-      add(sum, output_grad + row * s.outputs + begin, end - begin);
-    }
-    add_image(end - begin, bias_grad + begin, sum, image == 0 && mode == GradientMode::kOverwrite);
-  }
-}
-
 // weight_grad (+)= grads[0] + grads[1] + ..., in this order.
 void add_images(ThreadPool& pool, const Conv2dShape& s, float* weight_grad, const float* grads,
                 GradientMode mode) {
@@ -263,8 +251,8 @@ void backward_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s, fl
     float* mine = static_cast<float*>(workspace) + thread * scratch;
     if (i >= tasks) {
       const std::int64_t begin = (i - tasks) * kBiasChannels;
-      bias_slice_grad(s, begin, std::min(begin + kBiasChannels, s.outputs), bias_grad, output_grad,
-                      mode);
+      conv2d_bias_grad(s, 0, s.images, begin, std::min(begin + kBiasChannels, s.outputs), bias_grad,
+                       output_grad, mode == GradientMode::kOverwrite);
     } else if (by_images) {
       image_weight_grad(mine, s, i, {0, s.taps()}, {grads + i * weight_elements(s), s.taps()},
                         output_grad, input);

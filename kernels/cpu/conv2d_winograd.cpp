@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/conv2d_bias.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/round_up.h"
 #include "kernels/cpu/winograd_tiles.h"
@@ -22,7 +23,6 @@ constexpr std::int64_t kBlockWeights = 2;
 constexpr std::int64_t kSmallestBlock = std::int64_t{1} << 19;
 // A task of the weights' transforms: a cache line of columns, or so many rows.
 constexpr std::int64_t kWeightTask = 16;
-constexpr std::int64_t kBiasChannels = 64;
 
 Tiling forward_tiling(const Conv2dShape& s) {
   return {s.images, s.in_h,    s.in_w,     s.channels,          s.out_h,
@@ -111,22 +111,6 @@ void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output,
   });
 }
 
-void add(float* __restrict to, const float* __restrict from, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
-}
-
-// bias_grad of some channels += the sums of the images, one after the other.
-void add_bias_grad(const Conv2dShape& s, Range images, Range channels, float* bias_grad,
-                   const float* output_grad) {
-  const std::int64_t count = channels.end - channels.begin;
-  for (std::int64_t image = images.begin; image < images.end; ++image) {
-    float sums[kBiasChannels] = {};
-    const float* pixels = output_grad + image * s.pixels() * s.outputs + channels.begin;
-    for (std::int64_t i = 0; i < s.pixels(); ++i) add(sums, pixels + i * s.outputs, count);
-    add(bias_grad + channels.begin, sums, count);
-  }
-}
-
 }  // namespace
 
 bool winograd_fits(const Conv2dShape& s) {
@@ -190,15 +174,16 @@ void winograd_accumulate_weight(ThreadPool& pool, void* workspace, const Conv2dS
   const PointMatrices<float> to{sums, point_stride(s.channels * s.outputs)};
   const std::int64_t bias_tasks = divide_up(s.outputs, kBiasChannels);
   const bool overwrite = mode == GradientMode::kOverwrite;
-  if (overwrite) std::fill(bias_grad, bias_grad + s.outputs, 0.0f);
   for_each_block(t, block, [&](Range rows, std::int64_t tiles) {
     const std::int64_t count = rows.end - rows.begin;
     pool.parallel_for(count + bias_tasks, [&](std::int64_t i, int) {
       if (i >= count) {
         // Of the images that end in this block: their pixels are in the cache.
         const std::int64_t begin = (i - count) * kBiasChannels;
-        add_bias_grad(s, {rows.begin / t.tiles_h(), rows.end / t.tiles_h()},
-                      {begin, std::min(begin + kBiasChannels, s.outputs)}, bias_grad, output_grad);
+        const std::int64_t first = rows.begin / t.tiles_h();
+        conv2d_bias_grad(s, first, rows.end / t.tiles_h(), begin,
+                         std::min(begin + kBiasChannels, s.outputs), bias_grad, output_grad,
+                         overwrite && first == 0);
         return;
       }
       const std::int64_t row = rows.begin + i, tile = i * block.tiles_w;
