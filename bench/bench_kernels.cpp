@@ -1,5 +1,5 @@
-// Speed of the kernels at AlexNet's shapes, and of convolutions at VGG's. "share" is the part of what this machine's multiply-add
-// units do at most, measured at the start.
+// Speed of the kernels at AlexNet's shapes, and of convolutions at VGG's. "share" is the part of
+// what this machine's multiply-add units do at most, measured at the start.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

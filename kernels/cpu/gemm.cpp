@@ -4,6 +4,7 @@
 #include "kernels/cpu/gemm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -11,7 +12,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm.cpp"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -24,22 +24,19 @@ namespace stagecoach::cpu::gemm {
 constexpr std::int64_t kDepth = 256;
 constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kBlockColumns = 512;
-// sgemm_streamed: up to so many rows it waits for memory, and follows few rows of b at a time,
-// which the processor then reads ahead.
-constexpr std::int64_t kMemoryBoundRows = 16;
-constexpr std::int64_t kMemoryBoundDepth = 16;
-constexpr std::int64_t kComputeBoundDepth = 64;
 constexpr std::int64_t kMostRows = 12;
 constexpr std::int64_t kMostColumns = 32;
 
-// sgemm_streamed sums beside c: rows of c are often a multiple of 4 KiB apart, and push one another
-// out of the cache.
-constexpr std::int64_t kStreamStride = kBlockColumns + kMostColumns;
+// sgemm_streamed, of so many rows and columns at once, sums beside c: rows of c are often a
+// multiple of 4 KiB apart, and push one another out of the cache.
+constexpr std::int64_t kStreamRows = 16;
+constexpr std::int64_t kStreamColumns = 2560;
+constexpr std::int64_t kStreamStride = kStreamColumns + kMostColumns;
 
 struct alignas(64) Scratch {
   float b[kDepth * kBlockColumns];
   float a[kDepth * kBlockRows];
-  float c[kBlockRows * kStreamStride];
+  float c[kStreamRows * kStreamStride];
   float tile[kMostRows * kMostColumns];
 };
 
@@ -188,19 +185,12 @@ void pack_columns(Transpose transpose, std::int64_t depth, std::int64_t columns,
   }
 }
 
-// a [rows, depth] as strips, one for each tile. Strips lie close together, while rows of a may be
-// so far apart that they push one another out of the cache.
-void pack_strips(Transpose transpose, std::int64_t rows, std::int64_t depth, Matrix<const float> a,
+// The transpose of a [depth, rows] as strips, one for each tile. Strips lie close together, while
+// rows of a may be so far apart that they push one another out of the cache.
+void pack_strips(std::int64_t rows, std::int64_t depth, Matrix<const float> a,
                  float* HWY_RESTRICT strips) {
   for (std::int64_t i = 0, count = 0; i < rows; i += count, strips += kRows * depth) {
     count = tile_rows(rows - i);
-    if (transpose == Transpose::kNo) {
-      for (std::int64_t r = 0; r < count; ++r) {
-        const float* from = a.data + (i + r) * a.stride;
-        for (std::int64_t k = 0; k < depth; ++k) strips[k * kRows + r] = from[k];
-      }
-      continue;
-    }
     for (std::int64_t k = 0; k < depth; ++k) {
       const float* from = a.data + k * a.stride + i;
       if (count == kRows) {
@@ -217,7 +207,7 @@ void multiply_block(Transpose transpose_a, std::int64_t rows, std::int64_t colum
                     std::int64_t depth, Matrix<const float> a, const float* b, SumFrom from,
                     Matrix<float> c) {
   const bool transposed = transpose_a == Transpose::kYes;
-  if (transposed) pack_strips(transpose_a, rows, depth, a, scratch().a);
+  if (transposed) pack_strips(rows, depth, a, scratch().a);
   for (std::int64_t j = 0; j < columns; j += kColumns, b += kColumns * depth) {
     const Matrix<const float> panel{b, panel_width(columns - j)};
     const float* strip = scratch().a;
@@ -245,33 +235,58 @@ void multiply_rows(Transpose transpose_a, std::int64_t m, std::int64_t columns, 
   }
 }
 
-// c (+)= the product of strips of a and a panel of b.
-void multiply_strips(std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                     const float* strip, Matrix<const float> b, SumFrom from, Matrix<float> c) {
-  for (std::int64_t i = 0, count = 0; i < rows; i += count, strip += kRows * depth) {
-    count = tile_rows(rows - i);
-    multiply<true>(count, columns, {depth, {strip, 0}, b, from, {c.data + i * c.stride, c.stride}});
+// c [rows, columns] += a [rows, L] b [L, columns]: a cache line of each row of b at a time.
+template <std::int64_t L>
+void stream_lines(std::int64_t rows, std::int64_t columns, Matrix<const float> a,
+                  Matrix<const float> b, Matrix<float> c) {
+  constexpr std::int64_t kLine = 16, kVectors = kLine / kLanes;
+  std::int64_t j = 0;
+  for (; j + kLine <= columns; j += kLine) {
+    Vector y[L][kVectors];
+#pragma GCC unroll 8
+    for (std::int64_t l = 0; l < L; ++l) {
+#pragma GCC unroll 4
+      for (std::int64_t v = 0; v < kVectors; ++v) {
+        y[l][v] = hn::LoadU(kFloats, b.data + l * b.stride + j + v * kLanes);
+      }
+    }
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float* to = c.data + i * c.stride + j;
+      Vector sums[kVectors];
+#pragma GCC unroll 4
+      for (std::int64_t v = 0; v < kVectors; ++v) sums[v] = hn::LoadU(kFloats, to + v * kLanes);
+#pragma GCC unroll 8
+      for (std::int64_t l = 0; l < L; ++l) {
+        const Vector x = hn::Set(kFloats, a.data[i * a.stride + l]);
+#pragma GCC unroll 4
+        for (std::int64_t v = 0; v < kVectors; ++v) sums[v] = hn::MulAdd(x, y[l][v], sums[v]);
+      }
+#pragma GCC unroll 4
+      for (std::int64_t v = 0; v < kVectors; ++v) hn::StoreU(sums[v], kFloats, to + v * kLanes);
+    }
+  }
+  for (; j < columns; ++j) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float& sum = c.data[i * c.stride + j];
+      for (std::int64_t l = 0; l < L; ++l) {
+        sum = std::fma(a.data[i * a.stride + l], b.data[l * b.stride + j], sum);
+      }
+    }
   }
 }
 
-// For at most kBlockRows x kBlockColumns.
+// For at most kStreamRows x kStreamColumns.
 void stream_block(std::int64_t rows, std::int64_t columns, std::int64_t k, Matrix<const float> a,
                   Matrix<const float> b, Matrix<float> c) {
-  const std::int64_t block = rows <= kMemoryBoundRows ? kMemoryBoundDepth : kComputeBoundDepth;
-  for (std::int64_t first = 0; first < k; first += block) {
-    const std::int64_t depth = std::min(block, k - first);
-    const float* lines = b.data + first * b.stride;
-    pack_strips(Transpose::kNo, rows, depth, part(Transpose::kNo, a, 0, first), scratch().a);
-    for (std::int64_t j = 0; j < columns; j += kColumns) {
-      const std::int64_t width = std::min(kColumns, columns - j);
-      // What the next block reads; behind the last row it is only a hint.
-      for (std::int64_t ahead = block; ahead < block + depth; ++ahead) {
-        hwy::Prefetch(lines + ahead * b.stride + j);
-      }
-      pack_columns(Transpose::kNo, depth, width, {lines + j, b.stride}, scratch().b);
-      multiply_strips(rows, width, depth, scratch().a, {scratch().b, panel_width(width)},
-                      SumFrom::kOutput, {c.data + j, c.stride});
-    }
+  constexpr std::int64_t kLines = kLanes == 16 ? 8 : 4;  // as registers hold
+  std::int64_t first = 0;
+  for (; first + kLines <= k; first += kLines) {
+    stream_lines<kLines>(rows, columns, part(Transpose::kNo, a, 0, first),
+                         part(Transpose::kNo, b, first, 0), c);
+  }
+  for (; first < k; ++first) {
+    stream_lines<1>(rows, columns, part(Transpose::kNo, a, 0, first),
+                    part(Transpose::kNo, b, first, 0), c);
   }
 }
 
@@ -311,21 +326,21 @@ void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::in
 
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c) {
-  float* sums = scratch().c;
-  for (std::int64_t i = 0; i < m; i += kBlockRows) {
-    for (std::int64_t j = 0; j < n; j += kBlockColumns) {
-      const std::int64_t rows = std::min(kBlockRows, m - i),
-                         columns = std::min(kBlockColumns, n - j);
+  const Matrix<float> sums{scratch().c, kStreamStride};
+  for (std::int64_t i = 0; i < m; i += kStreamRows) {
+    for (std::int64_t j = 0; j < n; j += kStreamColumns) {
+      const std::int64_t rows = std::min(kStreamRows, m - i),
+                         columns = std::min(kStreamColumns, n - j);
       float* to = c.data + i * c.stride + j;
       for (std::int64_t r = 0; r < rows; ++r) {
-        float* row = sums + r * kStreamStride;
+        float* row = sums.data + r * sums.stride;
         from == SumFrom::kZero ? std::fill_n(row, columns, 0.0f)
                                : std::copy_n(to + r * c.stride, columns, row);
       }
       stream_block(rows, columns, k, part(Transpose::kNo, a, i, 0), part(Transpose::kNo, b, 0, j),
-                   {sums, kStreamStride});
+                   sums);
       for (std::int64_t r = 0; r < rows; ++r) {
-        std::copy_n(sums + r * kStreamStride, columns, to + r * c.stride);
+        std::copy_n(sums.data + r * sums.stride, columns, to + r * c.stride);
       }
     }
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/round_up.h"
 
 namespace stagecoach::cpu {
 namespace {
@@ -10,9 +11,16 @@ namespace {
 // Cuts into tasks.
 constexpr std::int64_t kForwardOutputs = 96;
 constexpr std::int64_t kBackwardInputs = 512;
-// B: from so many rows on, packing the weight pays.
-constexpr std::int64_t kPackedRows = 48;
+// B: from so many rows on, packing the weight pays. Below, it waits for memory: the longer the
+// pieces of the weight's rows that a task reads, the better is the processor at reading ahead.
+constexpr std::int64_t kPackedRows = 17;
+constexpr std::int64_t kStreamedInputs = 2304, kStreamedTasks = 4, kStreamedAlign = 16;
 constexpr std::int64_t kWeightOutputs = 256;
+
+std::int64_t backward_inputs(const LinearShape& s) {
+  if (s.rows >= kPackedRows) return kBackwardInputs;
+  return std::min(kStreamedInputs, round_up(divide_up(s.inputs, kStreamedTasks), kStreamedAlign));
+}
 
 // F: what a task computes, before it is transposed.
 std::int64_t forward_scratch(const LinearShape& s) {
@@ -60,16 +68,17 @@ void linear_forward(ThreadPool& pool, void* workspace, const LinearShape& s, flo
 
 void linear_backward_input(ThreadPool& pool, const LinearShape& s, float* input_grad,
                            const float* output_grad, const float* weight) {
-  parallel_ranges(pool, s.inputs, kBackwardInputs, [&](std::int64_t begin, std::int64_t end, int) {
-    const Matrix<const float> a{output_grad, s.outputs}, b{weight + begin, s.inputs};
-    const Matrix<float> c{input_grad + begin, s.inputs};
-    if (s.rows < kPackedRows) {
-      sgemm_streamed(s.rows, end - begin, s.outputs, a, b, SumFrom::kZero, c);
-    } else {
-      sgemm(Transpose::kNo, Transpose::kNo, s.rows, end - begin, s.outputs, a, b, SumFrom::kZero,
-            c);
-    }
-  });
+  parallel_ranges(
+      pool, s.inputs, backward_inputs(s), [&](std::int64_t begin, std::int64_t end, int) {
+        const Matrix<const float> a{output_grad, s.outputs}, b{weight + begin, s.inputs};
+        const Matrix<float> c{input_grad + begin, s.inputs};
+        if (s.rows < kPackedRows) {
+          sgemm_streamed(s.rows, end - begin, s.outputs, a, b, SumFrom::kZero, c);
+        } else {
+          sgemm(Transpose::kNo, Transpose::kNo, s.rows, end - begin, s.outputs, a, b,
+                SumFrom::kZero, c);
+        }
+      });
 }
 
 // Each image adds to the chain of a gradient, so that it does not matter how a batch is cut.

@@ -22,8 +22,8 @@ struct Sizes {
   std::int64_t m, n, k;
 };
 // Less than a tile, at its edges, and more than one block of each dimension.
-constexpr Sizes kSizes[] = {{1, 1, 1},     {6, 16, 8},  {12, 32, 1},   {13, 33, 7},
-                            {37, 50, 101}, {5, 3, 600}, {97, 20, 257}, {100, 530, 30}};
+constexpr Sizes kSizes[] = {{1, 1, 1},   {6, 16, 8},    {12, 32, 1},    {13, 33, 7},  {37, 50, 101},
+                            {5, 3, 600}, {97, 20, 257}, {100, 530, 30}, {18, 2601, 9}};
 
 struct Product {
   Product(const Sizes& s, Transpose ta, Transpose tb)
