@@ -16,7 +16,7 @@ namespace stagecoach {
 namespace {
 
 // A layer is run until both are reached.
-constexpr int kLeastRuns = 3;
+constexpr std::int64_t kLeastMicroBatches = 3;
 constexpr double kLeastSeconds = 0.03;
 constexpr int kMostRuns = 30;
 
@@ -24,8 +24,8 @@ StageOptions single_layer(int layer, std::int64_t rows, std::int64_t micro_batch
   StageOptions options;
   options.first = layer;
   options.end = layer + 1;
-  // Of each run, the first and a captured one.
-  options.memory.micro_batches = static_cast<int>((kMostRuns + 2) * micro_batches);
+  // The first two, and those of each run and of a captured one.
+  options.memory.micro_batches = static_cast<int>(2 + (kMostRuns + 1) * micro_batches);
   options.memory.loss_rows = rows;
   return options;
 }
@@ -84,10 +84,11 @@ class LayerTimer {
 
   // Of a micro-batch.
   double median_seconds() {
-    run();  // touches the memory
+    enqueue(2);  // touches the memory; W overwrites, and adds
+    context_.stream().synchronize();
     std::vector<double> seconds;
     double sum = 0;
-    while (static_cast<int>(seconds.size()) < kLeastRuns ||
+    while (static_cast<std::int64_t>(seconds.size()) * micro_batches_ < kLeastMicroBatches ||
            (sum < kLeastSeconds && static_cast<int>(seconds.size()) < kMostRuns)) {
       seconds.push_back(run());
       sum += seconds.back();
@@ -100,8 +101,8 @@ class LayerTimer {
  private:
   // F, B and W of the next micro-batches. After the first ones, gradients are added as in most of a
   // step.
-  void enqueue() {
-    for (std::int64_t m = 0; m < micro_batches_; ++m) {
+  void enqueue(std::int64_t micro_batches) {
+    for (std::int64_t m = 0; m < micro_batches; ++m) {
       MicroBatch micro;
       micro.index = index_++;
       micro.batch = rows_;
@@ -111,20 +112,19 @@ class LayerTimer {
     }
   }
 
-  // On a GPU by a graph, once all has run, the adding of gradients too: launching single kernels
-  // would take longer than most of them run.
+  // On a GPU by a graph: launching single kernels would take longer than most of them run.
   double run() {
     Stream& stream = context_.stream();
-    if (index_ > micro_batches_ && Graph::can_capture(context_.device()) && graph_ == nullptr) {
+    if (Graph::can_capture(context_.device()) && graph_ == nullptr) {
       Stream* streams[] = {&stream};
-      graph_ = Graph::capture(streams, [this] { enqueue(); });
+      graph_ = Graph::capture(streams, [this] { enqueue(micro_batches_); });
     }
     Event start, end;
     stream.record(start, EventUse::kTime);
     if (graph_) {
       graph_->launch(stream);
     } else {
-      enqueue();
+      enqueue(micro_batches_);
     }
     stream.record(end, EventUse::kTime);
     stream.synchronize();
