@@ -134,7 +134,7 @@ std::string stage_table(const RunReport& r) {
 // 100 % where Winograd's convolution does with less than a direct one.
 std::string peak_line(const RunReport& r) {
   if (!r.core_peak || r.stage.empty()) return "";
-  constexpr std::size_t kListed = 6;
+  constexpr std::size_t kListed = 2;
   std::vector<double> shares;
   for (const StageReport& stage : r.stage) shares.push_back(r.peak_share(stage));
   std::string text;
@@ -144,8 +144,9 @@ std::string peak_line(const RunReport& r) {
     const auto [least, most] = std::ranges::minmax(shares);
     text = fmt::format("{} to {}", percent(least), percent(most));
   }
-  return fmt::format("{}: at most {:.0f} GFLOP/s a core; of it, direct convolutions counted: {}\n",
-                     r.instruction_set, 2e-9 * *r.core_peak, text);
+  return fmt::format(
+      "stages make {} of a core's {:.0f} GFLOP/s ({}), convolutions counted as direct ones\n", text,
+      2e-9 * *r.core_peak, r.instruction_set);
 }
 
 // Where the predicted idle time comes from. With mean and max of the stages' work and the predicted
