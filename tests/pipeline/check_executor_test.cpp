@@ -325,7 +325,7 @@ std::string verdict_of(const Schedule& schedule, const BufferCounts& buffers, co
   }
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef STAGECOACH_SANITIZED
 constexpr int kRounds = 1000;
 #else
 constexpr int kRounds = 10000;

@@ -10,7 +10,7 @@ namespace {
 // 3 it was 42.6, 39.6 and 42.0 %. Chance is 10 %, give or take 1.3 %. Instructions and libraries
 // change the last bits of every step, so another machine is another seed: 30 % leaves a margin.
 TEST(Learns, SyntheticImagesWellAboveChance) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef STAGECOACH_SANITIZED
   GTEST_SKIP() << "too slow with a sanitizer";
 #endif
   TrainRequest config;
