@@ -74,10 +74,12 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
     const std::pair<int, int> key{event.stage, event.micro_batch};
     if (event.kind == TraceKind::kBackwardInput) in_backward.insert(key);
     if (event.kind == TraceKind::kBackwardWeight) {
+      // In ascending order; with a recompute interval, in parts.
       int& newest = last[static_cast<std::size_t>(event.stage)];
-      if (event.micro_batch > newest) stage.last_weight_seconds = 0;
-      newest = std::max(newest, event.micro_batch);
-      if (event.micro_batch == newest) stage.last_weight_seconds += seconds;
+      if (std::exchange(newest, event.micro_batch) != event.micro_batch) {
+        stage.last_weight_seconds = 0;
+      }
+      stage.last_weight_seconds += seconds;
     }
     if (event.kind == TraceKind::kRecompute && in_backward.contains(key)) {
       stage.recompute_in_backward_seconds += seconds;

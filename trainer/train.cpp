@@ -189,14 +189,15 @@ class Training {
     report_.precision = devices_.target.precision;
     if (devices_.target.device.type == DeviceType::kCuda) {
       report_.launch = job.eager ? Launch::kEager : Launch::kGraph;
-    } else {
-      report_.core_peak = cpu::peak_flops() / 2;
-      report_.instruction_set = cpu::instruction_set();
     }
     report_.image_size = run_.image_size;
     report_.steps = steps_;
     report_.seed = job.seed;
     report_.total_seconds = seconds_since(start_);
+    if (devices_.target.device.type == DeviceType::kCpu) {
+      report_.core_peak = cpu::peak_flops() / 2;
+      report_.instruction_set = cpu::instruction_set();
+    }
     report_.step_seconds_median = statistics_.step_seconds_median();
     report_.images_per_second = static_cast<double>(job.batch()) / report_.step_seconds_median;
     report_.data_wait_seconds = loader_->waited_seconds();

@@ -42,6 +42,7 @@ void check_costs(const SimulationCosts& costs, int stages) {
   for (std::size_t i = 0; i < costs.stages.size(); ++i) {
     const StageCosts& stage = costs.stages[i];
     for (const double cost : {stage.forward, stage.backward_input, stage.backward_weight,
+                              std::max(stage.last_weight, 0.0), std::max(stage.recompute, 0.0),
                               stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes}) {
       check_cost(cost, fmt::format("costs of stage {}", i));
     }

@@ -51,8 +51,8 @@ Costs, as key=value between commas or as a file NAME.json:
   comm        latency of a message between two ranks
   bytes       of a slot
   message, bandwidth  bytes of one message, and bytes per unit of time of a link between two ranks
-A file holds an object with these keys, where f, b, w, last_w, r, bytes and message may be arrays of one
-number for each stage; or an array with an object {"f": 1, "b": 2, "w": 1} for each stage, also as
+A file holds an object with these keys, where f, b, w, last_w, r, bytes and message may be arrays of
+one number for each stage; or an array with an object {"f": 1, "b": 2, "w": 1} for each stage, also as
 "stages" of an object with comm; or it is a report that `train --report` wrote.
 With --compare, costs given once for all are those of a whole rank: in a schedule with V chunks each
 chunk costs 1/V of f, b, w, last_w, r and bytes, so that all train the same network.)";

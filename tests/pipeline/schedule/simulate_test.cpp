@@ -298,6 +298,14 @@ TEST(Simulate, RefusesWhatCannotRun) {
   EXPECT_THROW(simulated(schedule, equal_costs(2, {-1, 1, 1})), Error);
   EXPECT_THROW(
       simulated(schedule, equal_costs(2, {1, std::numeric_limits<double>::quiet_NaN(), 1})), Error);
+  for (double StageCosts::*const optional : {&StageCosts::last_weight, &StageCosts::recompute}) {
+    for (const double cost :
+         {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+      StageCosts costs;
+      costs.*optional = cost;
+      EXPECT_THROW(simulated(schedule, {costs, costs}), Error);
+    }
+  }
   EXPECT_THROW(simulate(check(schedule), {equal_costs(2, {}), -1}, BufferLimit::kPlanned), Error);
   EXPECT_THROW(simulate(check(schedule, {.buffers = buffers_of(schedule, 1)}), {equal_costs(2, {})},
                         BufferLimit::kPlanned),
