@@ -34,15 +34,7 @@ if [[ ! -d $build/root ]]; then
   download "$folder"
 fi
 
-export STAGECOACH_ARM64_ROOT=$build/root
-if command -v ccache >/dev/null; then
-  export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache}
-fi
-if [[ ! -f $build/build.ninja ]]; then
-  cmake -S . -B "$build" -G Ninja -DCMAKE_TOOLCHAIN_FILE=cmake/Arm64Toolchain.cmake -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST -DSTAGECOACH_CUDA=OFF -DSTAGECOACH_BENCH=OFF >/dev/null
-fi
-cmake --build "$build" --target core_test kernels_test -- --quiet
+scripts/build.sh arm64 core_test kernels_test
 
 # shard PROGRAM NUMBER OF: its part of the tests; the output where one fails.
 shard() {
