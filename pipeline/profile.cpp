@@ -15,9 +15,10 @@
 namespace stagecoach {
 namespace {
 
-// A layer is run until both are reached.
-constexpr std::int64_t kLeastMicroBatches = 3;
-constexpr double kLeastSeconds = 0.03;
+// A layer is run until it has so many runs and has taken so long, or takes longer than anyone would
+// wait. A single run is no measurement: a neighbour on the machine would decide the split.
+constexpr int kLeastRuns = 3;
+constexpr double kLeastSeconds = 0.03, kMostSeconds = 0.5;
 constexpr int kMostRuns = 30;
 
 StageOptions single_layer(int layer, std::int64_t rows, std::int64_t micro_batches) {
@@ -82,20 +83,19 @@ class LayerTimer {
     begin_step(context_, {});
   }
 
-  // Of a micro-batch.
-  double median_seconds() {
+  // Of a micro-batch, in the fastest run: what else happens on the machine only adds to it.
+  double seconds() {
     enqueue(2);  // touches the memory; W overwrites, and adds
     context_.stream().synchronize();
-    std::vector<double> seconds;
-    double sum = 0;
-    while (static_cast<std::int64_t>(seconds.size()) * micro_batches_ < kLeastMicroBatches ||
-           (sum < kLeastSeconds && static_cast<int>(seconds.size()) < kMostRuns)) {
-      seconds.push_back(run());
-      sum += seconds.back();
+    double fastest = run(), sum = fastest;
+    for (int runs = 1;
+         sum < kMostSeconds && (runs < kLeastRuns || (sum < kLeastSeconds && runs < kMostRuns));
+         ++runs) {
+      const double seconds = run();
+      fastest = std::min(fastest, seconds);
+      sum += seconds;
     }
-    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-    std::nth_element(seconds.begin(), middle, seconds.end());
-    return *middle / static_cast<double>(micro_batches_);
+    return fastest / static_cast<double>(micro_batches_);
   }
 
  private:
@@ -147,7 +147,7 @@ LayerCosts measure_layers(const Network& network, const std::vector<LayerPlan>& 
                           const Target& target, const std::function<void(int)>& done) {
   LayerCosts costs;
   for (int layer = 0; layer < network.size(); ++layer) {
-    costs.push_back(LayerTimer(network, plans, layer, target).median_seconds());
+    costs.push_back(LayerTimer(network, plans, layer, target).seconds());
     if (done) done(layer + 1);
   }
   return costs;

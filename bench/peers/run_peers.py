@@ -62,6 +62,8 @@ def step_suite():
         torch("torch-best", "PyTorch, malloc + channels_last + fused SGD", "--channels-last",
               "--fused", environment=MALLOC),
         stagecoach("stagecoach", "Stagecoach, plain loop, 2 threads", 0, 32, 1, 2),
+        stagecoach("stagecoach-avx2", "the same, told to use AVX2", 0, 32, 1, 2,
+                   environment={"STAGECOACH_SIMD": "avx2"}),
     ]
 
 
@@ -96,6 +98,8 @@ def pipeline_suite():
                    "--schedule", "1f1b"),
         stagecoach("stagecoach-1f1b-adam", "Stagecoach, 2 stages, 1f1b, Adam", 2, 8, 8, 1,
                    "--schedule", "1f1b", "--optimizer", "adam"),
+        stagecoach("stagecoach-zb-h1", "Stagecoach, 2 stages, zb-h1", 2, 8, 8, 1,
+                   "--schedule", "zb-h1"),
         stagecoach("stagecoach-plain", "Stagecoach, plain loop, 2 threads", 0, 8, 8, 2),
     ]
 
@@ -131,11 +135,11 @@ def schedules_suite():
                      title="2 ranks, gpipe, recompute always, 3 layers at a time")]
 
 
-def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *options):
+def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *options, **more):
     command = ["--stages", str(stages), "--micro-batch-size", str(micro_batch_size),
                "--micro-batches", str(micro_batches), "--threads", str(threads),
                "--data", "synthetic", "--quiet", *options]
-    return Configuration(name, title, command, is_stagecoach=True)
+    return Configuration(name, title, command, is_stagecoach=True, **more)
 
 
 SUITES = {"step": step_suite, "pipeline": pipeline_suite, "machinery": machinery_suite,
