@@ -6,7 +6,6 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -14,6 +13,9 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/float16.h"
+#include "core/input_file.h"
+#include "core/json_file.h"
 
 namespace stagecoach {
 namespace {
@@ -25,6 +27,9 @@ constexpr const char* kRead = "safetensors";
 constexpr const char* kMetadata = "__metadata__";
 constexpr std::int64_t kLengthBytes = 8;
 constexpr std::int64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+// A tensor has a dtype, a shape and offsets: three levels, and no long lists.
+constexpr JsonLimits kHeaderLimits = {
+    .most_bytes = kMaxHeaderBytes, .most_depth = 3, .most_elements = 64};
 constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
 
 // Bits of an element of every dtype that the format has; none for an unknown name.
@@ -160,30 +165,6 @@ std::string header_of(const std::vector<NamedTensor>& tensors,
   return text;
 }
 
-// Parses the header, but no deeper than a header can be: hostile nesting costs nothing.
-nlohmann::json parse_json(const std::string& text, const std::string& file) {
-  using json = nlohmann::json;
-  std::set<std::string> keys;
-  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start) {
-      STAGECOACH_CHECK(depth <= 2, kRead, fmt::format("the header of '{}'", file),
-                       "JSON that is nested too deeply");
-    }
-    if (event == json::parse_event_t::key && depth == 1) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      STAGECOACH_CHECK(keys.insert(key).second, kRead, fmt::format("every name once in '{}'", file),
-                       fmt::format("'{}' twice", key));
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, watch);
-  } catch (const json::exception& error) {
-    throw Error(kRead, fmt::format("JSON in the header of '{}'", file), error.what(),
-                "is it a safetensors file?");
-  }
-}
-
 // A list of integers in [0, 2^63); none when `json` is anything else.
 std::optional<std::vector<std::int64_t>> integers_from(const nlohmann::json& json) {
   if (!json.is_array()) return std::nullopt;
@@ -203,12 +184,6 @@ std::optional<std::int64_t> bytes_of(const std::vector<std::int64_t>& shape, int
   }
   if (total % 8 != 0) return std::nullopt;
   return total / 8;
-}
-
-// For a message: a hostile header can hold values of any length.
-std::string shortened(const nlohmann::json& value) {
-  const std::string text = value.dump();
-  return text.size() <= 200 ? text : text.substr(0, 200) + "...";
 }
 
 StoredTensor parse_entry(const nlohmann::json& value, const std::string& where) {
@@ -292,6 +267,25 @@ std::string read_header(std::istream& stream, std::int64_t file_bytes, const std
   return header;
 }
 
+nlohmann::json parse_header(const std::string& text, const std::string& file) {
+  try {
+    return parse_json(kRead, text, file, kHeaderLimits);
+  } catch (const Error& error) {
+    throw Error(kRead, fmt::format("a header of a safetensors file in '{}'", file), error.message(),
+                "is it a safetensors file?");
+  }
+}
+
+// To F32, from the two types of 16 bits.
+void convert(const Tensor& to, const Tensor& from, bool is_half) {
+  const auto* bits = static_cast<const std::uint16_t*>(from.data);
+  auto* values = to.as<float>();
+  for (std::int64_t i = 0; i < to.elements(); ++i) {
+    values[i] = is_half ? float_of_half(bits[i])
+                        : std::bit_cast<float>(static_cast<std::uint32_t>(bits[i]) << 16);
+  }
+}
+
 }  // namespace
 
 void write_safetensors(const std::filesystem::path& file, const std::vector<NamedTensor>& tensors,
@@ -314,15 +308,13 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Name
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : file_(file) {
   const std::string name = file.string();
-  std::error_code error;
-  const auto file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file, error));
-  STAGECOACH_CHECK(!error, kRead, fmt::format("the file '{}'", name), error.message());
-  std::ifstream stream(file, std::ios::binary);
-  STAGECOACH_CHECK(stream.is_open(), kRead, fmt::format("to read '{}'", name),
-                   std::strerror(errno));
-
-  const std::string text = read_header(stream, file_bytes, name);
-  const nlohmann::json header = parse_json(text, name);
+  check_readable(kRead, file);
+  stream_.open(file, std::ios::binary | std::ios::ate);
+  const auto file_bytes = static_cast<std::int64_t>(stream_.tellg());
+  STAGECOACH_CHECK(stream_.seekg(0).good() && file_bytes >= 0, kRead,
+                   fmt::format("to read '{}'", name), std::strerror(errno));
+  const std::string text = read_header(stream_, file_bytes, name);
+  const nlohmann::json header = parse_header(text, name);
   STAGECOACH_CHECK(header.is_object(), kRead,
                    fmt::format("a JSON object in the header of '{}'", name), header.type_name());
   for (const auto& [key, value] : header.items()) {
@@ -366,23 +358,42 @@ TensorSpec SafetensorsFile::spec(const std::string& name) const {
   return {*dtype, shape_from(stored.shape), MemoryFormat::kRowMajor};
 }
 
-void SafetensorsFile::read(const std::string& name, const Tensor& destination) const {
-  const TensorSpec stored = spec(name);
-  STAGECOACH_CHECK(stored.dtype == destination.spec.dtype && stored.shape == destination.shape(),
+void SafetensorsFile::check(const std::string& name, const TensorSpec& wanted,
+                            const char* hint) const {
+  const StoredTensor& stored = entry(name);
+  const bool same = stored.dtype == name_of(wanted.dtype),
+             converted =
+                 wanted.dtype == DType::kF32 && (stored.dtype == "F16" || stored.dtype == "BF16");
+  STAGECOACH_CHECK((same || converted) && stored.shape.size() <= Shape::kMaxRank &&
+                       shape_from(stored.shape) == wanted.shape,
                    kRead,
-                   fmt::format("tensor '{}' of '{}' to be {}", name, file_.string(),
-                               destination.spec.to_string()),
-                   stored.to_string());
-  if (stored.bytes() == 0) return;
+                   fmt::format("tensor '{}' of '{}' to be {} {}{}", name, file_.string(),
+                               name_of(wanted.dtype), wanted.shape.to_string(),
+                               wanted.dtype == DType::kF32 ? ", or F16 or BF16 of that shape" : ""),
+                   fmt::format("{} [{}]", stored.dtype, fmt::join(stored.shape, ", ")), hint);
+}
+
+void SafetensorsFile::read(const std::string& name, const Tensor& destination) const {
+  check(name, destination.spec);
+  const StoredTensor& stored = entry(name);
+  if (stored.bytes == 0) return;
   STAGECOACH_CHECK(destination.defined() && destination.device.type == DeviceType::kCpu, kRead,
                    fmt::format("memory of the cpu for tensor '{}'", name),
                    destination.defined() ? destination.device.to_string() : "none");
-  std::ifstream stream(file_, std::ios::binary);
-  stream.seekg(entry(name).offset);
-  if (stream) read_tensor(stream, destination);
+  stream_.clear();
+  stream_.seekg(stored.offset);
+  if (stored.dtype == name_of(destination.spec.dtype)) {
+    read_tensor(stream_, destination);
+  } else {
+    TensorSpec spec = destination.spec;
+    spec.dtype = DType::kBF16;  // as wide as F16
+    const OwnedTensor narrow(spec);
+    read_tensor(stream_, narrow.tensor);
+    convert(destination, narrow.tensor, stored.dtype == "F16");
+  }
   STAGECOACH_CHECK(
-      stream.good(), kRead,
-      fmt::format("to read {} bytes of '{}' from '{}'", stored.bytes(), name, file_.string()),
+      stream_.good(), kRead,
+      fmt::format("to read {} bytes of '{}' from '{}'", stored.bytes, name, file_.string()),
       "fewer", "was the file changed?");
 }
 

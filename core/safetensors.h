@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -36,8 +37,9 @@ struct StoredTensor {
 
 // A safetensors file, checked whole when opened: header size and JSON, dtypes, shapes, offsets that
 // cover the file's data without gap or overlap. Throws Error naming the file, the tensor and what
-// is wrong. Tensors that this program has no type for (F16, I64, rank 5, ...) may be in the file;
-// only asking for one is an error.
+// is wrong. Tensors that this program has no type for (I64, rank 5, ...) may be in the file; only
+// asking for one is an error. The file stays open: all tensors are of one file, whatever takes its
+// name meanwhile. For one thread at a time.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& file);
@@ -47,14 +49,17 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Spec (row-major) of a tensor; Error when there is none of this name.
   TensorSpec spec(const std::string& name) const;
-  // Copies the tensor to `destination`, which has the same dtype and shape in either memory format;
-  // Error naming both specs otherwise.
+  // Throws Error, naming both and with `hint`, unless the tensor has this shape and dtype, or can
+  // be converted: from F16 or BF16 to F32.
+  void check(const std::string& name, const TensorSpec& wanted, const char* hint = "") const;
+  // Copies the tensor to `destination`, in either memory format; Error as by check().
   void read(const std::string& name, const Tensor& destination) const;
-
- private:
+  // As the header describes it; Error when there is none of this name.
   const StoredTensor& entry(const std::string& name) const;
 
+ private:
   std::filesystem::path file_;
+  mutable std::ifstream stream_;
   std::map<std::string, StoredTensor> entries_;
   std::map<std::string, std::string> metadata_;
 };

@@ -1,15 +1,25 @@
 #include "core/thread_pool.h"
 
 #include "core/error.h"
+#include "core/thread.h"
 
 namespace stagecoach {
 
 ThreadPool::ThreadPool(int threads) {
   STAGECOACH_CHECK(threads >= 1, "ThreadPool", "at least 1 thread", fmt::format("{}", threads));
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.push_back(start_thread([this, i] { work(i); }));
+  } catch (...) {
+    stop();  // those that were started would wait for ever
+    throw;
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;

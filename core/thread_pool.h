@@ -16,7 +16,7 @@ namespace stagecoach {
 // not depend on it: callers cut work by the problem's size, never by `threads()`.
 class ThreadPool {
  public:
-  // `threads` >= 1; throws Error otherwise. threads - 1 are started.
+  // `threads` >= 1; threads - 1 are started. Throws Error otherwise, and where that fails.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -31,6 +31,7 @@ class ThreadPool {
   void parallel_for(std::int64_t tasks, const Task& task);
 
  private:
+  void stop();
   void work(int thread);
   void take_tasks(int thread);
 

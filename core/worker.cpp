@@ -2,9 +2,11 @@
 
 #include <utility>
 
+#include "core/thread.h"
+
 namespace stagecoach {
 
-Worker::Worker() : thread_([this] { run(); }) {}
+Worker::Worker() : thread_(start_thread([this] { run(); })) {}
 
 Worker::~Worker() {
   {

@@ -11,6 +11,7 @@ namespace stagecoach {
 
 class Worker {
  public:
+  // Throws Error where the system has no thread for it.
   Worker();
   // Runs what was given before, then ends the thread.
   ~Worker();

@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 
 #include "core/error.h"
+#include "core/input_file.h"
 #include "data/dataset.h"
 
 namespace stagecoach {
@@ -26,30 +29,33 @@ std::vector<std::string> files_of(Split split) {
           "data_batch_5.bin"};
 }
 
+// Whether one of the files is there. Throws Error where that cannot be known.
 bool has_file(const fs::path& directory) {
-  std::error_code ignored;
   for (const Split split : {Split::kTrain, Split::kTest}) {
     for (const std::string& name : files_of(split)) {
-      if (fs::exists(directory / name, ignored)) return true;
+      if (kind_of(kRead, directory / name) != FileKind::kNone) return true;
     }
   }
   return false;
 }
 
 void check_file(const fs::path& file) {
+  const FileKind kind = kind_of(kRead, file);
+  if (kind == FileKind::kNone) {
+    throw DamagedData(kRead, fmt::format("the file '{}'", file.string()), "no such file",
+                      "CIFAR-10's binary version has data_batch_1.bin to data_batch_5.bin and "
+                      "test_batch.bin");
+  }
+  check_readable(kRead, file);
   std::error_code failure;
-  STAGECOACH_CHECK(fs::is_regular_file(file, failure), kRead,
-                   fmt::format("the file '{}'", file.string()),
-                   fs::exists(file, failure) ? "something that is not a file" : "no such file",
-                   "CIFAR-10's binary version has data_batch_1.bin to data_batch_5.bin and "
-                   "test_batch.bin");
   const auto bytes = fs::file_size(file, failure);
   STAGECOACH_CHECK(!failure, kRead, fmt::format("to read '{}'", file.string()), failure.message());
-  STAGECOACH_CHECK(static_cast<std::int64_t>(bytes) == kFileBytes, kRead,
-                   fmt::format("{} bytes ({} records of {}) in '{}'", kFileBytes, kFileRecords,
-                               kRecordBytes, file.string()),
-                   fmt::format("{} bytes", bytes),
-                   "the file is damaged, or not of CIFAR-10's binary version");
+  if (static_cast<std::int64_t>(bytes) == kFileBytes) return;
+  throw DamagedData(kRead,
+                    fmt::format("{} bytes ({} records of {}) in '{}'", kFileBytes, kFileRecords,
+                                kRecordBytes, file.string()),
+                    fmt::format("{} bytes", bytes),
+                    "the file is damaged, or not of CIFAR-10's binary version");
 }
 
 // Appends the first `count` records of `file`.
@@ -57,7 +63,7 @@ void read_records(const fs::path& file, std::int64_t count, Dataset& dataset) {
   check_file(file);
   std::ifstream stream(file, std::ios::binary);
   STAGECOACH_CHECK(stream.is_open(), kRead, fmt::format("to open '{}'", file.string()),
-                   "no permission to read it");
+                   std::strerror(errno));
   const std::size_t first = dataset.labels.size();
   dataset.labels.resize(first + count);
   dataset.pixels.resize((first + count) * kPixelBytes);
@@ -68,10 +74,11 @@ void read_records(const fs::path& file, std::int64_t count, Dataset& dataset) {
     STAGECOACH_CHECK(stream.good(), kRead,
                      fmt::format("to read record {} of '{}'", i, file.string()),
                      "a failure of reading");
-    STAGECOACH_CHECK(label < kClasses.size(), kRead,
-                     fmt::format("a label from 0 to {} in record {} of '{}'", kClasses.size() - 1,
-                                 i, file.string()),
-                     fmt::format("label {}", label), "the file is damaged");
+    if (label < kClasses.size()) continue;
+    throw DamagedData(kRead,
+                      fmt::format("a label from 0 to {} in record {} of '{}'", kClasses.size() - 1,
+                                  i, file.string()),
+                      fmt::format("label {}", label), "the file is damaged");
   }
 }
 
@@ -83,8 +90,7 @@ bool has_cifar10(const fs::path& directory) {
 
 Dataset read_cifar10(const fs::path& directory, Split split, std::int64_t max_images) {
   STAGECOACH_CHECK(max_images >= 0, kRead, "max_images >= 0", fmt::format("{}", max_images));
-  std::error_code ignored;
-  STAGECOACH_CHECK(fs::is_directory(directory, ignored), kRead,
+  STAGECOACH_CHECK(kind_of(kRead, directory) == FileKind::kFolder, kRead,
                    fmt::format("the folder '{}'", directory.string()), "no such folder");
   const bool in_subfolder = !has_file(directory) && has_file(directory / kSubfolder);
   const fs::path folder = in_subfolder ? directory / kSubfolder : directory;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
+
 namespace stagecoach {
 
 struct Dataset {
@@ -23,12 +25,20 @@ struct Dataset {
 
 enum class Split { kTrain, kTest };
 
+// Files that are not what they should be: another copy helps.
+class DamagedData : public Error {
+ public:
+  using Error::Error;
+};
+
 // Reads the official binary files (data_batch_1..5.bin or test_batch.bin) from `directory` or from
 // its subfolder cifar-10-batches-bin. `max_images`: only the first so many; 0 for all.
-// Throws Error naming the file for: missing, unreadable, short or long, label above 9.
+// Throws Error naming the file: DamagedData where it is missing, short or long, or has a label
+// above 9; another one where it cannot be read.
 Dataset read_cifar10(const std::filesystem::path& directory, Split split,
                      std::int64_t max_images = 0);
-// Whether `directory` (or its subfolder) holds at least one of the files.
+// Whether `directory` (or its subfolder) holds at least one of the files. Throws Error where that
+// cannot be known, as for a folder that may not be looked into.
 bool has_cifar10(const std::filesystem::path& directory);
 
 // 10 classes of procedurally drawn 3x32x32 images (shapes and textures in random colours, places

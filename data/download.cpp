@@ -9,13 +9,14 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <vector>
 
 #include "core/error.h"
+#include "core/interrupt.h"
+#include "core/temporary.h"
 
 namespace stagecoach {
 namespace {
@@ -25,43 +26,27 @@ namespace fs = std::filesystem;
 constexpr const char* kDownload = "download";
 constexpr const char* kUnpack = "unpack";
 
-// A new folder beside `directory`, removed with everything in it.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(const fs::path& directory) {
-    fs::create_directories(directory.parent_path());
-    std::string name = directory.string() + ".tmp-XXXXXX";
-    STAGECOACH_CHECK(::mkdtemp(name.data()) != nullptr, kDownload,
-                     fmt::format("a writable folder '{}'", directory.parent_path().string()),
-                     std::strerror(errno));
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 // A file that is written and summed at once.
 class SummedFile {
  public:
-  explicit SummedFile(const fs::path& file)
-      : file_(file), stream_(file, std::ios::binary), digest_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  SummedFile(const fs::path& file, std::int64_t most_bytes)
+      : file_(file),
+        room_(most_bytes),
+        stream_(file, std::ios::binary),
+        digest_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
     STAGECOACH_CHECK(stream_.is_open(), kDownload, fmt::format("to write '{}'", file.string()),
                      std::strerror(errno));
-    STAGECOACH_CHECK(digest_ && EVP_DigestInit_ex(digest_.get(), EVP_md5(), nullptr) == 1,
-                     kDownload, "MD5 sums", "an OpenSSL without them");
+    STAGECOACH_CHECK(digest_ && EVP_DigestInit_ex(digest_.get(), EVP_sha256(), nullptr) == 1,
+                     kDownload, "SHA-256 sums", "an OpenSSL without them");
   }
 
   // False when the bytes could not be written; failure() then says why.
   bool write(const char* data, std::size_t bytes) {
+    room_ -= static_cast<std::int64_t>(bytes);
+    if (room_ < 0) {
+      failure_ = "more bytes than it may have";
+      return false;
+    }
     if (!stream_.write(data, static_cast<std::streamsize>(bytes))) {
       failure_ = std::strerror(errno);
       return false;
@@ -84,6 +69,7 @@ class SummedFile {
 
  private:
   fs::path file_;
+  std::int64_t room_;  // bytes
   std::ofstream stream_;
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> digest_;
   std::string failure_;
@@ -100,12 +86,16 @@ struct ProgressBar {
     if (new_percent == percent) return;
     percent = new_percent;
     const int filled = percent * kWidth / 100;
-    fmt::print(stderr, "\r[{:<{}}] {:3} % of {:.1f} MB", std::string(filled, '='), kWidth, percent,
-               static_cast<double>(total) * 1e-6);
-    std::fflush(stderr);
+    print(fmt::format("\r[{:<{}}] {:3} % of {:.1f} MB", std::string(filled, '='), kWidth, percent,
+                      static_cast<double>(total) * 1e-6));
   }
   ~ProgressBar() {
-    if (percent >= 0) fmt::print(stderr, "\n");
+    if (percent >= 0) print("\n");
+  }
+  // Not by fmt::print, which throws when the terminal is gone.
+  static void print(const std::string& text) {
+    std::fputs(text.c_str(), stderr);
+    std::fflush(stderr);
   }
 };
 
@@ -113,9 +103,10 @@ std::size_t on_bytes(char* data, std::size_t size, std::size_t count, void* file
   return static_cast<SummedFile*>(file)->write(data, size * count) ? size * count : 0;
 }
 
+// Another result than 0 ends the transfer. `bar`: may be null.
 int on_progress(void* bar, curl_off_t total, curl_off_t now, curl_off_t, curl_off_t) {
-  static_cast<ProgressBar*>(bar)->show(total, now);
-  return 0;
+  if (bar != nullptr) static_cast<ProgressBar*>(bar)->show(total, now);
+  return interrupt_signal();
 }
 
 [[noreturn]] void throw_transfer_error(const std::string& url, CURL* curl, CURLcode code,
@@ -142,18 +133,33 @@ int on_progress(void* bar, curl_off_t total, curl_off_t now, curl_off_t, curl_of
   }
 }
 
-// Downloads `url` to `file` and returns its MD5.
-std::string fetch(const std::string& url, const fs::path& file, bool quiet) {
+// What began encrypted stays so, and nobody is led to files of this machine.
+void allow_protocols(CURL* curl, const std::string& url) {
+  const bool encrypted = url.starts_with("https:");
+#if LIBCURL_VERSION_NUM >= 0x075500
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https,http,file");
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, encrypted ? "https" : "https,http");
+#else
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS, CURLPROTO_HTTPS | CURLPROTO_HTTP | CURLPROTO_FILE);
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS,
+                   encrypted ? CURLPROTO_HTTPS : CURLPROTO_HTTPS | CURLPROTO_HTTP);
+#endif
+}
+
+// Downloads the archive to `file` and returns its SHA-256.
+std::string fetch(const Archive& archive, const fs::path& file, bool quiet) {
+  const std::string& url = archive.url;
   static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
                                                                  curl_easy_cleanup);
   STAGECOACH_CHECK(initialized == CURLE_OK && curl, kDownload, "a working libcurl",
                    curl_easy_strerror(initialized));
-  SummedFile output(file);
+  SummedFile output(file, archive.most_bytes);
   ProgressBar bar;
   std::array<char, CURL_ERROR_SIZE> message{};
   const bool shown = !quiet && ::isatty(STDERR_FILENO) == 1;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  allow_protocols(curl.get(), url);
   curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "stagecoach");
   curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_MAXREDIRS, 10L);
@@ -167,9 +173,10 @@ std::string fetch(const std::string& url, const fs::path& file, bool quiet) {
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_bytes);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &output);
   curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &bar);
-  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, shown ? 0L : 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, shown ? &bar : nullptr);
+  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
   const CURLcode code = curl_easy_perform(curl.get());
+  check_interrupt(kDownload);
   if (code != CURLE_OK) throw_transfer_error(url, curl.get(), code, message.data(), output);
   return output.finish();
 }
@@ -186,14 +193,26 @@ fs::path safe_name(archive_entry* entry) {
   return path;
 }
 
-void write_entry(archive* reader, const fs::path& file) {
+// libarchive's words, which may be none.
+std::string archive_error(archive* reader) {
+  const char* text = archive_error_string(reader);
+  return text == nullptr ? "a damaged one" : text;
+}
+
+// `room`: bytes that it may have, and less afterwards.
+void write_entry(archive* reader, const fs::path& file, std::int64_t& room) {
   fs::create_directories(file.parent_path());
   std::ofstream stream(file, std::ios::binary);
   std::vector<char> block(1 << 20);
   while (stream.good()) {
     const la_ssize_t bytes = archive_read_data(reader, block.data(), block.size());
-    STAGECOACH_CHECK(bytes >= 0, kUnpack, "an undamaged archive", archive_error_string(reader));
+    STAGECOACH_CHECK(bytes >= 0, kUnpack, "an undamaged archive", archive_error(reader));
     if (bytes == 0) break;
+    room -= bytes;
+    STAGECOACH_CHECK(room >= 0, kUnpack, "an archive that is not larger than it may be",
+                     fmt::format("more in '{}'", file.filename().string()),
+                     "the archive is not to be trusted");
+    check_interrupt(kUnpack);
     stream.write(block.data(), bytes);
   }
   stream.close();
@@ -201,8 +220,8 @@ void write_entry(archive* reader, const fs::path& file) {
                    std::strerror(errno), "is the disk full?");
 }
 
-// Unpacks the regular files of a tar.gz into `folder`.
-void unpack(const fs::path& file, const fs::path& folder) {
+// Unpacks the regular files of a tar.gz, of at most so many bytes, into `folder`.
+void unpack(const fs::path& file, std::int64_t most_bytes, const fs::path& folder) {
   const std::unique_ptr<archive, decltype(&archive_read_free)> reader(archive_read_new(),
                                                                       archive_read_free);
   STAGECOACH_CHECK(reader != nullptr, kUnpack, "memory to read an archive", "none");
@@ -215,21 +234,30 @@ void unpack(const fs::path& file, const fs::path& folder) {
     status = archive_read_next_header(reader.get(), &entry);
     if (status == ARCHIVE_EOF || status < ARCHIVE_WARN) break;
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry)) continue;
-    write_entry(reader.get(), folder / safe_name(entry));
+    write_entry(reader.get(), folder / safe_name(entry), most_bytes);
     ++files;
   }
   STAGECOACH_CHECK(status == ARCHIVE_EOF, kUnpack, "an undamaged tar.gz archive",
-                   archive_error_string(reader.get()));
+                   archive_error(reader.get()));
   STAGECOACH_CHECK(files > 0, kUnpack, "an archive with files", "none");
 }
 
-// Moves what is in `from` into `to`; what had the same name there makes place.
-void move_all(const fs::path& from, const fs::path& to) {
+// Moves what is in `from` into `to`. What had the same name there is put aside first, so that it
+// comes back when that fails.
+void move_all(const fs::path& from, const fs::path& to, const fs::path& aside) {
   fs::create_directories(to);
+  fs::create_directories(aside);
   for (const fs::directory_entry& entry : fs::directory_iterator(from)) {
-    const fs::path target = to / entry.path().filename();
-    fs::remove_all(target);
-    fs::rename(entry.path(), target);
+    const fs::path name = entry.path().filename(), target = to / name;
+    const bool replaces = fs::exists(fs::symlink_status(target));
+    if (replaces) fs::rename(target, aside / name);
+    try {
+      fs::rename(entry.path(), target);
+    } catch (const fs::filesystem_error&) {
+      std::error_code ignored;
+      if (replaces) fs::rename(aside / name, target, ignored);
+      throw;
+    }
   }
 }
 
@@ -237,21 +265,26 @@ void move_all(const fs::path& from, const fs::path& to) {
 
 Archive cifar10_archive() {
   return {.url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-          .md5 = "c32a1d4ab5d03f1284b67883e8d87530"};
+          .sha256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+          .most_bytes = 170'052'171};
 }
 
-void download_and_unpack(const Archive& archive, const fs::path& directory, bool quiet) try {
+void download_and_unpack(const Archive& archive, const fs::path& directory, bool quiet,
+                         const std::function<void(const fs::path&)>& check) try {
   fs::path target = fs::absolute(directory).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();  // "folder/"
+  fs::create_directories(target.parent_path());
+  remove_abandoned(target);
   const TemporaryFolder temporary(target);
   const fs::path file = temporary.path() / "archive";
-  const std::string sum = fetch(archive.url, file, quiet);
-  STAGECOACH_CHECK(sum == archive.md5, kDownload,
-                   fmt::format("MD5 {} of '{}'", archive.md5, archive.url), fmt::format("{}", sum),
+  const std::string sum = fetch(archive, file, quiet);
+  STAGECOACH_CHECK(sum == archive.sha256, kDownload,
+                   fmt::format("SHA-256 {} of '{}'", archive.sha256, archive.url), sum,
                    "the file is damaged or is not the one that was meant");
   const fs::path unpacked = temporary.path() / "unpacked";
-  unpack(file, unpacked);
-  move_all(unpacked, target);
+  unpack(file, archive.most_unpacked_bytes, unpacked);
+  check(unpacked);
+  move_all(unpacked, target, temporary.path() / "replaced");
 } catch (const fs::filesystem_error& error) {
   throw Error(kDownload, fmt::format("to write '{}'", directory.string()), error.what());
 }

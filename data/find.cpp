@@ -1,8 +1,13 @@
 #include "data/find.h"
 
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "core/error.h"
+#include "core/file.h"
+#include "core/input_file.h"
+#include "core/interrupt.h"
 #include "core/log.h"
 #include "core/system_memory.h"
 
@@ -40,28 +45,53 @@ DataSplits read_splits(const fs::path& directory, const DataRequest& request) {
 
 // What the user named must be there.
 DataSplits read_named(const fs::path& directory, const char* named_by, const DataRequest& request) {
-  STAGECOACH_CHECK(has_cifar10(directory), "data",
-                   fmt::format("CIFAR-10's binary version in '{}', which {} names",
-                               directory.string(), named_by),
-                   "none of its files",
+  const std::string expected = fmt::format("CIFAR-10's binary version in '{}', which {} names",
+                                           directory.string(), named_by);
+  const FileKind kind = kind_of("data", directory);
+  STAGECOACH_CHECK(kind != FileKind::kNone, "data", expected, "no such folder",
+                   directory.string().starts_with("~")
+                       ? "a shell replaces ~ only at the beginning of a word and without quotes"
+                       : "");
+  STAGECOACH_CHECK(kind == FileKind::kFolder, "data", expected, "a file of that name",
+                   "name the folder that it is in");
+  STAGECOACH_CHECK(has_cifar10(directory), "data", expected, "none of its files",
                    "it has data_batch_1.bin to data_batch_5.bin and test_batch.bin");
   return read_splits(directory, request);
 }
 
-// From the cache folder, which is filled first when it has none or a damaged copy.
-DataSplits read_cached(const DataRequest& request, const Archive& archive) {
-  const fs::path cache = cache_folder();
-  if (has_cifar10(cache)) {
-    try {
-      return read_splits(cache, request);
-    } catch (const Error& error) {
-      spdlog::warn("the copy of CIFAR-10 in '{}' cannot be used ({}): downloading it again",
-                   cache.string(), error.message());
-    }
+// The copy in the cache folder; none where there is none, or a damaged one.
+std::optional<DataSplits> read_copy(const fs::path& cache, const DataRequest& request,
+                                    std::string& damage) {
+  if (!has_cifar10(cache)) return std::nullopt;
+  try {
+    return read_splits(cache, request);
+  } catch (const DamagedData& error) {
+    damage = error.message();
+    return std::nullopt;
+  }
+}
+
+// Fills the cache folder. Processes that start together download once: the others wait and take
+// what the first one got.
+DataSplits download(const fs::path& cache, const DataRequest& request, const Archive& archive) {
+  std::error_code error;
+  fs::create_directories(cache, error);
+  STAGECOACH_CHECK(!error, "data", fmt::format("to make the cache folder '{}'", cache.string()),
+                   error.message());
+  const FileLock lock(cache, [&] {
+    spdlog::info("another process fills '{}' with CIFAR-10: waiting for it", cache.string());
+  });
+  std::string damage;
+  if (std::optional<DataSplits> copy = read_copy(cache, request, damage)) return std::move(*copy);
+  if (!damage.empty()) {
+    spdlog::warn("the copy of CIFAR-10 in '{}' cannot be used ({}): downloading it again",
+                 cache.string(), damage);
   }
   spdlog::info("downloading CIFAR-10 from {} to '{}'", archive.url, cache.string());
-  download_and_unpack(archive, cache, request.quiet);
-  return read_splits(cache, request);
+  DataSplits splits;
+  download_and_unpack(archive, cache, request.quiet,
+                      [&](const fs::path& unpacked) { splits = read_splits(unpacked, request); });
+  return splits;
 }
 
 DataSplits make_synthetic_splits(const DataRequest& request) {
@@ -96,9 +126,7 @@ DataSplits find_data(const DataRequest& request, const Archive& archive) {
   if (!request.directory.empty()) return read_named(request.directory, "--data-dir", request);
   const std::string named = environment("CIFAR10_DIR");
   if (!named.empty()) return read_named(named, "CIFAR10_DIR", request);
-  try {
-    return read_cached(request, archive);
-  } catch (const Error& error) {
+  const auto without = [&](const Error& error) {
     if (request.kind == DataKind::kCifar10) {
       throw Error("data", "CIFAR-10, or its download", error.message(), kHelp);
     }
@@ -107,6 +135,22 @@ DataSplits find_data(const DataRequest& request, const Archive& archive) {
         "instead; results are not about CIFAR-10",
         error.message());
     return make_synthetic_splits(request);
+  };
+  fs::path cache;
+  try {
+    cache = cache_folder();
+  } catch (const Error& error) {
+    return without(error);
+  }
+  // A copy that cannot be read is an error: it is neither replaced nor done without.
+  std::string damage;
+  if (std::optional<DataSplits> copy = read_copy(cache, request, damage)) return std::move(*copy);
+  try {
+    return download(cache, request, archive);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    return without(error);
   }
 }
 

@@ -34,7 +34,8 @@ struct DataSplits {
 // warns in plain words and makes synthetic data. Throws Error when `kind` is kCifar10 and there is
 // none, and when a folder that was named by --data-dir or $CIFAR10_DIR has none or damaged files
 // (also for kAuto: what the user named is never silently replaced). A damaged copy in the cache
-// folder is downloaded again. UsageError for kSynthetic with --data-dir.
+// folder is downloaded again, and stays until that is done. UsageError for kSynthetic with
+// --data-dir.
 DataSplits find_data(const DataRequest& request);
 
 // The same with `archive` in place of the official one.

@@ -364,6 +364,8 @@ void Stage::optimizer_step(const Optimizer& optimizer) {
   FlatShard shard{flat(plan.parameters), flat(plan.gradients), {}, flat_copies()};
   for (const int region : plan.optimizer_states) shard.states.push_back(flat(region));
   optimizer.step(context_, shard);
+  // A failed stream skips both.
+  if (context_.device() == Device{}) context_.stream().enqueue([this] { ++updates_; });
 }
 
 Tensor Stage::flat_copies() const {

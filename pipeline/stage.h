@@ -88,6 +88,8 @@ class Stage {
   bool has_all_gradients() const { return weights_ == options_.memory.micro_batches; }
   // One step for all parameters, with the values of the context's last begin_step().
   void optimizer_step(const Optimizer& optimizer);
+  // Steps that were made, on the CPU; call it when nothing is in flight.
+  std::int64_t updates() const { return updates_; }
 
   // The message that F of a micro-batch makes for the next stage, and that its B makes for the
   // stage before; empty where there is none.
@@ -165,6 +167,7 @@ class Stage {
 
   const Network& network_;
   StageOptions options_;
+  std::int64_t updates_ = 0;  // on the stream's thread
   StageTensors tensors_;
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network

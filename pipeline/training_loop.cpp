@@ -1,5 +1,6 @@
 #include "pipeline/training_loop.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/copy.h"
@@ -29,6 +30,12 @@ StepResult TrainingLoop::finish() {
   const StepResult result{stages().back()->losses(), stages().back()->correct()};
   guard().check(input, result.losses);
   return result;
+}
+
+bool TrainingLoop::stages_agree() const {
+  return std::ranges::all_of(stages(), [&](const auto& stage) {
+    return stage->context().device() == Device{} && stage->updates() == stages().front()->updates();
+  });
 }
 
 void TrainingLoop::initialize(std::uint64_t seed) {

@@ -34,6 +34,10 @@ class TrainingLoop {
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
 
+  // Whether all stages have made the same steps of the optimizer. On a GPU, after a failure that
+  // was no NumericError, nobody knows, and it is false.
+  bool stages_agree() const;
+
   // What follows is asked of the stages by values, and blocks; not while a step is in flight.
   // Initial weights: see Stage::initialize().
   void initialize(std::uint64_t seed);

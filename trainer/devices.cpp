@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <numeric>
-#include <thread>
 
+#include "core/available_cores.h"
 #include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/target.h"
@@ -60,7 +60,7 @@ std::vector<int> existing_gpus(std::vector<int> gpus, int count, const std::stri
 }  // namespace
 
 int threads_of_rank(int ranks) {
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks);
+  return std::max(1, available_cores() / ranks);
 }
 
 DeviceChoice choose_devices(const TrainJob& job) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <deque>
+#include <set>
 
 #include "core/error.h"
 #include "core/safetensors.h"
@@ -67,8 +68,7 @@ class Engine::Impl {
   TensorSpec input_spec(std::int64_t images) const;
   void check_least_memory(const std::vector<LayerPlan>& plans,
                           const PipelineOptions& options) const;
-  Partition choose_partition(const std::vector<LayerPlan>& plans,
-                             const std::function<void(const std::string&)>& note);
+  Partition choose_partition(const std::vector<LayerPlan>& plans);
   StepInput input_of(const BatchView& batch, bool training) const;
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
@@ -79,6 +79,7 @@ class Engine::Impl {
   const TrainJob job_;
   const std::shared_ptr<const Optimizer> optimizer_;
   const DeviceChoice devices_;
+  const std::function<void(const std::string&)> note_;
   TensorSpec targets_spec_;  // of a batch
   Partition partition_;
   std::string partition_text_;
@@ -86,6 +87,7 @@ class Engine::Impl {
   std::unique_ptr<TrainingLoop> loop_;
   Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one
   std::int64_t steps_ = 0;
+  bool torn_ = false;  // a step that failed was made by some of the stages
   std::deque<StepInput> in_flight_;
 };
 
@@ -136,7 +138,11 @@ const std::vector<std::int64_t>& Engine::planned_without_recompute() const {
 
 Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoice& devices,
                    const EngineOptions& options)
-    : network_(network), job_(job), optimizer_(job.optimizer.make()), devices_(devices) {
+    : network_(network),
+      job_(job),
+      optimizer_(job.optimizer.make()),
+      devices_(devices),
+      note_(options.note) {
   const std::vector<LayerPlan> plans =
       network_.plan(input_spec(job.micro_batch_size), devices_.target);
   targets_spec_ = plans.back().inputs[1];
@@ -150,7 +156,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
   check_least_memory(plans, pipeline);
-  partition_ = choose_partition(plans, options.note);
+  partition_ = choose_partition(plans);
   pipeline.partition = partition_;
   if (!job.pipeline) {
     loop_ = std::make_unique<PlainLoop>(network_, plans, pipeline);
@@ -198,15 +204,14 @@ void Engine::Impl::check_least_memory(const std::vector<LayerPlan>& plans,
                          : "not even --micro-batch-size 1 would fit: use smaller images");
 }
 
-Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
-                                         const std::function<void(const std::string&)>& note) {
+Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans) {
   const PartitionKind kind = job_.partition.kind;
   const int stages = job_.stages();
   LayerCosts costs(static_cast<std::size_t>(network_.size()), 1.0);
   Partition partition = partition_by_cost(costs, stages);  // throws for too many stages
   const char* unit = "layers";
   if (kind == PartitionKind::kTime && stages > 1) {
-    note("measuring the time of each layer, to split the network");
+    note_("measuring the time of each layer, to split the network");
     costs = measure_layers(network_, plans, devices_.target);
     for (double& seconds : costs) seconds *= 1e3;
     unit = "ms";
@@ -224,7 +229,7 @@ Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans,
   if (stages > 1) {
     std::string table = describe(partition, costs, unit);
     table.pop_back();  // the note ends the line
-    note("partition " + partition_text_ + "\n" + table);
+    note_("partition " + partition_text_ + "\n" + table);
   }
   return partition;
 }
@@ -266,6 +271,10 @@ BatchResult Engine::Impl::finish() {
     in_flight_.clear();
     explain(fmt::format("training step {}", steps_ + 1), error.message(), input,
             "the weights are those before this step; try a smaller --lr");
+  } catch (...) {
+    in_flight_.clear();
+    torn_ = torn_ || !loop_->stages_agree();
+    throw;
   }
 }
 
@@ -312,6 +321,10 @@ std::vector<StateEntry> Engine::Impl::weights() const {
 }
 
 void Engine::Impl::save(const std::filesystem::path& file) const {
+  STAGECOACH_CHECK(
+      !torn_, "saving the weights", "stages that have made the same steps",
+      fmt::format("some that have made step {}, which failed, and some that have not", steps_ + 1),
+      "nothing was saved");
   std::deque<OwnedTensor> values;
   std::vector<NamedTensor> tensors;
   for (const StateEntry& entry : weights()) {
@@ -330,17 +343,22 @@ void Engine::Impl::save(const std::filesystem::path& file) const {
 
 void Engine::Impl::load(const std::filesystem::path& file) {
   const SafetensorsFile stored(file);
-  for (const auto& [name, kind, spec] : weights()) {
-    const TensorSpec found = stored.spec(name);
-    STAGECOACH_CHECK(found.shape == spec.shape && found.dtype == spec.dtype, file.string(),
-                     fmt::format("{} as {} {}", name, name_of(spec.dtype), spec.shape.to_string()),
-                     found.to_string(), "the file holds weights of another network");
+  std::set<std::string> converted;
+  for (const StateEntry& entry : weights()) {
+    stored.check(entry.name, entry.spec, "the file holds weights of another network");
+    const std::string& dtype = stored.entry(entry.name).dtype;
+    if (dtype != name_of(entry.spec.dtype)) converted.insert(dtype);
+  }
+  if (!converted.empty()) {
+    note_(fmt::format("'{}' holds weights in {}: converted to F32", file.string(),
+                      fmt::join(converted, " and ")));
   }
   for (const StateEntry& entry : weights()) {
     const OwnedTensor read(entry.spec);
     stored.read(entry.name, read.tensor);
     loop_->set_state(entry.name, read.tensor);
   }
+  torn_ = false;
 }
 
 }  // namespace stagecoach

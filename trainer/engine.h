@@ -68,8 +68,10 @@ class Engine {
   std::int64_t steps() const;
 
   // Weights as safetensors under torchvision's names, independent of the number of stages. load()
-  // reads all or, when a tensor is missing or has another shape, throws Error and changes none.
-  // save() of weights that are not finite: NumericError.
+  // converts F16 and BF16; when a tensor is missing or has another shape, it throws Error and
+  // changes none.
+  // save() of weights that are not finite: NumericError; of stages that are at different steps
+  // since one failed: Error.
   void save(const std::filesystem::path& file) const;
   void load(const std::filesystem::path& file);
 

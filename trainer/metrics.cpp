@@ -1,15 +1,17 @@
 #include "trainer/metrics.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
+#include "core/file.h"
+#include "core/json_file.h"
+#include "core/log.h"
 
 namespace stagecoach {
 namespace {
@@ -24,36 +26,52 @@ std::string duration(double seconds) {
                    : fmt::format("{}:{:02}", minutes, total % 60);
 }
 
+// Of the terminal behind the standard error, but one: a full line may break.
+std::size_t terminal_columns() {
+  struct winsize size {};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 2) return 79;
+  return size.ws_col - 1U;
+}
+
 }  // namespace
 
 MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)) {}
 
 void MetricsFile::write(const StepMetrics& metrics) {
-  if (file_.empty()) return;
-  if (!stream_.is_open()) {
-    stream_.open(file_, std::ios::trunc);
-    STAGECOACH_CHECK(stream_.is_open(), "--metrics", fmt::format("to write '{}'", file_.string()),
-                     std::strerror(errno));
-  }
+  if (file_.empty() || !failure_.empty()) return;
   nlohmann::ordered_json line = {{"step", metrics.step},
                                  {"loss", metrics.loss},
                                  {"accuracy", metrics.accuracy},
                                  {"images_per_second", metrics.images_per_second}};
   if (metrics.test_accuracy) line["test_accuracy"] = *metrics.test_accuracy;
-  stream_ << line.dump() << std::endl;
-  STAGECOACH_CHECK(stream_.good(), "--metrics",
-                   fmt::format("to write step {} to '{}'", metrics.step, file_.string()),
-                   std::strerror(errno), "is the disk full?");
+  try {
+    if (!stream_) stream_ = open_growing("--metrics", file_);
+    *stream_ << json_text(line) << std::endl;
+    if (stream_->good()) return;
+    throw Error("--metrics", fmt::format("to write step {} to '{}'", metrics.step, file_.string()),
+                std::strerror(stream_->failure()), "the steps behind it are not in the file");
+  } catch (const Error& error) {
+    failure_ = error.message();
+    spdlog::warn("{}: training goes on", failure_);
+  }
 }
 
-std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double seconds_left) {
+std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double seconds_left,
+                          std::size_t columns) {
   const std::string all = fmt::format("{}", steps);
-  std::string text =
-      fmt::format("step {:>{}}/{}  loss {:8.4f}  accuracy {:5.1f} %  {:8.1f} images/s  {:>8} left",
-                  metrics.step, all.size(), all, metrics.loss, 100 * metrics.accuracy,
-                  metrics.images_per_second, duration(seconds_left));
-  if (metrics.test_accuracy) text += fmt::format("  test {:.1f} %", 100 * *metrics.test_accuracy);
-  return text;
+  const std::string step = fmt::format("step {:>{}}/{}", metrics.step, all.size(), all),
+                    loss = fmt::format("  loss {:8.4f}", metrics.loss),
+                    test = metrics.test_accuracy
+                               ? fmt::format("  test {:.1f} %", 100 * *metrics.test_accuracy)
+                               : "";
+  std::string accuracy = fmt::format("  accuracy {:5.1f} %", 100 * metrics.accuracy),
+              speed = fmt::format("  {:8.1f} images/s", metrics.images_per_second),
+              left = fmt::format("  {:>8} left", duration(seconds_left));
+  const auto text = [&] { return step + loss + accuracy + speed + left + test; };
+  for (std::string* part : {&speed, &accuracy, &left}) {
+    if (text().size() > columns) part->clear();
+  }
+  return text().substr(0, columns);
 }
 
 Progress::Progress(std::int64_t steps, bool quiet)
@@ -78,7 +96,9 @@ void Progress::update(const StepMetrics& metrics) {
   const double left = step > 0 && step < steps_ ? passed.count() / static_cast<double>(step) *
                                                       static_cast<double>(steps_ - step)
                                                 : 0;
-  const std::string text = progress_text(metrics, steps_, left);
+  const std::string text =
+      terminal_ ? progress_text(metrics, steps_, left, terminal_columns())  // it may have changed
+                : progress_text(metrics, steps_, left);
   if (terminal_) {
     std::fprintf(stderr, "\r%s\x1b[K", text.c_str());  // \x1b[K: clears what a longer line left
     open_line_ = true;

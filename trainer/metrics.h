@@ -4,9 +4,11 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
+
+#include "core/descriptor_stream.h"
 
 namespace stagecoach {
 
@@ -21,19 +23,25 @@ struct StepMetrics {
 // Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..} and, where there
 // was one, "test_accuracy"; NaN and infinity as null. The first line replaces an old file, so a run
 // that fails before it leaves that as it was; each line is flushed, so a run that fails later has
-// told what it knew. Throws Error naming the file when that fails.
+// told what it knew. A line that cannot be written is the last one that is tried: no training ends
+// for it.
 class MetricsFile {
  public:
   explicit MetricsFile(std::filesystem::path file);  // empty path: writes nothing
   void write(const StepMetrics& metrics);
+  // Why lines are missing; empty: none are.
+  const std::string& failure() const { return failure_; }
 
  private:
   std::filesystem::path file_;
-  std::ofstream stream_;
+  std::unique_ptr<DescriptorStream> stream_;
+  std::string failure_;
 };
 
-// The line that Progress shows: every column keeps its width during a run of `steps`.
-std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double seconds_left);
+// The line that Progress shows: every column keeps its width during a run of `steps`. What does not
+// fit into `columns` is left out: first the speed, then the accuracy, then the time.
+std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double seconds_left,
+                          std::size_t columns = 1000);
 
 // The progress line on stderr: rewritten in place on a terminal, plain lines (at most about 20 a
 // run, and the first and last step) otherwise; nothing when quiet. Shows step, loss, accuracy,

@@ -58,7 +58,10 @@ struct RunReport {
   Recompute recompute = Recompute::kNever;
   int recompute_interval = 0;
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
-  std::int64_t micro_batch_size = 0, steps = 0, image_size = 0;
+  std::int64_t micro_batch_size = 0, image_size = 0;
+  std::int64_t steps = 0,
+               planned_steps = 0;  // those that ended well, and those that were asked for
+  std::string ended_by;            // "SIGINT", or the error; empty: all steps ended well
   std::uint64_t seed = 0;
   double images_per_second = 0, step_seconds_median = 0, total_seconds = 0;
   double loss_first = 0, loss_last = 0;

@@ -66,6 +66,8 @@ nlohmann::json to_json(const RunReport& report) {
                          {"instruction_set", nullptr},
                          {"core_multiply_adds_per_second", nullptr},
                          {"steps", report.steps},
+                         {"planned_steps", report.planned_steps},
+                         {"ended_by", nullptr},
                          {"seed", report.seed},
                          {"images_per_second", report.images_per_second},
                          {"step_seconds_median", report.step_seconds_median},
@@ -81,6 +83,7 @@ nlohmann::json to_json(const RunReport& report) {
                          {"bubble", nullptr},
                          {"stages", nlohmann::json::array()},
                          {"memory", nlohmann::json::array()}};
+  if (!report.ended_by.empty()) json["ended_by"] = report.ended_by;
   if (report.accuracy) json["accuracy"] = *report.accuracy;
   if (report.bubble) json["bubble"] = json_of(*report.bubble);
   if (report.core_peak) {

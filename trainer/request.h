@@ -71,6 +71,9 @@ struct TrainRun {
   std::int64_t eval_every = 0;
   std::filesystem::path save, init, metrics, report, trace, svg;
   bool quiet = false;
+
+  // Files that are written; empty ones are none.
+  std::vector<std::filesystem::path> outputs() const { return {save, metrics, report, trace, svg}; }
 };
 
 // Throws UsageError, naming the option, for a value out of range, a network or a schedule that is

@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/interrupt.h"
+#include "core/json_file.h"
 #include "core/log.h"
 #include "core/safetensors.h"
 #include "core/system_memory.h"
@@ -19,17 +21,30 @@
 #include "pipeline/pipeline.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
+#include "trainer/outputs.h"
 #include "trainer/report_json.h"
 #include "trainer/statistics.h"
 
 namespace stagecoach {
 namespace {
 
+constexpr const char* kTrain = "stagecoach train";
+
+std::int64_t bytes_of_weights(const TrainRun& run) {
+  std::int64_t bytes = 0;
+  for (const LayerPlan& plan : run.network.plan(run.job.input(1), Target())) {
+    for (const ParameterSpec& parameter : plan.parameters) bytes += parameter.spec.bytes();
+  }
+  return bytes;
+}
+
 // Before long work, of which a download is the longest: what is asked for must be possible.
 void check_files(const TrainRun& run) {
   for (const std::string& note : run.notes) spdlog::info(note);
-  for (const auto* file : {&run.save, &run.metrics, &run.report, &run.trace, &run.svg}) {
-    if (!file->empty()) check_writable("stagecoach train", *file);
+  if (!run.save.empty()) check_writable(kTrain, run.save, bytes_of_weights(run));
+  if (!run.metrics.empty()) check_growable(kTrain, run.metrics);
+  for (const auto* file : {&run.report, &run.trace, &run.svg}) {
+    if (!file->empty()) check_writable(kTrain, *file);
   }
   if (!run.init.empty()) SafetensorsFile{run.init};
 }
@@ -67,29 +82,57 @@ class Training {
                 {loader_bytes(), [](const std::string& line) { spdlog::info(line); }}),
         statistics_(run.job.stages()) {}
 
-  RunReport run() {
-    if (!run_.init.empty()) engine_.load(run_.init);
+  TrainOutcome run() {
+    prepare();
     MetricsFile metrics(run_.metrics);
-    Progress progress(steps_, run_.quiet);
+    Outputs outputs;
+    outputs.attempt([&] { train_steps(metrics); });
+    if (interrupt_signal() != 0 && done_ < steps_) say_how_to_go_on();
+    TrainOutcome outcome;
+    if (done_ > 0) {
+      fill_report(outputs.failures());
+      write_files(outputs);
+      outcome.report = report_;
+    }
+    if (!metrics.failure().empty()) outputs.add_failure(metrics.failure());
+    outcome.failures = outputs.failures();
+    outcome.signal = done_ < steps_ ? interrupt_signal() : 0;
+    return outcome;
+  }
+
+ private:
+  void prepare() {
+    if (!run_.init.empty()) engine_.load(run_.init);
     loader_.emplace(
         data_.train, run_.job.batch(), [this](std::int64_t step) { return batch_of(step); },
         loader_options(run_, devices_, true), 0,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
+    check_interrupt(kTrain);
     start_ = Clock::now();
-    for (std::int64_t step = 1; step <= steps_; ++step) {
-      launch(step);
-      StepMetrics line = finish(step);
-      if (evaluates_after(step)) line.test_accuracy = evaluate();
+  }
+
+  // Until the last step, or a signal: then the steps that are launched are the last ones.
+  void train_steps(MetricsFile& metrics) {
+    Progress progress(steps_, run_.quiet);
+    while (done_ < steps_ && (interrupt_signal() == 0 || launched_ > done_)) {
+      if (interrupt_signal() == 0) launch(done_ + 1);
+      StepMetrics line = finish(done_ + 1);
+      ++done_;
+      if (evaluates_after(done_) && interrupt_signal() == 0) line.test_accuracy = evaluate();
       metrics.write(line);
       progress.update(line);
     }
-    progress.finish_line();
-    fill_report();
-    write_files();
-    return report_;
   }
 
- private:
+  void say_how_to_go_on() const {
+    const std::string weights =
+        run_.save.empty()
+            ? "the weights are lost: --save FILE keeps them"
+            : fmt::format("go on from these weights with --init '{}'", run_.save.string());
+    spdlog::warn("{}: ended after step {} of {}; {}", name_of_signal(interrupt_signal()), done_,
+                 steps_, weights);
+  }
+
   std::int64_t steps_per_epoch() const { return data_.train.size() / run_.job.batch(); }
 
   std::int64_t count_steps() const {
@@ -171,8 +214,15 @@ class Training {
     return sum.accuracy();
   }
 
-  void fill_report() {
+  // `failures`: why the training ended early, if it did.
+  void fill_report(const std::vector<std::string>& failures) {
     const TrainJob& job = run_.job;
+    if (!failures.empty()) {
+      report_.ended_by = failures.front();
+    } else if (done_ < steps_) {
+      report_.ended_by = name_of_signal(interrupt_signal());
+    }
+    report_.planned_steps = steps_;
     report_.model = run_.network.name();
     report_.schedule = job.pipeline ? run_.schedule : "none";
     report_.partition = engine_.partition_text();
@@ -191,7 +241,7 @@ class Training {
       report_.launch = job.eager ? Launch::kEager : Launch::kGraph;
     }
     report_.image_size = run_.image_size;
-    report_.steps = steps_;
+    report_.steps = done_;
     report_.seed = job.seed;
     report_.total_seconds = seconds_since(start_);
     if (devices_.target.device.type == DeviceType::kCpu) {
@@ -227,21 +277,23 @@ class Training {
     return (name.empty() ? "" : name + " ") + kind.substr(0, kind.find('('));
   }
 
-  void write_files() {
-    if (!run_.save.empty()) engine_.save(run_.save);
+  // The weights first: they are what cannot be had again.
+  void write_files(Outputs& outputs) {
     const std::string title =
         fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model, report_.schedule,
                     report_.stages, report_.micro_batches, report_.micro_batch_size);
-    if (!run_.trace.empty()) write_chrome_trace(run_.trace, statistics_.trace(), title);
-    if (!run_.svg.empty()) write_svg(title);
-    if (!run_.report.empty()) {
-      write_file(run_.report,
-                 [this](std::ostream& out) { out << to_json(report_).dump(2) << '\n'; });
-    }
+    const auto write = [&](const std::filesystem::path& file, const auto& how) {
+      if (!file.empty()) outputs.attempt([&] { how(file); });
+    };
+    write(run_.save, [&](const auto& file) { engine_.save(file); });
+    write(run_.report, [&](const auto& file) { write_json(file, to_json(report_)); });
+    write(run_.trace,
+          [&](const auto& file) { write_chrome_trace(file, statistics_.trace(), title); });
+    write(run_.svg, [&](const auto& file) { write_svg(file, title); });
   }
 
   // What its schedule and costs predict of a step, and below it the step of median length.
-  void write_svg(const std::string& title) const {
+  void write_svg(const std::filesystem::path& file, const std::string& title) const {
     const std::vector<TraceEvent> step = statistics_.median_step();
     std::string measured = fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
     if (report_.bubble) measured += bubble_text(report_.bubble->measured);
@@ -252,7 +304,7 @@ class Training {
           "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
     }
     timelines.push_back({measured, step, run_.job.ranks()});
-    write_file(run_.svg, [&](std::ostream& out) { out << draw_svg(timelines, title); });
+    write_file(file, [&](std::ostream& out) { out << draw_svg(timelines, title); });
   }
 
   static std::string bubble_text(double fraction) {
@@ -270,14 +322,14 @@ class Training {
   Statistics statistics_;
   RunReport report_;
   Clock::time_point start_;
-  std::int64_t launched_ = 0;            // steps
-  std::deque<Clock::time_point> asked_;  // for the batches of the steps in flight
-  Clock::time_point finished_;           // the last step that was
+  std::int64_t launched_ = 0, done_ = 0;  // steps
+  std::deque<Clock::time_point> asked_;   // for the batches of the steps in flight
+  Clock::time_point finished_;            // the last step that was
 };
 
 }  // namespace
 
-RunReport train(const TrainRun& run) {
+TrainOutcome train(const TrainRun& run) {
   initialize_log(run.quiet);
   return Training(run).run();
 }

@@ -1,12 +1,12 @@
 #include "kernels/cuda/plan_cache.h"
 
 #include <cstdlib>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/input_file.h"
+#include "core/json_file.h"
 #include "core/log.h"
 
 namespace stagecoach::cuda {
@@ -20,11 +20,8 @@ constexpr const char* kFormat = "stagecoach cudnn plans 1";
 // The choices of `file`; empty where there is none. Throws when it is not what write_choices()
 // wrote.
 Choices read_choices(const fs::path& file) {
-  std::error_code ignored;
-  if (file.empty() || !fs::exists(file, ignored)) return {};
-  std::ifstream stream(file);
-  STAGECOACH_CHECK(stream.is_open(), "plan cache", "a file that can be read", "none");
-  const nlohmann::json json = nlohmann::json::parse(stream);
+  if (file.empty() || kind_of("plan cache", file) == FileKind::kNone) return {};
+  const nlohmann::json json = read_json("plan cache", file);
   STAGECOACH_CHECK(json.at("format") == kFormat, "plan cache", kFormat, json.at("format").dump());
   Choices choices;
   for (const auto& [key, value] : json.at("plans").items()) {
@@ -49,7 +46,7 @@ void write_choices(const fs::path& file, const Choices& choices) {
   for (const auto& [key, choice] : choices) {
     json["plans"][key] = {{"engine", choice.engine}, {"knobs", choice.knobs}};
   }
-  write_file(file, [&](std::ostream& stream) { stream << json.dump(1) << '\n'; });
+  write_json(file, json, 1);
 }
 
 }  // namespace
@@ -84,6 +81,8 @@ void PlanCache::store(const std::string& key, const EngineChoice& choice) {
     fs::create_directories(file_.parent_path());
     // From reading to writing, so that nobody's choice is overwritten by who has not read it.
     const FileLock lock(file_.string() + ".lock");
+    // A damaged file makes place; one that cannot be read may be good.
+    if (kind_of("plan cache", file_) != FileKind::kNone) check_readable("plan cache", file_);
     Choices all = read_or_warn(file_);
     all[key] = choice;
     write_choices(file_, all);

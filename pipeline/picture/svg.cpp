@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace stagecoach {
 namespace {
@@ -52,7 +53,7 @@ int style_of(TraceKind kind) {
 
 std::string escaped(const std::string& text) {
   std::string result;
-  for (const char c : text) {
+  for (const char c : valid_utf8(text)) {
     switch (c) {
       case '&':
         result += "&amp;";
@@ -66,9 +67,12 @@ std::string escaped(const std::string& text) {
       case '"':
         result += "&quot;";
         break;
-      // Other control characters are not allowed in XML at all.
+      case '\n':
+      case '\t':
+        result += ' ';
+        break;
       default:
-        result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+        result += c;
     }
   }
   return result;

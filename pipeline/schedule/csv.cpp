@@ -14,6 +14,7 @@ namespace {
 using enum ActionKind;
 
 constexpr std::string_view kOverlap = "OVERLAP_F_B";
+constexpr std::size_t kMostParts = 16;  // of an overlap; PyTorch's have two
 
 struct CsvKind {
   std::string_view name;
@@ -94,6 +95,9 @@ class CsvReader : public TableReader {
       const std::optional<Action> part = action_of(trimmed(take(parts, ';')));
       if (!part || !is_compute(part->kind)) fail("F, I, W or B in OVERLAP_F_B", cell);
       actions().push_back(*part);
+      if (actions().size() - begin > kMostParts) {
+        fail(fmt::format("at most {} actions in OVERLAP_F_B", kMostParts), cell);
+      }
     }
     if (actions().size() == begin) fail("an action in OVERLAP_F_B", cell);
     overlap_begin_ = begin;
@@ -107,6 +111,7 @@ class CsvReader : public TableReader {
   void add(const Action& action) {
     std::vector<Action>& all = actions();
     if (is_compute(action.kind)) overlap_begin_ = overlap_end_ = 0;
+    if (overlap_end_ - overlap_begin_ > 2 * kMostParts) overlap_end_ = overlap_begin_;  // no table
     for (std::size_t at = overlap_begin_; at < overlap_end_; ++at) {
       if (!makes(all[at], action)) continue;
       all.insert(all.begin() + static_cast<std::ptrdiff_t>(at) + 1, action);

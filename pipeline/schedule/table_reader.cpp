@@ -14,6 +14,15 @@ namespace {
 constexpr const char* kRead = "read_schedule";
 constexpr std::string_view kDigits = "0123456789";
 
+// A line ends with LF, CR LF, or CR alone, as spreadsheets write for the old Macintosh.
+std::string_view take_line(std::string_view& rest) {
+  const std::size_t end = std::min(rest.find_first_of("\r\n"), rest.size());
+  const std::string_view line = rest.substr(0, end);
+  rest.remove_prefix(end);
+  rest.remove_prefix(rest.starts_with("\r\n") ? 2 : std::min<std::size_t>(1, rest.size()));
+  return line;
+}
+
 }  // namespace
 
 std::string_view trimmed(std::string_view text) {
@@ -46,7 +55,7 @@ std::string_view take(std::string_view& rest, char separator) {
 Schedule TableReader::read(std::string_view text) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  for (line_ = 1; !text.empty(); ++line_) read_line(take(text, '\n'));
+  for (line_ = 1; !text.empty(); ++line_) read_line(take_line(text));
   STAGECOACH_CHECK(!schedule_.ranks.empty(), kRead, "a line of actions for every rank",
                    fmt::format("{}, with none", file_));
   count();

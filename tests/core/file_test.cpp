@@ -1,10 +1,17 @@
 #include "core/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -194,6 +201,138 @@ TEST_F(FileTest, ManyMayWriteOneFileAtATime) {
   EXPECT_EQ(files(), 1);
 }
 
+// A shell's "> file" is an open file: to be written to, or the shell's file would be another one.
+TEST_F(FileTest, WritesThroughOpenFiles) {
+  const fs::path file = folder_ / "redirected";
+  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  ASSERT_GE(descriptor, 0);
+  ASSERT_EQ(::write(descriptor, "before ", 7), 7);
+  const fs::path name = "/dev/fd/" + std::to_string(descriptor);
+  fs::create_symlink(name, folder_ / "link");
+  for (const fs::path& same :
+       {name, fs::path("/proc/self/fd") / name.filename(), folder_ / "link"}) {
+    EXPECT_NO_THROW(check_writable("--json", same));
+    write_file(same, [](std::ostream& stream) { stream << "through "; });
+  }
+  ASSERT_EQ(::write(descriptor, "after", 5), 5);
+  ::close(descriptor);
+  EXPECT_EQ(content(file), "before through through through after");
+  EXPECT_NE(message_of([&] { check_writable("--json", name); }).find("Bad file descriptor"),
+            std::string::npos);
+  const int reading = ::open(file.c_str(), O_RDONLY);
+  const fs::path read_only = "/dev/fd/" + std::to_string(reading);
+  EXPECT_NE(message_of([&] { check_writable("--json", read_only); }).find("open for reading"),
+            std::string::npos);
+  ::close(reading);
+}
+
+TEST_F(FileTest, ADashIsTheStandardOutput) {
+  EXPECT_TRUE(is_standard_output("-"));
+  EXPECT_TRUE(is_standard_output("/dev/stdout"));
+  EXPECT_FALSE(is_standard_output(folder_ / "-"));
+  EXPECT_FALSE(is_standard_output(""));
+  EXPECT_THROW(check_different_files("train", {{"--report", "-"}, {"--trace", "/dev/stdout"}}),
+               UsageError);
+  ::testing::internal::CaptureStdout();
+  std::fputs("first, ", stdout);
+  write_file("-", [](std::ostream& stream) { stream << "then"; });
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "first, then");
+  EXPECT_FALSE(fs::exists("-"));
+}
+
+TEST_F(FileTest, PermissionsStay) {
+  const fs::path file = folder_ / "out";
+  const auto write = [&] { write_file(file, [](std::ostream& stream) { stream << "x"; }); };
+  const mode_t mask = ::umask(027);
+  write();
+  ::umask(mask);
+  EXPECT_EQ(fs::status(file).permissions(), fs::perms(0640));
+  fs::permissions(file, fs::perms(0604));
+  write();
+  EXPECT_EQ(fs::status(file).permissions(), fs::perms(0604));
+}
+
+TEST_F(FileTest, ANameAsLongAsTheyMayBe) {
+  const fs::path file = folder_ / std::string(255, 'n');
+  EXPECT_NO_THROW(check_writable("--save", file));
+  write_file(file, [](std::ostream& stream) { stream << "x"; });
+  EXPECT_EQ(content(file), "x");
+  EXPECT_NE(message_of([&] {
+              check_writable("--save", folder_ / std::string(256, 'n'));
+            }).find("File name too long"),
+            std::string::npos);
+}
+
+// A container's volume of one file: nothing can be renamed to it.
+TEST_F(FileTest, AMountPointIsOverwritten) {
+  const fs::path host = folder_ / "host", file = folder_ / "file";
+  std::ofstream(host) << "old, and longer than the new";
+  std::ofstream(file) << "below";
+  if (::mount(host.c_str(), file.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    GTEST_SKIP() << "nothing can be mounted here: " << std::strerror(errno);
+  }
+  EXPECT_NO_THROW(check_writable("--save", file));
+  EXPECT_NO_THROW(write_file(file, [](std::ostream& stream) { stream << "new"; }));
+  EXPECT_THROW(write_file(file, [](std::ostream&) { throw std::logic_error("while writing"); }),
+               std::logic_error);
+  ::umount(file.c_str());
+  EXPECT_EQ(content(host), "new");
+  EXPECT_EQ(content(file), "below");
+  EXPECT_EQ(files(), 2);
+}
+
+TEST_F(FileTest, AFullDiskIsFoundBefore) {
+  const fs::path disk = folder_ / "disk";
+  fs::create_directories(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=64k") != 0) {
+    GTEST_SKIP() << "nothing can be mounted here: " << std::strerror(errno);
+  }
+  const fs::path file = disk / "out";
+  write_file(file, [](std::ostream& stream) { stream << "old"; });
+  EXPECT_NO_THROW(check_writable("--save", file, 1000));
+  const std::string before = message_of([&] { check_writable("--save", file, 100'000); });
+  const std::string during = message_of(
+      [&] { write_file(file, [](std::ostream& stream) { stream << std::string(100'000, 'x'); }); });
+  const std::string kept = content(file);
+  const auto left = std::distance(fs::directory_iterator(disk), fs::directory_iterator());
+  ::umount(disk.c_str());
+  EXPECT_NE(before.find("0.1 MB free"), std::string::npos) << before;
+  EXPECT_NE(during.find("No space left on device"), std::string::npos) << during;
+  EXPECT_EQ(kept, "old");
+  EXPECT_EQ(left, 1);
+}
+
+TEST_F(FileTest, WhatAKilledWriterLeftGoesWithTheNextCheck) {
+  const fs::path file = folder_ / "out";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    write_file(file, [](std::ostream& stream) {
+      stream << "half" << std::flush;
+      ::kill(::getpid(), SIGKILL);
+    });
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(files(), 1);
+  EXPECT_FALSE(fs::exists(file));
+  check_writable("--save", file);
+  EXPECT_EQ(files(), 0);
+}
+
+TEST_F(FileTest, GrowingFilesAreOpenedAsTheyAre) {
+  const fs::path file = folder_ / "metrics";
+  std::ofstream(file) << "old";
+  EXPECT_NO_THROW(check_growable("--metrics", file));
+  EXPECT_EQ(content(file), "old");
+  const auto stream = open_growing("--metrics", file);
+  *stream << "one" << std::flush;
+  EXPECT_EQ(content(file), "one");
+  EXPECT_NO_THROW(check_growable("--metrics", folder_ / "new"));
+  EXPECT_NE(
+      message_of([&] { check_growable("--metrics", folder_ / "no" / "new"); }).find("no folder"),
+      std::string::npos);
+  EXPECT_EQ(files(), 1);
+}
+
 TEST_F(FileTest, ALockIsHeldByOne) {
   std::atomic<int> inside = 0;
   std::atomic<bool> alone = true;
@@ -211,6 +350,7 @@ TEST_F(FileTest, ALockIsHeldByOne) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(alone);
   message_of([&] { FileLock(folder_ / "missing" / "lock"); });
+  EXPECT_NO_THROW(FileLock{folder_});  // a folder, too
 }
 
 }  // namespace

@@ -225,7 +225,7 @@ TEST_F(SafetensorsTest, ForeignTensorsAreErrorsOnlyWhenAskedFor) {
 }
 
 TEST_F(SafetensorsTest, FilesThatAreNone) {
-  EXPECT_NE(opening_error().find("No such file"), std::string::npos);
+  EXPECT_NE(opening_error().find("no such file"), std::string::npos);
   put("");
   opening_error();
   put("1234567");

@@ -1,12 +1,11 @@
 #include "core/system_memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <limits>
 #include <string>
 
 #include "core/buffer.h"
@@ -24,49 +23,18 @@ TEST(SystemMemory, AvailableIsAPartOfTheMachine) {
   EXPECT_LT(available_memory_bytes(), machine);
 }
 
-// A machine's control groups, as files.
-class ControlGroups : public ::testing::Test {
- protected:
-  ~ControlGroups() override { std::filesystem::remove_all(root_); }
-
-  void write(const std::string& file, const std::string& text) {
-    std::filesystem::create_directories((root_ / file).parent_path());
-    std::ofstream(root_ / file) << text << '\n';
-  }
-  std::int64_t left() const { return group_memory_bytes(root_, root_ / "self"); }
-
-  const std::filesystem::path root_ =
-      std::filesystem::path(::testing::TempDir()) / ("groups" + std::to_string(getpid()));
-};
-
-TEST_F(ControlGroups, TheTightestOnTheWayUpDecides) {
-  EXPECT_EQ(left(), std::numeric_limits<std::int64_t>::max());
-  write("self", "1:cpu:/\n0::/job/step");
-  write("job/memory.max", "5000");
-  write("job/memory.current", "1000");
-  EXPECT_EQ(left(), 4000);
-  write("job/memory.stat", "anon 900\ninactive_file 100");
-  EXPECT_EQ(left(), 4100);
-  write("job/step/memory.max", "max");
-  write("job/step/memory.current", "900");
-  EXPECT_EQ(left(), 4100);
-  write("job/step/memory.max", "1500");
-  EXPECT_EQ(left(), 600);
-  write("job/step/memory.max", "700");
-  EXPECT_EQ(left(), 0);
-  write("self", "0::/nowhere/here");
-  EXPECT_EQ(left(), std::numeric_limits<std::int64_t>::max());
-  write("memory.max", "300");
-  write("memory.current", "100");
-  EXPECT_EQ(left(), 200);
-}
-
-TEST_F(ControlGroups, OfTheFirstVersionHaveTheirOwnTree) {
-  write("self", "5:cpuset,memory:/job\n4:memory_of_others:/other\n0::/");
-  write("memory/job/memory.limit_in_bytes", "5000");
-  write("memory/job/memory.usage_in_bytes", "3000");
-  write("memory/job/memory.stat", "inactive_file 7\ntotal_inactive_file 500");
-  EXPECT_EQ(left(), 2500);
+TEST(SystemMemory, AnAddressSpaceThatIsLimitedCounts) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  std::int64_t pages = 0;
+  ASSERT_TRUE(std::ifstream("/proc/self/statm") >> pages);
+  struct rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE) + 64 * kMiB);
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &tight), 0);
+  const std::int64_t left = available_memory_bytes();
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_LE(left, 64 * kMiB);
+  EXPECT_GT(left, 32 * kMiB);
 }
 
 TEST(SystemMemory, PeakCountsWhatIsTouched) {

@@ -32,7 +32,7 @@ RunReport train_small(const TrainRequest& request) {
   run.network = testing::small_network(static_cast<float>(request.dropout));
   run.image_size = 16;
   run.job.sample = {3, 16, 16};
-  return train(run);
+  return train(run).report.value();
 }
 
 // The test images are uploaded once, however often they are evaluated.

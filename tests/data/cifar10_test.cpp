@@ -92,7 +92,7 @@ TEST(Cifar10, NamesWhatIsMissing) {
   EXPECT_CONTAINS(failure(folder.path(), Split::kTrain, 10001), "data_batch_2.bin");
   EXPECT_CONTAINS(failure(folder.path(), Split::kTrain, 0), "data_batch_2.bin");
   fs::create_directory(folder.path() / "test_batch.bin");
-  EXPECT_CONTAINS(failure(folder.path(), Split::kTest, 1), "something that is not a file");
+  EXPECT_CONTAINS(failure(folder.path(), Split::kTest, 1), "expected a file, got the folder");
   EXPECT_CONTAINS(failure(folder.path(), Split::kTest, -1), "-1");
 }
 

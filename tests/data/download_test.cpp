@@ -70,7 +70,7 @@ TEST_F(Download, AFailureKeepsTheFolderAsItWas) {
   download_and_unpack(good_archive(), target(), true);
   testing::set_byte(target() / "sub" / "a.bin", 0, 'F');
   Archive archive = good_archive();
-  archive.md5.assign(32, '0');
+  archive.sha256.assign(64, '0');
   EXPECT_NE(failure(archive), "");
   EXPECT_EQ(read_text(target() / "sub" / "a.bin"), "First");
   EXPECT_EQ(read_text(target() / "b.bin"), "second");
@@ -78,10 +78,10 @@ TEST_F(Download, AFailureKeepsTheFolderAsItWas) {
 
 TEST_F(Download, NamesBothSumsWhenTheyDiffer) {
   Archive archive = good_archive();
-  const std::string sum = archive.md5;
-  archive.md5 = "0123456789abcdef0123456789abcdef";
+  const std::string sum = archive.sha256;
+  archive.sha256 = "0123456789abcdef0123456789abcdef";
   const std::string message = failure(archive);
-  EXPECT_CONTAINS(message, "expected MD5 0123456789abcdef0123456789abcdef");
+  EXPECT_CONTAINS(message, "expected SHA-256 0123456789abcdef0123456789abcdef");
   EXPECT_CONTAINS(message, "got " + sum);
 }
 
@@ -90,14 +90,14 @@ TEST_F(Download, RefusesATruncatedArchive) {
   for (std::int64_t i = 0; i < 100000; ++i) content += static_cast<char>(i * i >> 5);
   Archive archive = make_archive(archive_file(), {{"a.bin", content}, {"b.bin", content}});
   truncate_archive();
-  EXPECT_CONTAINS(failure(archive), "MD5");
-  archive.md5 = testing::md5_of(archive_file());
+  EXPECT_CONTAINS(failure(archive), "SHA-256");
+  archive.sha256 = testing::sha256_of(archive_file());
   EXPECT_CONTAINS(failure(archive), "expected an undamaged");
 }
 
 TEST_F(Download, RefusesWhatIsNoArchive) {
   testing::write_cifar_file(archive_file(), 1, 1, 5000);
-  Archive archive{"file://" + archive_file().string(), testing::md5_of(archive_file())};
+  Archive archive{"file://" + archive_file().string(), testing::sha256_of(archive_file())};
   EXPECT_CONTAINS(failure(archive), "expected an undamaged tar.gz archive");
   EXPECT_CONTAINS(failure(make_archive(archive_file(), {})), "expected an archive with files");
 }
@@ -123,14 +123,14 @@ TEST_F(Download, UnpacksNoLinks) {
 }
 
 TEST_F(Download, SaysThatThereIsNoConnection) {
-  const std::string message = failure({"http://127.0.0.1:9/archive.tar.gz", std::string(32, '0')});
+  const std::string message = failure({"http://127.0.0.1:9/archive.tar.gz", std::string(64, '0')});
   EXPECT_CONTAINS(message, "no connection");
   EXPECT_CONTAINS(message, "http://127.0.0.1:9/archive.tar.gz");
 }
 
 TEST_F(Download, SaysThatThereIsNoSuchFile) {
   const std::string url = "file://" + (source_.path() / "none").string();
-  EXPECT_CONTAINS(failure({url, std::string(32, '0')}), url);
+  EXPECT_CONTAINS(failure({url, std::string(64, '0')}), url);
 }
 
 TEST_F(Download, SaysWhichFolderCannotBeWritten) {
@@ -144,7 +144,7 @@ TEST_F(Download, SaysWhichFolderCannotBeWritten) {
 }
 
 TEST_F(Download, FollowsRedirectsAndNamesTheStatus) {
-  const std::string sum = good_archive().md5;
+  const std::string sum = good_archive().sha256;
   const std::string body = read_text(archive_file());
   const std::string length = std::to_string(body.size());
   const testing::HttpServer server({
@@ -158,9 +158,44 @@ TEST_F(Download, FollowsRedirectsAndNamesTheStatus) {
   EXPECT_EQ(read_text(target() / "b.bin"), "second");
 }
 
+TEST_F(Download, WhatIsTooLargeEndsBeforeItFillsTheDisk) {
+  Archive archive = good_archive();
+  archive.most_bytes = 10;
+  EXPECT_CONTAINS(failure(archive), "more bytes than it may have");
+  archive = make_archive(archive_file(), {{"zeros", std::string(100'000, '\0')}, {"b", "x"}});
+  archive.most_unpacked_bytes = 100'000;
+  EXPECT_CONTAINS(failure(archive), "an archive that is not larger than it may be");
+  archive.most_unpacked_bytes = 100'001;
+  EXPECT_NO_THROW(download_and_unpack(archive, target(), true));
+}
+
+TEST_F(Download, WhatTheCheckRefusesIsNotTaken) {
+  download_and_unpack(good_archive(), target(), true);
+  testing::set_byte(target() / "b.bin", 0, 'S');
+  std::string seen;
+  EXPECT_THROW(download_and_unpack(good_archive(), target(), true,
+                                   [&](const fs::path& folder) {
+                                     seen = read_text(folder / "b.bin");
+                                     throw Error("check", "good files", "bad ones");
+                                   }),
+               Error);
+  EXPECT_EQ(seen, "second");
+  EXPECT_EQ(read_text(target() / "b.bin"), "Second");
+  EXPECT_EQ(place_.names(), std::vector<std::string>{"data"});
+}
+
+TEST_F(Download, ARedirectMayNotLeadToFilesOfThisMachine) {
+  const testing::HttpServer server(
+      {{"/moved", "HTTP/1.1 302 Found\r\nLocation: file://" + archive_file().string() +
+                      "\r\nContent-Length: 0\r\n\r\n"}});
+  const std::string sum = good_archive().sha256;
+  EXPECT_CONTAINS(failure({server.url("/moved"), sum}), server.url("/moved"));
+}
+
 TEST(Cifar10Archive, IsTheOfficialOne) {
   EXPECT_EQ(cifar10_archive().url, "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz");
-  EXPECT_EQ(cifar10_archive().md5, "c32a1d4ab5d03f1284b67883e8d87530");
+  EXPECT_EQ(cifar10_archive().sha256,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd");
 }
 
 }  // namespace

@@ -84,11 +84,11 @@ std::string read_text(const fs::path& file) {
   return text.str();
 }
 
-std::string md5_of(const fs::path& file) {
+std::string sha256_of(const fs::path& file) {
   const std::string text = read_text(file);
   unsigned char sum[EVP_MAX_MD_SIZE];
   unsigned int bytes = 0;
-  EVP_Digest(text.data(), text.size(), sum, &bytes, EVP_md5(), nullptr);
+  EVP_Digest(text.data(), text.size(), sum, &bytes, EVP_sha256(), nullptr);
   std::string digits;
   for (unsigned int i = 0; i < bytes; ++i) digits += fmt::format("{:02x}", sum[i]);
   return digits;
@@ -116,7 +116,7 @@ Archive make_archive(const fs::path& file, const std::vector<Entry>& entries) {
     archive_entry_free(entry);
   }
   archive_write_free(writer);
-  return {.url = "file://" + file.string(), .md5 = md5_of(file)};
+  return {.url = "file://" + file.string(), .sha256 = sha256_of(file)};
 }
 
 }  // namespace stagecoach::testing

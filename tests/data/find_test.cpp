@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
 
+#include <atomic>
 #include <sstream>
+#include <thread>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -22,7 +24,7 @@ class Find : public ::testing::Test {
  protected:
   Find() {
     spdlog::set_default_logger(std::make_shared<spdlog::logger>(
-        "test", std::make_shared<spdlog::sinks::ostream_sink_st>(log_)));
+        "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_)));
   }
   ~Find() override { initialize_log(false); }
 
@@ -127,13 +129,72 @@ TEST_F(Find, AutoFallsBackToSyntheticDataAndSaysSo) {
   EXPECT_CONTAINS(log_.str(), "[warning]");
   EXPECT_CONTAINS(log_.str(), "no connection");
   EXPECT_CONTAINS(log_.str(), "synthetic data set instead; results are not about CIFAR-10");
-  EXPECT_TRUE(cache_.names().empty());
+  EXPECT_TRUE(fs::is_empty(cache()));
 }
 
 TEST_F(Find, AutoFallsBackWithoutAnyCacheFolder) {
   const testing::ScopedVariable xdg("XDG_CACHE_HOME", std::nullopt);
   const testing::ScopedVariable home("HOME", std::nullopt);
   EXPECT_EQ(find_data(request(DataKind::kAuto), unreachable_).train.name, "synthetic");
+}
+
+// Four that start at once, as the ranks of a job do.
+TEST_F(Find, WhoComesWhileItIsDownloadedWaits) {
+  const Archive archive = archive_of_cifar(7);
+  std::vector<std::thread> threads;
+  std::atomic<int> found = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      const DataSplits data = find_data(request(DataKind::kAuto), archive);
+      if (data.train.name == "CIFAR-10" && data.train.size() == 20) ++found;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(found, 4);
+  const std::string log = log_.str(), line = "downloading CIFAR-10";
+  EXPECT_NE(log.find(line), std::string::npos) << log;
+  EXPECT_EQ(log.find(line), log.rfind(line)) << log;
+  EXPECT_EQ(cache_.names(), std::vector<std::string>{"stagecoach"});
+}
+
+// It may be good: neither is it downloaded again, nor are other images taken.
+TEST_F(Find, ACopyThatCannotBeReadIsAnError) {
+  write_cifar(cache(), 1);
+  fs::remove(cache() / "data_batch_1.bin");
+  fs::create_symlink("data_batch_1.bin", cache() / "data_batch_1.bin");  // to itself
+  for (const DataKind kind : {DataKind::kAuto, DataKind::kCifar10}) {
+    try {
+      find_data(request(kind), archive_of_cifar(8));
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_CONTAINS(error.message(), "Too many levels of symbolic links");
+    }
+  }
+  EXPECT_TRUE(fs::is_symlink(cache() / "data_batch_1.bin"));
+}
+
+TEST_F(Find, ADamagedCopyStaysUntilThereIsABetterOne) {
+  write_cifar(cache(), 1);
+  testing::set_byte(cache() / "data_batch_1.bin", 0, 200);
+  const std::string before = testing::read_text(cache() / "data_batch_1.bin");
+  EXPECT_CONTAINS(failure(request(DataKind::kCifar10)), "no connection");
+  EXPECT_EQ(find_data(request(DataKind::kAuto), unreachable_).train.name, "synthetic");
+  EXPECT_TRUE(testing::read_text(cache() / "data_batch_1.bin") == before);
+  // What is downloaded is looked at before it takes the place of anything.
+  const fs::path packed = other_.path() / "damaged";
+  write_cifar_file(packed / "data_batch_1.bin", 1, 1, 3073);
+  const Archive damaged = testing::make_archive(
+      other_.path() / "damaged.tar.gz",
+      {{"data_batch_1.bin", testing::read_text(packed / "data_batch_1.bin")}});
+  EXPECT_THROW(find_data(request(DataKind::kCifar10), damaged), Error);
+  EXPECT_TRUE(testing::read_text(cache() / "data_batch_1.bin") == before);
+}
+
+TEST_F(Find, AFolderThatIsNoneIsSaid) {
+  EXPECT_CONTAINS(failure(request(DataKind::kAuto, other_.path() / "none")), "no such folder");
+  EXPECT_CONTAINS(failure(request(DataKind::kAuto, "~/cifar")), "a shell replaces ~");
+  write_cifar_file(other_.path() / "file", 1, 0, 1);
+  EXPECT_CONTAINS(failure(request(DataKind::kAuto, other_.path() / "file")), "a file of that name");
 }
 
 TEST_F(Find, Cifar10IsNeverReplaced) {

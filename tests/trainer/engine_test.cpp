@@ -306,15 +306,15 @@ TEST_F(EngineTest, AFileWithoutATensorChangesNothing) {
 TEST_F(EngineTest, AFileWithAnotherShapeChangesNothing) {
   const std::string message = load_error(
       file(), [](Editor& editor) { editor.replace("classifier.4.bias", row_major({100})); });
-  expect_has(message, "classifier.4.bias as F32 [10]");
+  expect_has(message, "to be F32 [10], or F16 or BF16");
   expect_has(message, "got F32 [100]");
 }
 
 TEST_F(EngineTest, AFileWithAnotherTypeChangesNothing) {
   const std::string message = load_error(file(), [](Editor& editor) {
-    editor.replace("classifier.4.bias", row_major({10}, DType::kBF16));
+    editor.replace("classifier.4.bias", row_major({10}, DType::kI32));
   });
-  expect_has(message, "got BF16 [10]");
+  expect_has(message, "got I32 [10]");
 }
 
 TEST_F(EngineTest, AFileThatIsMissingOrDamagedChangesNothing) {

@@ -26,7 +26,9 @@ TEST(Learns, SyntheticImagesWellAboveChance) {
   config.learning_rate = 3e-4;
   config.weight_decay = 0.0005;
   config.quiet = true;
-  const RunReport report = train(resolve(config));
+  const TrainOutcome outcome = train(resolve(config));
+  ASSERT_TRUE(outcome.report && outcome.failures.empty());
+  const RunReport& report = *outcome.report;
   EXPECT_NEAR(report.loss_first, 2.303, 0.1);
   EXPECT_LT(report.loss_last, 2);
   ASSERT_TRUE(report.accuracy.has_value());

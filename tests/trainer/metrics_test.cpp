@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -94,21 +95,18 @@ TEST(MetricsFile, ReplacesAnOldRunWithItsFirstLine) {
   fs::remove(file);
 }
 
-TEST(MetricsFile, ErrorsNameTheFile) {
+// No training ends for a line; whoever reads the file is told that lines are missing.
+TEST(MetricsFile, RemembersWhyItEnded) {
   const fs::path missing = temporary("missing") / "metrics.jsonl";
-  try {
-    MetricsFile(missing).write({});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(error.message().find(missing.string()), std::string::npos) << error.what();
-  }
+  MetricsFile nowhere(missing);
+  EXPECT_EQ(nowhere.failure(), "");
+  nowhere.write({});
+  EXPECT_NE(nowhere.failure().find(missing.string()), std::string::npos) << nowhere.failure();
   MetricsFile full("/dev/full");
-  try {
-    full.write({7, 1, 1, 1, {}});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(error.message().find("step 7 to '/dev/full'"), std::string::npos) << error.what();
-  }
+  full.write({7, 1, 1, 1, {}});
+  full.write({8, 1, 1, 1, {}});
+  EXPECT_NE(full.failure().find("step 7 to '/dev/full'"), std::string::npos) << full.failure();
+  EXPECT_NE(full.failure().find("No space left on device"), std::string::npos) << full.failure();
 }
 
 TEST(MetricsFile, NoNameWritesNothing) {
@@ -129,6 +127,19 @@ TEST(ProgressText, ColumnsAreStable) {
   EXPECT_NE(progress_text({1, 2, 0, 1, {}}, 2, 36000 + 62).find("10:01:02 left"),
             std::string::npos);
   EXPECT_NE(progress_text({1, std::nan(""), 0, 1, {}}, 2, 1).find("nan"), std::string::npos);
+}
+
+TEST(ProgressText, LeavesOutWhatDoesNotFit) {
+  const auto text = [](std::size_t columns) {
+    return progress_text({7, 2.30259, 0.125, 43.21, 0.456}, 5000, 18.6, columns);
+  };
+  EXPECT_EQ(text(1000).size(), 94u);
+  EXPECT_EQ(text(94), text(1000));
+  EXPECT_EQ(text(93),
+            "step    7/5000  loss   2.3026  accuracy  12.5 %      0:19 left  test 45.6 %");
+  EXPECT_EQ(text(74), "step    7/5000  loss   2.3026      0:19 left  test 45.6 %");
+  EXPECT_EQ(text(56), "step    7/5000  loss   2.3026  test 45.6 %");
+  EXPECT_EQ(text(20), "step    7/5000  loss");
 }
 
 TEST(Progress, AFewPlainLinesWithoutATerminal) {

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace stagecoach::testing {
@@ -88,15 +89,15 @@ inline std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   return pointers;
 }
 
-// `out`: where its standard output goes instead of into the result.
-inline ProgramResult run_program(std::vector<std::string> arguments, std::string out = "") {
+// `words`: a command, by its path, and its arguments. `out`: where its standard output goes instead
+// of into the result.
+inline ProgramResult run_command(std::vector<std::string> words, std::string out = "") {
   const ScratchFolder scratch;
   const bool captured = out.empty();
   if (captured) out = scratch.path() / "out";
   const std::string err = scratch.path() / "err";
   std::filesystem::create_directory(scratch.path() / "home");
   std::vector<std::string> environment = bare_environment(scratch.path() / "home");
-  arguments.emplace(arguments.begin(), STAGECOACH_BINARY);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -105,21 +106,33 @@ inline ProgramResult run_program(std::vector<std::string> arguments, std::string
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), flags, 0600);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), flags, 0600);
   pid_t child = 0;
-  const int failure = posix_spawn(&child, STAGECOACH_BINARY, &actions, nullptr,
-                                  pointers_to(arguments).data(), pointers_to(environment).data());
+  const int failure = posix_spawn(&child, words.at(0).c_str(), &actions, nullptr,
+                                  pointers_to(words).data(), pointers_to(environment).data());
   posix_spawn_file_actions_destroy(&actions);
-  if (failure != 0) throw std::runtime_error("cannot start " STAGECOACH_BINARY);
+  if (failure != 0) throw std::runtime_error("cannot start " + words[0]);
   int status = 0;
   if (::waitpid(child, &status, 0) != child) throw std::runtime_error("waitpid");
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
           captured ? content_of(out) : "", content_of(err)};
 }
 
+inline ProgramResult run_program(std::vector<std::string> arguments, const std::string& out = "") {
+  arguments.emplace(arguments.begin(), STAGECOACH_BINARY);
+  return run_command(std::move(arguments), out);
+}
+
+// A shell's script, in which "$B" is the program, and $1 and so on are `arguments`.
+inline ProgramResult run_shell(const std::string& script, std::vector<std::string> arguments = {}) {
+  arguments.insert(arguments.begin(),
+                   {"/bin/bash", "-c", "B=" STAGECOACH_BINARY "; " + script, "script"});
+  return run_command(std::move(arguments));
+}
+
 // Options by name; a value of "" stands for an option that takes none.
 using Options = std::map<std::string, std::string>;
 
-// `stagecoach train` with `options`, and where they leave it open a run of seconds, quiet.
-inline ProgramResult run_train(const Options& options, const std::string& out = "") {
+// Of `stagecoach train` with `options`, and where they leave it open a run of seconds, quiet.
+inline std::vector<std::string> train_arguments(const Options& options) {
   Options all = {{"--data", "synthetic"},
                  {"--image-size", "64"},
                  {"--micro-batch-size", "2"},
@@ -138,7 +151,11 @@ inline ProgramResult run_train(const Options& options, const std::string& out = 
     arguments.push_back(name);
     if (!value.empty()) arguments.push_back(value);
   }
-  return run_program(arguments, out);
+  return arguments;
+}
+
+inline ProgramResult run_train(const Options& options, const std::string& out = "") {
+  return run_program(train_arguments(options), out);
 }
 
 inline void expect_has(const std::string& text, const std::string& part) {
@@ -148,15 +165,20 @@ inline void expect_lacks(const std::string& text, const std::string& part) {
   EXPECT_EQ(text.find(part), std::string::npos) << "'" << part << "' in:\n" << text;
 }
 
-// One line on stderr in the form that all errors have, nothing on stdout.
-inline void expect_error(const ProgramResult& result, int exit_code,
-                         const std::vector<std::string>& parts) {
+// One line on stderr in the form that all errors have.
+inline void expect_failure_said(const ProgramResult& result, int exit_code,
+                                const std::vector<std::string>& parts) {
   EXPECT_EQ(result.exit_code, exit_code);
-  EXPECT_EQ(result.out, "");
   EXPECT_EQ(result.err.rfind("stagecoach: error: ", 0), 0u) << result.err;
   EXPECT_EQ(result.err.find('\n'), result.err.size() - 1) << result.err;
   for (const std::string& part : parts) expect_has(result.err, part);
   for (const char* ours : {".cpp", ".h:", "std::", "terminate"}) expect_lacks(result.err, ours);
+}
+// And nothing on stdout.
+inline void expect_error(const ProgramResult& result, int exit_code,
+                         const std::vector<std::string>& parts) {
+  EXPECT_EQ(result.out, "");
+  expect_failure_said(result, exit_code, parts);
 }
 
 }  // namespace stagecoach::testing

@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <fstream>
-#include <thread>
 
+#include "core/available_cores.h"
 #include "core/device_backend.h"
 #include "core/system_memory.h"
 #include "kernels/backend.h"
@@ -62,9 +62,8 @@ std::string cuda_lines() {
 
 std::string info_text() {
   return line("stagecoach", STAGECOACH_VERSION) +
-         line("device",
-              fmt::format("cpu: {}, {} cores, {:.1f} GiB of memory free", cpu_name(),
-                          std::thread::hardware_concurrency(), gib(available_memory_bytes()))) +
+         line("device", fmt::format("cpu: {}, {} cores, {:.1f} GiB of memory free", cpu_name(),
+                                    available_cores(), gib(available_memory_bytes()))) +
          cuda_lines() + line("compiled", fmt::format("by GCC-compatible {}", __VERSION__)) +
          line("instructions",
               fmt::format("{} of {} (STAGECOACH_SIMD takes another): {:.0f} GFLOP/s on one core",

@@ -70,6 +70,9 @@ std::string results(const RunReport& r) {
   std::string text = fmt::format("{:.1f} images/s, median step {:.3f} s, {} in {:.1f} s, seed {}\n",
                                  r.images_per_second, r.step_seconds_median,
                                  plural(r.steps, "step"), r.total_seconds, r.seed);
+  if (r.steps < r.planned_steps) {
+    text += fmt::format("ended after {} of {}\n", r.steps, plural(r.planned_steps, "step"));
+  }
   text += fmt::format("loss {:.4f} -> {:.4f} (first -> last step)\n", r.loss_first, r.loss_last);
   if (r.accuracy) {
     text += fmt::format("accuracy {} on {}\n", percent(*r.accuracy),

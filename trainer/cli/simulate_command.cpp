@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json_file.h"
 #include "pipeline/picture/ascii.h"
 #include "pipeline/picture/svg.h"
 #include "pipeline/schedule/check.h"
@@ -19,6 +20,7 @@
 #include "trainer/cli/simulate_costs.h"
 #include "trainer/cli/simulate_report.h"
 #include "trainer/cli/suggest.h"
+#include "trainer/outputs.h"
 #include "trainer/request.h"
 
 namespace stagecoach {
@@ -192,10 +194,6 @@ void write_trace(const fs::path& file, const Program& program, const SimulatedSc
   write_chrome_trace(file, events, title_of(run, costs), counters);
 }
 
-void write_json(const fs::path& file, const nlohmann::json& json) {
-  write_file(file, [&](std::ostream& out) { out << json.dump(2) << '\n'; });
-}
-
 std::string drawing(const SimulatedSchedule& run, const GivenCosts& costs) {
   const AsciiPicture picture = draw_ascii(run.simulation, kMostCharacters, kMostDrawnRanks);
   std::string text = "\n" + picture.text;
@@ -206,7 +204,7 @@ std::string drawing(const SimulatedSchedule& run, const GivenCosts& costs) {
   return text + "\n";
 }
 
-std::string simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
+SimulateOutcome simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
   check_name("--schedule", given.schedule);
   const bool named = is_name(given.schedule);
   const int chunks = given.chunks > 0 ? given.chunks : named ? default_chunks(given.schedule) : 1;
@@ -221,16 +219,21 @@ std::string simulate_one(const SimulateConfig& given, const GivenCosts& costs) {
   std::string text = to_text(run, costs);
   for (const std::string& note : notes) text += "note: " + note + "\n";
   if (config.ascii) text += drawing(run, costs);
-  if (!config.svg.empty()) write_picture(config.svg, run, costs);
-  if (!config.trace.empty()) write_trace(config.trace, program, run, costs);
-  if (!config.text.empty()) {
-    write_file(config.text, [&](std::ostream& out) { out << program.schedule().to_text(); });
-  }
-  if (!config.csv.empty()) {
-    write_file(config.csv, [&](std::ostream& out) { out << to_csv(program.schedule()); });
-  }
-  if (!config.json.empty()) write_json(config.json, to_json(run, costs));
-  return text;
+  const std::string csv = config.csv.empty() ? "" : to_csv(program.schedule());
+  Outputs outputs;
+  const auto write = [&](const fs::path& file, const auto& how) {
+    if (!file.empty()) outputs.attempt([&] { how(file); });
+  };
+  write(config.svg, [&](const fs::path& file) { write_picture(file, run, costs); });
+  write(config.trace, [&](const fs::path& file) { write_trace(file, program, run, costs); });
+  write(config.text, [&](const fs::path& file) {
+    write_file(file, [&](std::ostream& out) { out << program.schedule().to_text(); });
+  });
+  write(config.csv, [&](const fs::path& file) {
+    write_file(file, [&](std::ostream& out) { out << csv; });
+  });
+  write(config.json, [&](const fs::path& file) { write_json(file, to_json(run, costs)); });
+  return {text, outputs.failures()};
 }
 
 // A schedule that cannot have these sizes or costs says why.
@@ -257,7 +260,7 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-std::string simulate_several(const SimulateConfig& given, const GivenCosts& costs) {
+SimulateOutcome simulate_several(const SimulateConfig& given, const GivenCosts& costs) {
   const std::vector<std::string> names = split(given.compare);
   for (const std::string& name : names) check_name("--compare", name);
   const SimulateConfig config = with_sizes(given, costs, 1);
@@ -265,14 +268,17 @@ std::string simulate_several(const SimulateConfig& given, const GivenCosts& cost
   std::vector<SimulatedSchedule> runs;
   runs.reserve(names.size());
   for (const std::string& name : names) runs.push_back(compared(name, config, costs));
-  if (!config.json.empty()) write_json(config.json, to_json(runs, config, costs));
-  return to_text(runs, config, costs);
+  Outputs outputs;
+  if (!config.json.empty()) {
+    outputs.attempt([&] { write_json(config.json, to_json(runs, config, costs)); });
+  }
+  return {to_text(runs, config, costs), outputs.failures()};
 }
 
 }  // namespace
 
-std::string simulate_command(const SimulateConfig& config) {
-  for (const fs::path& file : {config.svg, config.trace, config.csv, config.text, config.json}) {
+SimulateOutcome simulate_command(const SimulateConfig& config) {
+  for (const fs::path& file : config.outputs()) {
     if (!file.empty()) check_writable(kSimulate, file);
   }
   const GivenCosts costs = read_costs(config.costs);

@@ -5,18 +5,17 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
+#include "core/input_file.h"
+#include "core/json_file.h"
 #include "trainer/cli/suggest.h"
 
 namespace stagecoach {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kSimulate = "stagecoach simulate";
@@ -107,13 +106,7 @@ class CostsFile {
   explicit CostsFile(const std::string& name) : file_(name) { costs_.text = name; }
 
   GivenCosts read() {
-    std::ifstream stream(file_);
-    if (!stream || fs::is_directory(file_)) {
-      throw Error(kSimulate, fmt::format("to read the costs of '{}'", file_),
-                  fs::is_directory(file_) ? "a directory" : "no file that can be read");
-    }
-    const json content = json::parse(stream, nullptr, false);
-    if (content.is_discarded()) fail(file_, "JSON", "none, or only its beginning");
+    const json content = read_json(kSimulate, file_);
     if (content.is_array()) {
       read_array(content);
     } else if (!content.is_object()) {
@@ -128,18 +121,18 @@ class CostsFile {
 
  private:
   double number(const json& value, const std::string& key) const {
-    if (!value.is_number()) fail(file_, fmt::format("a number for {}", key), value.dump());
+    if (!value.is_number()) fail(file_, fmt::format("a number for {}", key), shortened(value));
     return checked(file_, key, value.get<double>());
   }
 
   // An object for each stage. What an object leaves out is 1, as on the command line.
   void read_array(const json& stages) {
     if (!stages.is_array() || stages.empty()) {
-      fail(file_, "an array with an object for each stage", stages.dump());
+      fail(file_, "an array with an object for each stage", shortened(stages));
     }
     for (std::size_t i = 0; i < stages.size(); ++i) {
       const std::string name = fmt::format("stage {}", i);
-      if (!stages[i].is_object()) fail(file_, "an object for " + name, stages[i].dump());
+      if (!stages[i].is_object()) fail(file_, "an object for " + name, shortened(stages[i]));
       StageCosts costs = costs_.all;
       for (const auto& [key, value] : stages[i].items()) {
         const auto member = value_of(kStageKeys, key);
@@ -175,7 +168,8 @@ class CostsFile {
   void read_column(const std::string& key, const json& values) {
     const auto member = value_of(kStageKeys, key);
     if (member == nullptr) {
-      if (value_of(kLinkKeys, key) != nullptr) fail(file_, "one number for " + key, values.dump());
+      if (value_of(kLinkKeys, key) != nullptr)
+        fail(file_, "one number for " + key, shortened(values));
       fail_key(file_, key, true);
     }
     if (costs_.stages.empty()) costs_.stages.assign(values.size(), costs_.all);
@@ -196,9 +190,9 @@ class CostsFile {
     const json& micro_batches = report["micro_batches"];
     const json& stages = report["stages"];
     if (!micro_batches.is_number_integer() || micro_batches < 1 || micro_batches > 1'000'000) {
-      fail(file_, "micro_batches of at least 1", micro_batches.dump());
+      fail(file_, "micro_batches of at least 1", shortened(micro_batches));
     }
-    if (!stages.is_array() || stages.empty()) fail(file_, "stages of a report", stages.dump());
+    if (!stages.is_array() || stages.empty()) fail(file_, "stages of a report", shortened(stages));
     costs_.micro_batches = micro_batches.get<int>();
     costs_.milliseconds = true;
     for (std::size_t i = 0; i < stages.size(); ++i) {
@@ -248,9 +242,9 @@ SimulationCosts GivenCosts::of_stages(int count, double share) const {
 }
 
 GivenCosts read_costs(const std::string& text) {
-  std::error_code ignored;
   const bool is_file = text.ends_with(".json") || text.find('/') != std::string::npos ||
-                       (text.find('=') == std::string::npos && fs::exists(text, ignored));
+                       (text.find('=') == std::string::npos && !text.empty() &&
+                        kind_of(kSimulate, text) != FileKind::kNone);
   return is_file ? CostsFile(text).read() : costs_of_keys(text);
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "pipeline/schedule/schedule.h"
 
@@ -24,6 +25,9 @@ struct SimulateConfig {
   std::string costs = "f=1,b=1,w=1,comm=0";  // or a file
   std::filesystem::path svg, trace, csv, text, json;
   bool ascii = false;
+
+  // Files that are written; empty ones are none.
+  std::vector<std::filesystem::path> outputs() const { return {svg, trace, csv, text, json}; }
 };
 
 // Adds the options to `command`. What is returned checks those that were given, once they are

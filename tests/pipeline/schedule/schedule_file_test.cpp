@@ -418,22 +418,53 @@ TEST(Files, TheNameDecidesTheForm) {
                         kKinds, wrong.path().string()));
 }
 
+// Excel's "CSV (Macintosh)" ends lines with CR alone.
+TEST(Files, LinesMayEndInThreeWays) {
+  const std::vector<std::string> lines = {"0F0,0F1,,0B0,0B1", "", "1F0,1B0,1F1,1B1"};
+  std::vector<Schedule> read;
+  for (const std::string end : {"\n", "\r\n", "\r"}) {
+    const std::string text = lines[0] + end + lines[2] + end;
+    read.push_back(schedule_from_csv(text, "table.csv"));
+    ASSERT_EQ(read.back().ranks.size(), 2u) << text;
+    EXPECT_EQ(read.back().ranks, read.front().ranks);
+    EXPECT_EQ(read.back().lines, read.front().lines);
+    EXPECT_EQ(schedule_from_text("0F0" + end + "1F0" + end + end, "table").ranks.size(), 2u);
+  }
+}
+
+TEST(Files, AnOverlapHasAFewActions) {
+  const auto error = [](const std::string& text) {
+    return error_of([&] { schedule_from_csv(text, "table.csv"); });
+  };
+  std::string many = "(0F0";
+  for (int i = 1; i < 17; ++i) many += fmt::format(";0F{}", i);
+  EXPECT_NE(error(many + ")OVERLAP_F_B").find("at most 16 actions in OVERLAP_F_B"),
+            std::string::npos);
+  // Time in proportion, though each send looks at what is behind the overlap.
+  std::string sends = "(0F0;0B1)OVERLAP_F_B";
+  for (int i = 0; i < 300'000; ++i) sends += ",0SEND_F0";
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(schedule_from_csv(sends, "table.csv").ranks[0].size(), 300'002u);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
 TEST(Files, ThatCannotBeRead) {
   EXPECT_EQ(read_error("/no/such.csv"),
-            "read_schedule: expected an existing file, got '/no/such.csv', which is none");
+            "read_schedule: expected the file '/no/such.csv', got no such file");
   EXPECT_EQ(read_error("/tmp"), "read_schedule: expected a file, got the folder '/tmp'");
   EXPECT_EQ(read_error("/dev/zero"),
             "read_schedule: expected a regular file, got '/dev/zero', which is a device or a pipe");
   const TemporaryFile large("large.csv", "0F0");
   fs::resize_file(large.path(), (std::uintmax_t{1} << 30) + 1);  // a hole: it takes no space
-  EXPECT_EQ(read_error(large.path()),
-            fmt::format("read_schedule: expected '{}' of at most 1 GiB, got 1073741825 bytes",
-                        large.path().string()));
+  EXPECT_EQ(
+      read_error(large.path()),
+      fmt::format("read_schedule: expected '{}' of at most 1073741824 bytes, got 1073741825 bytes",
+                  large.path().string()));
   const TemporaryFile locked("locked.csv", "0F0");
   fs::permissions(locked.path(), fs::perms::none);
   if (::access(locked.path().c_str(), R_OK) == 0) GTEST_SKIP() << "root may read everything";
   EXPECT_EQ(read_error(locked.path()),
-            fmt::format("read_schedule: expected to open '{}', got Permission denied",
+            fmt::format("read_schedule: expected to read '{}', got Permission denied",
                         locked.path().string()));
 }
 

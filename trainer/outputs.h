@@ -1,0 +1,32 @@
+// Outputs: the files that a command writes. Each is written on its own: one that fails costs none
+// of the others.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace stagecoach {
+
+class Outputs {
+ public:
+  // Calls `write`; what it throws becomes a failure.
+  void attempt(const std::function<void()>& write);
+  void add_failure(const std::string& message) { failures_.push_back(message); }
+
+  // What did not work, for people; the first came first.
+  const std::vector<std::string>& failures() const { return failures_; }
+
+ private:
+  std::vector<std::string> failures_;
+};
+
+// The message of an exception, for people: without the place in the source.
+std::string message_of(const std::exception& error);
+
+// Whether one of the files (empty ones are none) is the standard output: what is printed for people
+// then goes elsewhere.
+bool any_standard_output(const std::vector<std::filesystem::path>& files);
+
+}  // namespace stagecoach
