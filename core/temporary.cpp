@@ -85,7 +85,7 @@ TemporaryFolder::TemporaryFolder(const fs::path& target) {
 
 TemporaryFolder::~TemporaryFolder() {
   std::error_code ignored;
-  fs::remove_all(path_, ignored);
+  if (!kept_) fs::remove_all(path_, ignored);
   ::close(descriptor_);
 }
 

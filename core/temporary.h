@@ -35,10 +35,12 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  void keep() { kept_ = true; }  // renamed
 
  private:
   std::filesystem::path path_;
   int descriptor_ = -1;
+  bool kept_ = false;
 };
 
 // Removes the temporary files and folders for `target` whose makers are gone: a killed process

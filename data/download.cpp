@@ -3,7 +3,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <curl/curl.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,6 +16,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/temporary.h"
+#include "data/sha256.h"
 
 namespace stagecoach {
 namespace {
@@ -30,14 +30,9 @@ constexpr const char* kUnpack = "unpack";
 class SummedFile {
  public:
   SummedFile(const fs::path& file, std::int64_t most_bytes)
-      : file_(file),
-        room_(most_bytes),
-        stream_(file, std::ios::binary),
-        digest_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+      : file_(file), room_(most_bytes), stream_(file, std::ios::binary) {
     STAGECOACH_CHECK(stream_.is_open(), kDownload, fmt::format("to write '{}'", file.string()),
                      std::strerror(errno));
-    STAGECOACH_CHECK(digest_ && EVP_DigestInit_ex(digest_.get(), EVP_sha256(), nullptr) == 1,
-                     kDownload, "SHA-256 sums", "an OpenSSL without them");
   }
 
   // False when the bytes could not be written; failure() then says why.
@@ -51,19 +46,15 @@ class SummedFile {
       failure_ = std::strerror(errno);
       return false;
     }
-    return EVP_DigestUpdate(digest_.get(), data, bytes) == 1;
+    sum_.add(data, bytes);
+    return true;
   }
   // Ends writing and returns the sum as hexadecimal digits.
   std::string finish() {
     stream_.close();
     STAGECOACH_CHECK(stream_.good(), kDownload, fmt::format("to write '{}'", file_.string()),
                      std::strerror(errno), "is the disk full?");
-    std::array<unsigned char, EVP_MAX_MD_SIZE> sum;
-    unsigned int bytes = 0;
-    EVP_DigestFinal_ex(digest_.get(), sum.data(), &bytes);
-    std::string digits;
-    for (unsigned int i = 0; i < bytes; ++i) digits += fmt::format("{:02x}", sum[i]);
-    return digits;
+    return sum_.finish();
   }
   const std::string& failure() const { return failure_; }
 
@@ -71,7 +62,7 @@ class SummedFile {
   fs::path file_;
   std::int64_t room_;  // bytes
   std::ofstream stream_;
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> digest_;
+  Sha256 sum_;
   std::string failure_;
 };
 

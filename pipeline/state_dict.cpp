@@ -40,6 +40,13 @@ OwnedTensor StateDict::get(const std::string& name) const {
   return to_host(stream_, tensors_[index_of(name)]);
 }
 
+void StateDict::read(const std::string& name, const Tensor& destination) const {
+  const Tensor& tensor = tensors_[index_of(name)];
+  check_tensor(Device{}, "StateDict::read", name.c_str(), destination, tensor.spec);
+  copy(stream_, destination, tensor);
+  stream_.synchronize();
+}
+
 void StateDict::set(const std::string& name, const Tensor& value) {
   const Tensor& tensor = tensors_[index_of(name)];
   check_tensor(Device{}, "StateDict::set", name.c_str(), value, tensor.spec);

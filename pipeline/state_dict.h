@@ -36,6 +36,8 @@ class StateDict {
   bool has(const std::string& name) const { return find(name) >= 0; }
   // The rest throws Error for a name that is not there, and blocks until it is done.
   OwnedTensor get(const std::string& name) const;
+  // Into memory of the CPU that is there already, of the entry's spec.
+  void read(const std::string& name, const Tensor& destination) const;
   // Error unless `value`, in the CPU's memory, has the entry's spec.
   void set(const std::string& name, const Tensor& value);
   // Whether no element is infinity or NaN.

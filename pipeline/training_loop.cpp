@@ -58,6 +58,10 @@ OwnedTensor TrainingLoop::get_state(const std::string& name) const {
   return stage_of(name).state().get(name);
 }
 
+void TrainingLoop::read_state(const std::string& name, const Tensor& destination) const {
+  stage_of(name).state().read(name, destination);
+}
+
 void TrainingLoop::set_state(const std::string& name, const Tensor& value) {
   stage_of(name).set_state(name, value);
 }

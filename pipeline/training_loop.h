@@ -44,6 +44,7 @@ class TrainingLoop {
   // Of all stages, in the network's order; see StateDict.
   std::vector<StateEntry> state() const;
   OwnedTensor get_state(const std::string& name) const;
+  void read_state(const std::string& name, const Tensor& destination) const;
   void set_state(const std::string& name, const Tensor& value);
   bool is_finite(const std::string& name) const;
   std::vector<StageSummary> summaries() const;

@@ -73,6 +73,7 @@ class Engine::Impl {
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
+  void check_not_torn(const char* operation) const;
   std::vector<StateEntry> weights() const;  // what a file of weights holds: buffers, too
 
   const Network network_;
@@ -116,6 +117,25 @@ void Engine::save(const std::filesystem::path& file) const {
 }
 void Engine::load(const std::filesystem::path& file) {
   impl_->load(file);
+}
+std::vector<StateEntry> Engine::state() const {
+  return impl_->loop_->state();
+}
+void Engine::read_state(const std::function<Tensor(const StateEntry&)>& destination_of) const {
+  impl_->check_not_torn("reading the state");
+  for (const StateEntry& entry : state()) {
+    impl_->loop_->read_state(entry.name, destination_of(entry));
+  }
+}
+void Engine::restore(std::int64_t steps,
+                     const std::function<void(const StateEntry&, const Tensor&)>& read) {
+  for (const StateEntry& entry : state()) {
+    const OwnedTensor value(entry.spec);
+    read(entry, value.tensor);
+    impl_->loop_->set_state(entry.name, value.tensor);
+  }
+  impl_->steps_ = steps;
+  impl_->torn_ = false;
 }
 const TrainingLoop& Engine::loop() const {
   return *impl_->loop_;
@@ -318,6 +338,13 @@ std::vector<StateEntry> Engine::Impl::weights() const {
   std::erase_if(entries,
                 [](const StateEntry& entry) { return entry.kind == StateKind::kOptimizerState; });
   return entries;
+}
+
+void Engine::Impl::check_not_torn(const char* operation) const {
+  STAGECOACH_CHECK(
+      !torn_, operation, "stages that have made the same steps",
+      fmt::format("some that have made step {}, which failed, and some that have not", steps_ + 1),
+      "nothing was saved");
 }
 
 void Engine::Impl::save(const std::filesystem::path& file) const {

@@ -18,6 +18,7 @@ namespace stagecoach {
 
 class Pipeline;
 class TrainingLoop;
+struct StateEntry;
 
 // Sums over the samples of a batch.
 struct BatchResult {
@@ -74,6 +75,14 @@ class Engine {
   // since one failed: Error.
   void save(const std::filesystem::path& file) const;
   void load(const std::filesystem::path& file);
+
+  // All that training steps change: parameters, buffers, states of the optimizer; and how many
+  // steps were made. Copied between the engine and memory of the CPU, of the entries' specs. Not
+  // while a step is in flight. Error where save() would throw one.
+  std::vector<StateEntry> state() const;
+  void read_state(const std::function<Tensor(const StateEntry&)>& destination_of) const;
+  void restore(std::int64_t steps,
+               const std::function<void(const StateEntry&, const Tensor&)>& read);
 
   const TrainingLoop& loop() const;
   const Pipeline* pipeline() const;  // null for the plain loop

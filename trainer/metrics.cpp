@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/input_file.h"
 #include "core/json_file.h"
 #include "core/log.h"
 
@@ -33,9 +34,33 @@ std::size_t terminal_columns() {
   return size.ws_col - 1U;
 }
 
+// The lines of the steps up to `last`. The first line that is of no step, or of a later one, ends
+// them: it was cut off, or will be written again.
+std::string lines_until(const std::string& text, std::int64_t last) {
+  std::size_t end = 0;
+  for (std::size_t next = 0; (next = text.find('\n', end)) != std::string::npos; end = next + 1) {
+    const nlohmann::json line = nlohmann::json::parse(text.substr(end, next - end), nullptr, false);
+    if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer() ||
+        line["step"] > last) {
+      break;
+    }
+  }
+  return text.substr(0, end);
+}
+
 }  // namespace
 
-MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)) {}
+MetricsFile::MetricsFile(std::filesystem::path file, std::int64_t begin)
+    : file_(std::move(file)), begin_(begin) {}
+
+void MetricsFile::open() {
+  std::string kept;
+  if (begin_ > 0 && kind_of("--metrics", file_) == FileKind::kFile) {
+    kept = lines_until(read_text("--metrics", file_, std::int64_t{1} << 32), begin_);
+  }
+  stream_ = open_growing("--metrics", file_);
+  *stream_ << kept;
+}
 
 void MetricsFile::write(const StepMetrics& metrics) {
   if (file_.empty() || !failure_.empty()) return;
@@ -45,7 +70,7 @@ void MetricsFile::write(const StepMetrics& metrics) {
                                  {"images_per_second", metrics.images_per_second}};
   if (metrics.test_accuracy) line["test_accuracy"] = *metrics.test_accuracy;
   try {
-    if (!stream_) stream_ = open_growing("--metrics", file_);
+    if (!stream_) open();
     *stream_ << json_text(line) << std::endl;
     if (stream_->good()) return;
     throw Error("--metrics", fmt::format("to write step {} to '{}'", metrics.step, file_.string()),
@@ -74,8 +99,9 @@ std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double
   return text().substr(0, columns);
 }
 
-Progress::Progress(std::int64_t steps, bool quiet)
+Progress::Progress(std::int64_t steps, bool quiet, std::int64_t begin)
     : steps_(steps),
+      begin_(begin),
       quiet_(quiet),
       terminal_(::isatty(STDERR_FILENO) == 1),
       start_(std::chrono::steady_clock::now()) {}
@@ -88,14 +114,15 @@ void Progress::update(const StepMetrics& metrics) {
   if (quiet_) return;
   const bool stays = metrics.test_accuracy.has_value();
   const std::int64_t step = metrics.step;
-  const bool due =
-      step == 1 || step >= steps_ || step * kLines / steps_ != (step - 1) * kLines / steps_;
+  const bool due = step == begin_ + 1 || step >= steps_ ||
+                   step * kLines / steps_ != (step - 1) * kLines / steps_;
   if (!terminal_ && !due && !stays) return;
 
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
-  const double left = step > 0 && step < steps_ ? passed.count() / static_cast<double>(step) *
-                                                      static_cast<double>(steps_ - step)
-                                                : 0;
+  const double left =
+      step > begin_ && step < steps_
+          ? passed.count() / static_cast<double>(step - begin_) * static_cast<double>(steps_ - step)
+          : 0;
   const std::string text =
       terminal_ ? progress_text(metrics, steps_, left, terminal_columns())  // it may have changed
                 : progress_text(metrics, steps_, left);

@@ -23,17 +23,22 @@ struct StepMetrics {
 // Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..} and, where there
 // was one, "test_accuracy"; NaN and infinity as null. The first line replaces an old file, so a run
 // that fails before it leaves that as it was; each line is flushed, so a run that fails later has
-// told what it knew. A line that cannot be written is the last one that is tried: no training ends
+// told what it knew. A run that goes on behind step `begin` adds to a file: its lines up to that
+// step stay. A line that cannot be written is the last one that is tried: no training ends
 // for it.
 class MetricsFile {
  public:
-  explicit MetricsFile(std::filesystem::path file);  // empty path: writes nothing
+  explicit MetricsFile(std::filesystem::path file,  // empty: writes nothing
+                       std::int64_t begin = 0);
   void write(const StepMetrics& metrics);
   // Why lines are missing; empty: none are.
   const std::string& failure() const { return failure_; }
 
  private:
+  void open();
+
   std::filesystem::path file_;
+  std::int64_t begin_;
   std::unique_ptr<DescriptorStream> stream_;
   std::string failure_;
 };
@@ -48,14 +53,15 @@ std::string progress_text(const StepMetrics& metrics, std::int64_t steps, double
 // images/s and the time left. A step with a test accuracy always gets a line that stays.
 class Progress {
  public:
-  Progress(std::int64_t steps, bool quiet);
+  // Of a run that goes on behind step `begin`.
+  Progress(std::int64_t steps, bool quiet, std::int64_t begin = 0);
   ~Progress();  // ends the line on a terminal
   void update(const StepMetrics& metrics);
   // Before anything else is printed to the terminal.
   void finish_line();
 
  private:
-  std::int64_t steps_;
+  std::int64_t steps_, begin_;
   bool quiet_, terminal_, open_line_ = false;
   std::chrono::steady_clock::time_point start_;
 };

@@ -59,9 +59,9 @@ struct RunReport {
   int recompute_interval = 0;
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
   std::int64_t micro_batch_size = 0, image_size = 0;
-  std::int64_t steps = 0,
-               planned_steps = 0;  // those that ended well, and those that were asked for
-  std::string ended_by;            // "SIGINT", or the error; empty: all steps ended well
+  // Those of this run that ended well; the first of them; and the last that was asked for.
+  std::int64_t steps = 0, first_step = 1, planned_steps = 0;
+  std::string ended_by;  // "SIGINT", or the error; empty: all steps ended well
   std::uint64_t seed = 0;
   double images_per_second = 0, step_seconds_median = 0, total_seconds = 0;
   double loss_first = 0, loss_last = 0;
@@ -70,6 +70,7 @@ struct RunReport {
   double data_wait_seconds = 0;  // steps' waits for a batch that was not ready
   std::int64_t data_waits = 0;
   std::int64_t loader_bytes = 0;
+  std::int64_t snapshot_bytes = 0;      // copies of the state for checkpoints
   std::int64_t process_peak_bytes = 0;  // VmHWM of the process
   std::vector<StageReport> stage;
   // On the CPU: what a core can do at most, in multiply-adds a second, and its instruction set.

@@ -166,6 +166,27 @@ void check_length(const TrainRequest& request) {
   check_range("--eval-every", request.eval_every, 0, kForever, "0 never evaluates");
 }
 
+void check_checkpoints(const TrainRequest& request) {
+  if (!(request.max_minutes >= 0)) {
+    throw UsageError(kTrain, "--max-minutes of at least 0", fmt::format("{}", request.max_minutes),
+                     "0 is no limit");
+  }
+  check_range("--keep", request.keep.value_or(kDefaultKeptCheckpoints), 1, kMany);
+  const char* alone = request.checkpoint_every ? "--checkpoint-every"
+                      : request.keep           ? "--keep"
+                      : request.resume_anyway  ? "--resume-anyway"
+                      : request.resume         ? "--resume"
+                                               : nullptr;
+  if (request.checkpoint_dir.empty() && alone != nullptr) {
+    throw UsageError(kTrain, fmt::format("{} with --checkpoint-dir", alone), "none",
+                     "it names the folder of the checkpoints");
+  }
+  if (!request.init.empty() && (request.resume || request.resume_anyway)) {
+    throw UsageError(kTrain, "--init or --resume", "both",
+                     "a checkpoint has weights of its own: --init begins anew with other ones");
+  }
+}
+
 // One file cannot be two things. --save may replace what --init has read.
 void check_files(const TrainRequest& request) {
   NamedFiles files = {{"--init", request.init},
@@ -199,6 +220,7 @@ void check_request(const TrainRequest& request, const Sizes& sizes, const Networ
   check_range("--threads", request.threads, 0, 1024, "0 shares the cores among the stages");
   check_length(request);
   check_optimizer(request);
+  check_checkpoints(request);
   check_files(request);
 }
 
@@ -293,6 +315,12 @@ TrainRun resolve(const TrainRequest& request) {
   run.epochs = request.epochs.value_or(0);
   run.steps = request.steps.value_or(request.epochs ? 0 : kDefaultSteps);
   run.eval_every = request.eval_every;
+  run.max_minutes = request.max_minutes;
+  run.checkpoints.directory = request.checkpoint_dir;
+  run.checkpoints.every = request.checkpoint_every.value_or(CheckpointInterval{});
+  run.checkpoints.keep = request.keep.value_or(kDefaultKeptCheckpoints);
+  run.checkpoints.resume = request.resume || request.resume_anyway;
+  run.checkpoints.resume_anyway = request.resume_anyway;
   run.save = request.save;
   run.init = request.init;
   run.metrics = request.metrics;

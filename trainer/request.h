@@ -23,6 +23,23 @@ struct OptimizerDefaults {
 };
 inline constexpr OptimizerDefaults kSgdDefaults{0.01, 0.0005}, kAdamDefaults{1e-4, 0};
 
+inline constexpr double kDefaultCheckpointSeconds = 600;
+inline constexpr int kDefaultKeptCheckpoints = 3;
+
+// How often: after so many steps, or so many seconds; the other is 0.
+struct CheckpointInterval {
+  std::int64_t steps = 0;
+  double seconds = kDefaultCheckpointSeconds;
+};
+
+struct CheckpointOptions {
+  std::filesystem::path directory;  // empty: none are written
+  CheckpointInterval every;
+  int keep = kDefaultKeptCheckpoints;
+  bool resume = false;         // go on from the newest one
+  bool resume_anyway = false;  // also with settings that change the bits
+};
+
 // Optional: where the default depends on something else, or it matters whether it was given.
 struct TrainRequest {
   std::string model = "alexnet";
@@ -51,6 +68,11 @@ struct TrainRequest {
   Convolution convolution = Convolution::kAuto;
   bool eager = false, tune = false, fast_nondeterministic = false;  // see TrainJob
   int threads = 0;
+  double max_minutes = 0;  // 0: no limit
+  std::filesystem::path checkpoint_dir;
+  std::optional<CheckpointInterval> checkpoint_every;
+  std::optional<int> keep;
+  bool resume = false, resume_anyway = false;
   std::filesystem::path save, init, metrics, report, trace, svg;
   bool quiet = false;
 };
@@ -69,6 +91,8 @@ struct TrainRun {
   bool random_crop = false, random_flip = false;
   std::int64_t steps = 0, epochs = 0;  // one of them is 0
   std::int64_t eval_every = 0;
+  double max_minutes = 0;
+  CheckpointOptions checkpoints;
   std::filesystem::path save, init, metrics, report, trace, svg;
   bool quiet = false;
 

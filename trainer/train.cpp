@@ -19,10 +19,12 @@
 #include "kernels/cpu/peak.h"
 #include "pipeline/picture/svg.h"
 #include "pipeline/pipeline.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/engine.h"
 #include "trainer/metrics.h"
 #include "trainer/outputs.h"
 #include "trainer/report_json.h"
+#include "trainer/resume.h"
 #include "trainer/statistics.h"
 
 namespace stagecoach {
@@ -38,6 +40,17 @@ std::int64_t bytes_of_weights(const TrainRun& run) {
   return bytes;
 }
 
+// A checkpoint's weights are weights like any others; who meant to go on is told.
+void check_init(const std::filesystem::path& file) {
+  const SafetensorsFile weights(file);
+  const auto step = weights.metadata().find("checkpoint_step");
+  if (step == weights.metadata().end()) return;
+  spdlog::warn(
+      "'{}' are the weights of a checkpoint after step {}: --init begins anew with them, at step 1 "
+      "and without the optimizer's state; --checkpoint-dir and --resume go on",
+      file.string(), step->second);
+}
+
 // Before long work, of which a download is the longest: what is asked for must be possible.
 void check_files(const TrainRun& run) {
   for (const std::string& note : run.notes) spdlog::info(note);
@@ -46,7 +59,11 @@ void check_files(const TrainRun& run) {
   for (const auto* file : {&run.report, &run.trace, &run.svg}) {
     if (!file->empty()) check_writable(kTrain, *file);
   }
-  if (!run.init.empty()) SafetensorsFile{run.init};
+  if (!run.checkpoints.directory.empty()) {
+    check_begins_anew(run);
+    check_checkpoint_folder(run.checkpoints.directory, snapshot_bytes(run));
+  }
+  if (!run.init.empty()) check_init(run.init);
 }
 
 LoaderOptions loader_options(const TrainRun& run, const DeviceChoice& devices, bool training) {
@@ -79,20 +96,21 @@ class Training {
         steps_(count_steps()),
         batches_(data_.train.size(), run.job.batch(), run.job.seed),
         engine_(run.network, run.job, devices_,
-                {loader_bytes(), [](const std::string& line) { spdlog::info(line); }}),
+                {other_bytes(), [](const std::string& line) { spdlog::info(line); }}),
         statistics_(run.job.stages()) {}
 
   TrainOutcome run() {
     prepare();
-    MetricsFile metrics(run_.metrics);
+    MetricsFile metrics(run_.metrics, begin_);
     Outputs outputs;
     outputs.attempt([&] { train_steps(metrics); });
-    if (interrupt_signal() != 0 && done_ < steps_) say_how_to_go_on();
+    finish_checkpoints(outputs);
+    if (done_ < steps_ && outputs.failures().empty()) say_how_to_go_on();
     TrainOutcome outcome;
     if (done_ > 0) {
       fill_report(outputs.failures());
       write_files(outputs);
-      outcome.report = report_;
+      if (done_ > begin_) outcome.report = report_;
     }
     if (!metrics.failure().empty()) outputs.add_failure(metrics.failure());
     outcome.failures = outputs.failures();
@@ -103,34 +121,89 @@ class Training {
  private:
   void prepare() {
     if (!run_.init.empty()) engine_.load(run_.init);
+    if (!run_.checkpoints.directory.empty()) prepare_checkpoints();
     loader_.emplace(
         data_.train, run_.job.batch(), [this](std::int64_t step) { return batch_of(step); },
-        loader_options(run_, devices_, true), 0,
+        loader_options(run_, devices_, true), begin_,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     check_interrupt(kTrain);
-    start_ = Clock::now();
+    start_ = checkpointed_ = Clock::now();
   }
 
-  // Until the last step, or a signal: then the steps that are launched are the last ones.
+  void prepare_checkpoints() {
+    const Settings settings = settings_of(run_, devices_, data_.train);
+    std::optional<Checkpoint> found;
+    if (run_.checkpoints.resume) found = checkpoint_to_resume(run_, settings);
+    if (found) {
+      restore(engine_, *found);
+      begin_ = done_ = launched_ = found->step;
+      spdlog::info("going on from '{}': step {} of {}", found->folder.string(), begin_ + 1, steps_);
+      if (begin_ >= steps_) spdlog::warn("all {} steps are done: more --steps go on", steps_);
+    }
+    checkpoints_.emplace(run_.checkpoints.directory, found ? found->run : new_run_name(), settings,
+                         run_.checkpoints.keep);
+  }
+
+  // A signal, or --max-minutes. Steps that are launched are finished.
+  bool ends_early() const {
+    return interrupt_signal() != 0 ||
+           (run_.max_minutes > 0 && seconds_since(start_) >= 60 * run_.max_minutes);
+  }
+
   void train_steps(MetricsFile& metrics) {
-    Progress progress(steps_, run_.quiet);
-    while (done_ < steps_ && (interrupt_signal() == 0 || launched_ > done_)) {
-      if (interrupt_signal() == 0) launch(done_ + 1);
+    Progress progress(steps_, run_.quiet, begin_);
+    while (done_ < steps_ && (launched_ > done_ || !ends_early())) {
+      if (launched_ == done_ || !ends_early()) launch(done_ + 1);
       StepMetrics line = finish(done_ + 1);
       ++done_;
       if (evaluates_after(done_) && interrupt_signal() == 0) line.test_accuracy = evaluate();
       metrics.write(line);
       progress.update(line);
+      keep_checkpoint();
     }
   }
 
+  bool checkpoint_due() const {
+    if (!checkpoints_) return false;
+    const CheckpointInterval& every = run_.checkpoints.every;
+    return every.steps > 0 ? done_ % every.steps == 0
+                           : seconds_since(checkpointed_) >= every.seconds;
+  }
+
+  // Behind a step, if it is time, no other one is being written, and no step is in flight: launch()
+  // sees to that. The last step's is written by finish_checkpoints().
+  void keep_checkpoint() {
+    checkpoint_wanted_ = checkpoint_wanted_ || (done_ < steps_ && checkpoint_due());
+    if (!checkpoint_wanted_ || launched_ > done_ || checkpoints_->busy()) return;
+    checkpoint_wanted_ = false;
+    checkpointed_ = Clock::now();
+    checkpoints_->write([this](Snapshot& snapshot) { take_snapshot(engine_, snapshot); });
+  }
+
+  // The state after the last step that ended well, unless it is on the disk already.
+  void finish_checkpoints(Outputs& outputs) {
+    if (!checkpoints_) return;
+    checkpoints_->wait();
+    if (done_ > begin_ && checkpoints_->written() != done_) {
+      outputs.attempt([&] {
+        checkpoints_->write([this](Snapshot& snapshot) { take_snapshot(engine_, snapshot); });
+        checkpoints_->wait();
+      });
+    }
+    for (const std::string& failure : checkpoints_->failures()) outputs.add_failure(failure);
+  }
+
   void say_how_to_go_on() const {
-    const std::string weights =
-        run_.save.empty()
-            ? "the weights are lost: --save FILE keeps them"
-            : fmt::format("go on from these weights with --init '{}'", run_.save.string());
-    spdlog::warn("{}: ended after step {} of {}; {}", name_of_signal(interrupt_signal()), done_,
-                 steps_, weights);
+    const int signal = interrupt_signal();
+    const std::string why = signal != 0 ? name_of_signal(signal) : "--max-minutes";
+    std::string how = "the weights are lost: --save FILE or --checkpoint-dir DIR keep them";
+    if (checkpoints_) {
+      how = fmt::format("go on with --checkpoint-dir '{}' --resume",
+                        run_.checkpoints.directory.string());
+    } else if (!run_.save.empty()) {
+      how = fmt::format("go on from these weights with --init '{}'", run_.save.string());
+    }
+    spdlog::warn("{}: ended after step {} of {}; {}", why, done_, steps_, how);
   }
 
   std::int64_t steps_per_epoch() const { return data_.train.size() / run_.job.batch(); }
@@ -142,6 +215,13 @@ class Training {
                                  run_.job.batch()),
                      fmt::format("{}", data_.train.size()));
     return run_.steps > 0 ? run_.steps : run_.epochs * steps_per_epoch();
+  }
+
+  // Beside the stages: the loader's, and on the CPU a snapshot's.
+  std::int64_t other_bytes() const {
+    const bool on_cpu = devices_.target.device.type == DeviceType::kCpu;
+    const bool snapshot = on_cpu && !run_.checkpoints.directory.empty();
+    return loader_bytes() + (snapshot ? snapshot_bytes(run_) : 0);
   }
 
   // Two batches of a loader, and while testing two more; on a GPU also the images.
@@ -164,7 +244,10 @@ class Training {
 
   // Launches the step, if it is not yet, and what may follow it before the host knows its result.
   void launch(std::int64_t step) {
-    const std::int64_t ahead = evaluates_after(step) ? 0 : engine_.max_in_flight() - 1;
+    const bool alone = evaluates_after(step) || checkpoint_wanted_ ||
+                       (checkpoints_ && run_.checkpoints.every.steps > 0 &&
+                        step % run_.checkpoints.every.steps == 0);
+    const std::int64_t ahead = alone ? 0 : engine_.max_in_flight() - 1;
     while (launched_ < std::min(step + ahead, steps_)) {
       asked_.push_back(Clock::now());
       engine_.launch(*loader_->take());
@@ -180,7 +263,7 @@ class Training {
     asked_.pop_front();
     finished_ = end;
     statistics_.add(engine_.loop().trace(start_, step), seconds);
-    if (step == 1) report_.loss_first = result.mean_loss();
+    if (step == begin_ + 1) report_.loss_first = result.mean_loss();
     report_.loss_last = result.mean_loss();
     return {step, result.mean_loss(), result.accuracy(),
             static_cast<double>(result.samples) / seconds, std::nullopt};
@@ -220,9 +303,12 @@ class Training {
     if (!failures.empty()) {
       report_.ended_by = failures.front();
     } else if (done_ < steps_) {
-      report_.ended_by = name_of_signal(interrupt_signal());
+      report_.ended_by =
+          interrupt_signal() != 0 ? name_of_signal(interrupt_signal()) : "--max-minutes";
     }
     report_.planned_steps = steps_;
+    report_.first_step = begin_ + 1;
+    report_.snapshot_bytes = checkpoints_ ? snapshot_bytes(run_) : 0;
     report_.model = run_.network.name();
     report_.schedule = job.pipeline ? run_.schedule : "none";
     report_.partition = engine_.partition_text();
@@ -241,7 +327,7 @@ class Training {
       report_.launch = job.eager ? Launch::kEager : Launch::kGraph;
     }
     report_.image_size = run_.image_size;
-    report_.steps = done_;
+    report_.steps = done_ - begin_;
     report_.seed = job.seed;
     report_.total_seconds = seconds_since(start_);
     if (devices_.target.device.type == DeviceType::kCpu) {
@@ -322,9 +408,13 @@ class Training {
   Statistics statistics_;
   RunReport report_;
   Clock::time_point start_;
-  std::int64_t launched_ = 0, done_ = 0;  // steps
-  std::deque<Clock::time_point> asked_;   // for the batches of the steps in flight
-  Clock::time_point finished_;            // the last step that was
+  // Steps: before this run, finished with those before it, launched.
+  std::int64_t begin_ = 0, done_ = 0, launched_ = 0;
+  Clock::time_point checkpointed_;  // the last snapshot
+  bool checkpoint_wanted_ = false;
+  std::optional<CheckpointWriter> checkpoints_;
+  std::deque<Clock::time_point> asked_;  // for the batches of the steps in flight
+  Clock::time_point finished_;           // the last step that was
 };
 
 }  // namespace

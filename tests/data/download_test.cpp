@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "data/sha256.h"
 #include "tests/data/files.h"
 #include "tests/data/http_server.h"
 
@@ -91,13 +92,13 @@ TEST_F(Download, RefusesATruncatedArchive) {
   Archive archive = make_archive(archive_file(), {{"a.bin", content}, {"b.bin", content}});
   truncate_archive();
   EXPECT_CONTAINS(failure(archive), "SHA-256");
-  archive.sha256 = testing::sha256_of(archive_file());
+  archive.sha256 = sha256_of_file(archive_file());
   EXPECT_CONTAINS(failure(archive), "expected an undamaged");
 }
 
 TEST_F(Download, RefusesWhatIsNoArchive) {
   testing::write_cifar_file(archive_file(), 1, 1, 5000);
-  Archive archive{"file://" + archive_file().string(), testing::sha256_of(archive_file())};
+  Archive archive{"file://" + archive_file().string(), sha256_of_file(archive_file())};
   EXPECT_CONTAINS(failure(archive), "expected an undamaged tar.gz archive");
   EXPECT_CONTAINS(failure(make_archive(archive_file(), {})), "expected an archive with files");
 }

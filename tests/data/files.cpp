@@ -2,7 +2,6 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 #include <stdexcept>
 
 #include "core/error.h"
+#include "data/sha256.h"
 
 namespace stagecoach::testing {
 
@@ -84,16 +84,6 @@ std::string read_text(const fs::path& file) {
   return text.str();
 }
 
-std::string sha256_of(const fs::path& file) {
-  const std::string text = read_text(file);
-  unsigned char sum[EVP_MAX_MD_SIZE];
-  unsigned int bytes = 0;
-  EVP_Digest(text.data(), text.size(), sum, &bytes, EVP_sha256(), nullptr);
-  std::string digits;
-  for (unsigned int i = 0; i < bytes; ++i) digits += fmt::format("{:02x}", sum[i]);
-  return digits;
-}
-
 Archive make_archive(const fs::path& file, const std::vector<Entry>& entries) {
   archive* writer = archive_write_new();
   archive_write_add_filter_gzip(writer);
@@ -116,7 +106,7 @@ Archive make_archive(const fs::path& file, const std::vector<Entry>& entries) {
     archive_entry_free(entry);
   }
   archive_write_free(writer);
-  return {.url = "file://" + file.string(), .sha256 = sha256_of(file)};
+  return {.url = "file://" + file.string(), .sha256 = sha256_of_file(file)};
 }
 
 }  // namespace stagecoach::testing

@@ -54,7 +54,6 @@ void write_cifar_file(const std::filesystem::path& file, int salt, std::int64_t 
                       std::int64_t bytes = kCifarFileBytes);
 void set_byte(const std::filesystem::path& file, std::int64_t offset, std::uint8_t value);
 std::string read_text(const std::filesystem::path& file);
-std::string sha256_of(const std::filesystem::path& file);
 
 // An entry of an archive: a file, or a symbolic link to `link_to` when that is not empty.
 struct Entry {

@@ -204,7 +204,8 @@ TEST_F(Faults, ASignalEndsTheStepAndWritesEverything) {
 }
 
 TEST_F(Faults, ASecondCtrlCEndsAtOnce) {
-  const Options slow = {{"--save", file("weights")}, {"--micro-batches", "32"}, {"--max-train-samples", "64"}};
+  const Options slow = {
+      {"--save", file("weights")}, {"--micro-batches", "32"}, {"--max-train-samples", "64"}};
   const ProgramResult result = run_with_signals(slow, file("metrics"), "INT INT");
   EXPECT_EQ(result.exit_code, 130);
   EXPECT_EQ(result.out, "");

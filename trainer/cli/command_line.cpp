@@ -35,6 +35,8 @@ constexpr const char* kTrainFooter = R"(Examples:
       No download, no pipeline. The weights have the same bits as those of any --stages.
   stagecoach train --epochs 1 --eval-every 100 --metrics run.jsonl --report run.json
       A whole epoch, the test accuracy every 100 steps, everything kept for programs to read.
+  stagecoach train --epochs 10 --checkpoint-dir run1 --resume
+      Begins, and after anything (Ctrl-C, a crash, a job's time limit) goes on where it was.
   stagecoach train --device cuda:0 --micro-batches 4 --micro-batch-size 128
       Both stages on the first GPU, in bf16.
 
@@ -162,6 +164,28 @@ void add_training_options(CLI::App& app, TrainRequest& c) {
                         kSgdDefaults.weight_decay, kAdamDefaults.weight_decay));
   group.add("--dropout", c.dropout, "P", "chance that a value is dropped, below 1");
   group.add("--seed", c.seed, "S", "of weights, order, augmentation, dropout");
+  group.add("--max-minutes", c.max_minutes, "X",
+            "ends behind the first step after so many minutes, as\nCtrl-C does; 0: no limit");
+}
+
+void add_checkpoint_options(CLI::App& app, TrainRequest& c) {
+  const Group group(app, "Checkpoints");
+  group.add("--checkpoint-dir", c.checkpoint_dir, "DIR",
+            "keep all that the run needs to go on with the same bits,\n"
+            "now and then, at its end, and when a signal ends it");
+  group
+      .add_text("--checkpoint-every", "N", "N steps, or a time: 30s, 10min, 2h",
+                [&c](const std::string&, const std::string& text) {
+                  c.checkpoint_every = interval_of(kTrain, text);
+                })
+      ->default_str("10min");
+  group.add("--keep", c.keep, "N", "the newest N of this run stay")
+      ->default_str(fmt::format("{}", kDefaultKeptCheckpoints));
+  group.add_flag("--resume", c.resume,
+                 "go on from the newest whole one: with any stages, schedule,\n"
+                 "cut, micro-batches and threads, the bits of a run that never\n"
+                 "stopped; where there is none, begin");
+  group.add_flag("--resume-anyway", c.resume_anyway, "also with settings that change the bits");
 }
 
 void add_file_options(CLI::App& app, TrainRequest& c) {
@@ -232,6 +256,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   add_pipeline_options(train, request);
   add_device_options(train, request);
   add_training_options(train, request);
+  add_checkpoint_options(train, request);
   add_file_options(train, request);
   CLI::App& simulate =
       *app.add_subcommand("simulate", "replay schedules with given costs; draw and compare them");

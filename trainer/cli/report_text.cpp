@@ -70,8 +70,10 @@ std::string results(const RunReport& r) {
   std::string text = fmt::format("{:.1f} images/s, median step {:.3f} s, {} in {:.1f} s, seed {}\n",
                                  r.images_per_second, r.step_seconds_median,
                                  plural(r.steps, "step"), r.total_seconds, r.seed);
-  if (r.steps < r.planned_steps) {
-    text += fmt::format("ended after {} of {}\n", r.steps, plural(r.planned_steps, "step"));
+  const std::int64_t last = r.first_step - 1 + r.steps;
+  if (r.first_step > 1) text += fmt::format("went on from step {}\n", r.first_step);
+  if (last < r.planned_steps) {
+    text += fmt::format("ended after {} of {}\n", last, plural(r.planned_steps, "step"));
   }
   text += fmt::format("loss {:.4f} -> {:.4f} (first -> last step)\n", r.loss_first, r.loss_last);
   if (r.accuracy) {
@@ -236,8 +238,12 @@ std::string memory_block(const RunReport& r) {
                         m.planned_bytes == m.peak_bytes ? ": equal" : "");
   }
   if (!r.planned_without_recompute.empty()) text += recompute_line(r);
-  text += fmt::format("batches of the loader {}, peak of the whole process {}\n",
-                      mebibytes(r.loader_bytes), mebibytes(r.process_peak_bytes));
+  text += fmt::format(
+      "batches of the loader {}, {}peak of the whole process {}\n", mebibytes(r.loader_bytes),
+      r.snapshot_bytes > 0
+          ? fmt::format("snapshots for checkpoints {}, ", mebibytes(r.snapshot_bytes))
+          : "",
+      mebibytes(r.process_peak_bytes));
   text += r.data_waits == 0
               ? "data: every batch was ready in time\n"
               : fmt::format("data: {} waited {:.2f} s for a batch that was not ready\n",

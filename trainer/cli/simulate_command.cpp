@@ -229,9 +229,8 @@ SimulateOutcome simulate_one(const SimulateConfig& given, const GivenCosts& cost
   write(config.text, [&](const fs::path& file) {
     write_file(file, [&](std::ostream& out) { out << program.schedule().to_text(); });
   });
-  write(config.csv, [&](const fs::path& file) {
-    write_file(file, [&](std::ostream& out) { out << csv; });
-  });
+  write(config.csv,
+        [&](const fs::path& file) { write_file(file, [&](std::ostream& out) { out << csv; }); });
   write(config.json, [&](const fs::path& file) { write_json(file, to_json(run, costs)); });
   return {text, outputs.failures()};
 }

@@ -45,6 +45,24 @@ PartitionRequest partition_of(const std::string& operation, const std::string& t
   return partition;
 }
 
+CheckpointInterval interval_of(const std::string& operation, const std::string& text) {
+  struct Unit {
+    std::string_view text;
+    double seconds;  // 0: steps
+  };
+  constexpr Unit kUnits[] = {{"", 0}, {"s", 1}, {"min", 60}, {"h", 3600}};
+  std::int64_t number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit(stop, text.data() + text.size());
+  const auto* found = std::ranges::find(kUnits, unit, &Unit::text);
+  if (error != std::errc() || number < 1 || number > 1'000'000'000 || found == std::end(kUnits)) {
+    throw UsageError(operation, "--checkpoint-every with steps or a time: 100, 30s, 10min, 2h",
+                     fmt::format("'{}'", text));
+  }
+  if (found->seconds == 0) return {number, 0};
+  return {0, static_cast<double>(number) * found->seconds};
+}
+
 DeviceRequest device_of(const std::string& operation, const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string word = text.substr(0, colon);

@@ -1,0 +1,24 @@
+#include "trainer/checkpoint_writer.h"
+
+#include "core/log.h"
+#include "trainer/outputs.h"
+
+namespace stagecoach {
+
+void CheckpointWriter::write(const std::function<void(Snapshot&)>& fill) {
+  wait();
+  fill(snapshot_);
+  busy_ = true;
+  worker_.enqueue([this] {
+    try {
+      write_checkpoint(directory_, snapshot_, run_, settings_, keep_);
+      written_ = snapshot_.step;
+    } catch (const std::exception& error) {
+      failures_.push_back(message_of(error));
+      spdlog::warn("{}: training goes on", failures_.back());
+    }
+    busy_ = false;
+  });
+}
+
+}  // namespace stagecoach

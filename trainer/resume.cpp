@@ -1,0 +1,143 @@
+#include "trainer/resume.h"
+
+#include "core/error.h"
+#include "core/log.h"
+#include "data/sha256.h"
+#include "pipeline/state_dict.h"
+#include "trainer/words.h"
+
+namespace stagecoach {
+namespace {
+
+constexpr const char* kTrain = "stagecoach train";
+
+// Layers with their options, in order, and how their inputs are connected through shapes.
+std::string digest_of(const Network& network, const TrainRun& run) {
+  std::string text;
+  const std::vector<LayerPlan> plans = network.plan(run.job.input(1), Target());
+  for (int i = 0; i < network.size(); ++i) {
+    text += fmt::format("{} {}\n", network[i].name, network[i].layer->describe());
+    for (const TensorSpec& input : plans[static_cast<std::size_t>(i)].inputs) {
+      text += input.to_string() + "\n";
+    }
+  }
+  return sha256_of(text);
+}
+
+std::string digest_of(const Dataset& images) {
+  Sha256 sum;
+  sum.add(images.labels.data(), images.labels.size());
+  sum.add(images.pixels.data(), images.pixels.size());
+  return sum.finish();
+}
+
+// 0.9f as 0.9, for people.
+double shortest(float value) {
+  return std::stod(fmt::format("{}", value));
+}
+
+bool has_buffers(const TrainRun& run) {
+  for (const LayerPlan& plan : run.network.plan(run.job.input(1), Target())) {
+    if (!plan.buffers.empty()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dataset& images) {
+  const TrainJob& job = run.job;
+  const bool on_cpu = devices.target.device.type == DeviceType::kCpu;
+  Settings settings = {{"network", run.network.name()},
+                       {"network_sha256", digest_of(run.network, run)},
+                       {"data", images.name},
+                       {"data_sha256", digest_of(images)},
+                       {"images", images.size()},
+                       {"image_size", run.image_size},
+                       {"random_crop", run.random_crop},
+                       {"random_flip", run.random_flip},
+                       {"batch", job.batch()},
+                       {"seed", job.seed},
+                       {"optimizer", word_of(kOptimizerWords, job.optimizer.kind)},
+                       {"learning_rate", shortest(job.optimizer.learning_rate)}};
+  if (job.optimizer.kind == OptimizerKind::kSgd) {
+    settings["momentum"] = shortest(job.optimizer.sgd.momentum);
+    settings["weight_decay"] = shortest(job.optimizer.sgd.weight_decay);
+  } else {
+    settings["weight_decay"] = shortest(job.optimizer.adam.weight_decay);
+  }
+  settings["precision"] = name_of(devices.target.precision);
+  // Where sums are the library's, or statistics a micro-batch's, more of the job decides.
+  if (on_cpu) {
+    settings["device"] = "cpu";
+    settings["convolution"] = word_of(kConvolutionWords, job.convolution);
+  } else {
+    settings["device"] = devices.text;
+  }
+  if (!on_cpu || has_buffers(run)) settings["micro_batch_size"] = job.micro_batch_size;
+  return settings;
+}
+
+std::int64_t snapshot_bytes(const TrainRun& run) {
+  std::int64_t weights = 0, buffers = 0;
+  for (const LayerPlan& plan : run.network.plan(run.job.input(1), Target())) {
+    for (const ParameterSpec& parameter : plan.parameters) weights += parameter.spec.bytes();
+    for (const BufferSpec& buffer : plan.buffers) buffers += buffer.spec.bytes();
+  }
+  const auto states = static_cast<std::int64_t>(run.job.optimizer.make()->states().size());
+  return weights * (1 + states) + buffers;
+}
+
+void take_snapshot(const Engine& engine, Snapshot& snapshot) {
+  if (snapshot.memory.empty()) {
+    for (const StateEntry& entry : engine.state()) {
+      const Tensor& tensor = snapshot.memory.emplace_back(entry.spec).tensor;
+      (entry.kind == StateKind::kOptimizerState ? snapshot.optimizer : snapshot.weights)
+          .push_back({entry.name, tensor});
+    }
+  }
+  auto next = snapshot.memory.begin();
+  engine.read_state([&](const StateEntry&) { return (next++)->tensor; });
+  snapshot.step = engine.steps();
+}
+
+void restore(Engine& engine, const Checkpoint& checkpoint) {
+  const SafetensorsFile weights(checkpoint.folder / "weights.safetensors"),
+      optimizer(checkpoint.folder / "optimizer.safetensors");
+  engine.restore(checkpoint.step, [&](const StateEntry& entry, const Tensor& destination) {
+    (entry.kind == StateKind::kOptimizerState ? optimizer : weights).read(entry.name, destination);
+  });
+}
+
+void check_begins_anew(const TrainRun& run) {
+  const CheckpointOptions& options = run.checkpoints;
+  if (options.resume || checkpoints_in(options.directory).empty()) return;
+  throw UsageError(kTrain, "a --checkpoint-dir without checkpoints, or --resume",
+                   fmt::format("'{}' with some, and no --resume", options.directory.string()),
+                   "--resume goes on with the newest; another folder begins anew");
+}
+
+std::optional<Checkpoint> checkpoint_to_resume(const TrainRun& run, const Settings& settings) {
+  const std::filesystem::path& directory = run.checkpoints.directory;
+  std::vector<std::string> damaged;
+  std::optional<Checkpoint> checkpoint = newest_whole(directory, damaged);
+  for (const std::string& line : damaged) spdlog::warn(line);
+  STAGECOACH_CHECK(checkpoint || damaged.empty(), kTrain,
+                   fmt::format("a whole checkpoint in '{}'", directory.string()),
+                   "only damaged ones", "another folder begins anew");
+  if (!checkpoint) {
+    spdlog::warn("no checkpoint in '{}': this run begins at step 1", directory.string());
+    return std::nullopt;
+  }
+  const std::string differing = differences(checkpoint->settings, settings);
+  if (differing.empty()) return checkpoint;
+  if (!run.checkpoints.resume_anyway) {
+    throw UsageError(kTrain, fmt::format("the settings of '{}'", checkpoint->folder.string()),
+                     differing,
+                     "--resume-anyway goes on, with other bits than a run that never stopped");
+  }
+  spdlog::warn("going on with {}: other bits than those of a run that never stopped", differing);
+  return checkpoint;
+}
+
+}  // namespace stagecoach

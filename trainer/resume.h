@@ -1,0 +1,31 @@
+// What a checkpoint has of a training, and how the training goes on from it.
+#pragma once
+
+#include "data/find.h"
+#include "trainer/checkpoint.h"
+#include "trainer/engine.h"
+#include "trainer/request.h"
+
+namespace stagecoach {
+
+// All that decides the bits of the steps to come beside the state. The digest of the images is of
+// their content: the folder that they lie in may be another one.
+Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dataset& images);
+
+// Bytes of a snapshot of `network`'s training, which are those of its files too.
+std::int64_t snapshot_bytes(const TrainRun& run);
+// Copies the engine's state after its last step; the memory of an earlier call is used again.
+void take_snapshot(const Engine& engine, Snapshot& snapshot);
+
+// The state and the number of steps of a checkpoint, which is whole. Throws Error naming the file
+// and the tensor where it does not fit; then the engine's state is undefined.
+void restore(Engine& engine, const Checkpoint& checkpoint);
+
+// Throws UsageError where a run would begin anew in a folder that has checkpoints already.
+void check_begins_anew(const TrainRun& run);
+// Where a run that resumes begins: the newest whole checkpoint; none where there is none at all.
+// Throws Error where all are damaged, UsageError where the settings differ and that is not allowed.
+// Warns of damaged ones.
+std::optional<Checkpoint> checkpoint_to_resume(const TrainRun& run, const Settings& settings);
+
+}  // namespace stagecoach
