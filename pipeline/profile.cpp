@@ -25,8 +25,8 @@ StageOptions single_layer(int layer, std::int64_t rows, std::int64_t micro_batch
   StageOptions options;
   options.first = layer;
   options.end = layer + 1;
-  // The first two, and those of each run and of a captured one.
-  options.memory.micro_batches = static_cast<int>(2 + (kMostRuns + 1) * micro_batches);
+  // Those of each run, of the one before, and of a captured one.
+  options.memory.micro_batches = static_cast<int>((kMostRuns + 2) * micro_batches);
   options.memory.loss_rows = rows;
   return options;
 }
@@ -85,7 +85,7 @@ class LayerTimer {
 
   // Of a micro-batch, in the fastest run: what else happens on the machine only adds to it.
   double seconds() {
-    enqueue(2);  // touches the memory; W overwrites, and adds
+    enqueue(micro_batches_);  // touches the memory, that of the gradients in the last W
     context_.stream().synchronize();
     double fastest = run(), sum = fastest;
     for (int runs = 1;

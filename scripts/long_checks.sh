@@ -5,6 +5,8 @@
 #             in 0, 1, 2, 4, every schedule, 1 and 2 threads, five cuts of the batch and each instruction set
 #   accuracy  AlexNet on CIFAR-10 at 64x64 with direct convolutions and with Winograd's: the same test
 #             accuracy, within noise. STAGECOACH_LONG_STEPS: how many steps of 64 images (default 780, an epoch)
+#   kills     a training that is killed 300 times at random moments, and its checkpoints damaged, ends with the
+#             weights of one that never stopped
 # All parts without names. Needs a release build (scripts/build.sh). --record writes what it saw as Markdown.
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,13 +17,13 @@ parts=()
 while (($# > 0)); do
   case $1 in
     --record) record=${2:?long_checks: --record needs a file} && shift ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
-    tidy | bits | accuracy) parts+=("$1") ;;
-    *) echo "usage: scripts/long_checks.sh [--record FILE] [tidy] [bits] [accuracy]" >&2 && exit 2 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
+    tidy | bits | accuracy | kills) parts+=("$1") ;;
+    *) echo "usage: scripts/long_checks.sh [--record FILE] [tidy] [bits] [accuracy] [kills]" >&2 && exit 2 ;;
   esac
   shift
 done
-((${#parts[@]} > 0)) || parts=(tidy bits accuracy)
+((${#parts[@]} > 0)) || parts=(tidy bits accuracy kills)
 
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
@@ -96,6 +98,7 @@ report() {
       tidy) tidy ;;
       bits) bits ;;
       accuracy) both_accuracies ;;
+      kills) scripts/kill_check.sh "$program" 300 ;;
     esac
   done
 }

@@ -23,6 +23,7 @@ constexpr const char* kFooter = R"(Examples:
   stagecoach train --help                                every option, and what a run measures
   stagecoach simulate --compare gpipe,1f1b,zb-h1,zb-v    schedules on paper, before any training
   stagecoach simulate --ascii                            a schedule's table, drawn
+  stagecoach inspect run1                                checkpoints of a run, and whether they are whole
   stagecoach info                                        what this machine and this build can do)";
 
 constexpr const char* kTrainFooter = R"(Examples:
@@ -219,8 +220,9 @@ void add_file_options(CLI::App& app, TrainRequest& c) {
   }
   const std::string& word = unknown.front();
   if (!in_command && word.rfind('-', 0) != 0) {
-    throw UsageError(operation, "a command: train, simulate or info", fmt::format("'{}'", word),
-                     did_you_mean(word, {"train", "simulate", "info"}));
+    throw UsageError(operation, "a command: train, simulate, inspect or info",
+                     fmt::format("'{}'", word),
+                     did_you_mean(word, {"train", "simulate", "inspect", "info"}));
   }
   std::vector<std::string> names;
   for (const CLI::Option* option : (in_command ? command : app).get_options()) {
@@ -261,6 +263,15 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   CLI::App& simulate =
       *app.add_subcommand("simulate", "replay schedules with given costs; draw and compare them");
   const SimulateOptions simulate_options = add_simulate_options(simulate, line.simulate);
+  CLI::App& inspect =
+      *app.add_subcommand("inspect",
+                          "what a file of weights or a checkpoint holds, and whether "
+                          "it is whole");
+  inspect.set_help_flag("-h,--help", "this help");
+  inspect
+      .add_option("PATH", line.inspect,
+                  "a safetensors file, a checkpoint, or a folder of checkpoints")
+      ->type_name("");
   CLI::App& info = *app.add_subcommand("info", "devices, library versions, what this build can do");
   info.set_help_flag("-h,--help", "this help");
 
@@ -270,7 +281,11 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     line.exit_code = app.exit(help_or_version);
     return line;
   } catch (const CLI::ParseError& error) {
-    rethrow(error, app, info.parsed() ? info : simulate.parsed() ? simulate : train);
+    rethrow(error, app,
+            info.parsed()       ? info
+            : inspect.parsed()  ? inspect
+            : simulate.parsed() ? simulate
+                                : train);
   }
   const std::vector<CLI::App*> commands = app.get_subcommands();
   if (commands.size() > 1) {
@@ -278,6 +293,10 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
                      commands[0]->get_name() + " and " + commands[1]->get_name());
   }
   if (info.parsed()) line.command = Command::kInfo;
+  if (inspect.parsed()) {
+    line.command = Command::kInspect;
+    if (line.inspect.empty()) throw UsageError("stagecoach inspect", "a file or folder", "none");
+  }
   if (train.parsed()) {
     line.command = Command::kTrain;
     line.train = resolve(request);
@@ -287,7 +306,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     simulate_options.check(line.simulate);
   }
   if (line.command == Command::kNone) {
-    throw UsageError("stagecoach", "a command: train, simulate or info", "none",
+    throw UsageError("stagecoach", "a command: train, simulate, inspect or info", "none",
                      "`stagecoach train` trains with the defaults; --help lists the options");
   }
   return line;

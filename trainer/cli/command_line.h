@@ -1,6 +1,7 @@
 // The program's command line.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 
 #include "trainer/cli/simulate_options.h"
@@ -8,13 +9,14 @@
 
 namespace stagecoach {
 
-enum class Command { kTrain, kSimulate, kInfo, kNone };
+enum class Command { kTrain, kSimulate, kInspect, kInfo, kNone };
 
 struct CommandLine {
   Command command = Command::kNone;  // kNone: help or version was printed, exit with `exit_code`
   int exit_code = 0;
   std::optional<TrainRun> train;  // of kTrain
   SimulateConfig simulate;
+  std::filesystem::path inspect;  // of kInspect
 };
 
 // Parses and resolves. Help and version go to stdout (kNone, 0). Throws UsageError for unknown

@@ -16,6 +16,7 @@
 #include "core/text.h"
 #include "trainer/cli/command_line.h"
 #include "trainer/cli/info.h"
+#include "trainer/cli/inspect.h"
 #include "trainer/cli/report_text.h"
 #include "trainer/cli/simulate_command.h"
 #include "trainer/outputs.h"
@@ -80,6 +81,10 @@ int run(int argc, char** argv) {
   if (line.command == Command::kTrain) return run_train(*line.train);
   if (line.command == Command::kInfo) return finish(info_text(), false, {}, 0);
   if (line.command == Command::kNone) return finish("", false, {}, line.exit_code);
+  if (line.command == Command::kInspect) {
+    const InspectOutcome outcome = inspect(line.inspect);
+    return finish(outcome.text, false, outcome.failures, 0);
+  }
   const SimulateOutcome outcome = simulate_command(line.simulate);
   return finish(outcome.text, any_standard_output(line.simulate.outputs()), outcome.failures, 0);
 }

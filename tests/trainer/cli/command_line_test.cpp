@@ -310,7 +310,7 @@ TEST(CommandLine, TrainHelpTeaches) {
 }
 
 TEST(CommandLine, CommandsThatAreNone) {
-  expect_has(usage_error({}), "train, simulate or info");
+  expect_has(usage_error({}), "train, simulate, inspect or info");
   expect_has(usage_error({"trian"}), "did you mean 'train'?");
   expect_has(usage_error({"bake"}), "'bake'");
   expect_has(usage_error({"--steps", "3"}), "behind the word train");

@@ -84,7 +84,7 @@ TEST_F(SimulateErrors, WrongUsageIsExplained) {
       {{"--costs", ""}, {"--costs with", "''"}}};
   for (const Wrong& wrong : cases) expect_failure(wrong.arguments, 2, wrong.parts);
   expect_error(run_program({"simulte"}), 2,
-               {"train, simulate or info", "did you mean 'simulate'?"});
+               {"train, simulate, inspect or info", "did you mean 'simulate'?"});
 }
 
 TEST_F(SimulateErrors, CostsThatAreNone) {
