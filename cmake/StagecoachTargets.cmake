@@ -29,6 +29,13 @@ if(STAGECOACH_SANITIZE)
   target_link_options(stagecoach_options INTERFACE -fsanitize=${STAGECOACH_SANITIZE})
 endif()
 
+# libFuzzer comes with Clang. It wants to see which ways the readers take, and is not in the way of tests.
+set(STAGECOACH_FUZZERS OFF)
+if(STAGECOACH_SANITIZE MATCHES address AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set(STAGECOACH_FUZZERS ON)
+endif()
+set(STAGECOACH_FUZZED base core schedule data trainer cli)
+
 # stagecoach_sources(VARIABLE FOLDER...): every .cpp of the folders, but main.cpp and the backends in
 # folders named cuda.
 function(stagecoach_sources result)
@@ -44,4 +51,13 @@ function(stagecoach_library name)
   add_library(stagecoach_${name} STATIC ${arg_SOURCES})
   set_target_properties(stagecoach_${name} PROPERTIES POSITION_INDEPENDENT_CODE ${STAGECOACH_PIC})
   target_link_libraries(stagecoach_${name} PUBLIC ${arg_PUBLIC} PRIVATE stagecoach_options ${arg_PRIVATE})
+  if(STAGECOACH_FUZZERS AND name IN_LIST STAGECOACH_FUZZED)
+    target_compile_options(stagecoach_${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+  # Reading it takes most of the time of compiling these; in the sanitizers' builds, so that the others notice
+  # an #include that is missing.
+  if(STAGECOACH_SANITIZE AND "nlohmann_json::nlohmann_json" IN_LIST ARGN)
+    target_precompile_headers(stagecoach_${name} PRIVATE <fmt/format.h> <nlohmann/json.hpp> <algorithm>
+                              <filesystem> <functional> <memory> <string> <vector>)
+  endif()
 endfunction()

@@ -244,8 +244,6 @@ void replace(const fs::path& file, const Place& place,
       flush_folder(folder_of(place.target));
       return;
     }
-    STAGECOACH_CHECK(place.exists, kWrite, fmt::format("to rename to {}", quoted(file)),
-                     std::strerror(errno));
   }
   overwrite(file, place, temporary);
 }

@@ -73,6 +73,7 @@ class Engine::Impl {
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
                             const StepInput& input, const char* hint);
   std::string nonfinite_layer(const StepInput& input);
+  void check_at_rest(const char* operation) const;  // no step in flight
   void check_not_torn(const char* operation) const;
   std::vector<StateEntry> weights() const;  // what a file of weights holds: buffers, too
 
@@ -122,6 +123,7 @@ std::vector<StateEntry> Engine::state() const {
   return impl_->loop_->state();
 }
 void Engine::read_state(const std::function<Tensor(const StateEntry&)>& destination_of) const {
+  impl_->check_at_rest("reading the state");
   impl_->check_not_torn("reading the state");
   for (const StateEntry& entry : state()) {
     impl_->loop_->read_state(entry.name, destination_of(entry));
@@ -129,6 +131,7 @@ void Engine::read_state(const std::function<Tensor(const StateEntry&)>& destinat
 }
 void Engine::restore(std::int64_t steps,
                      const std::function<void(const StateEntry&, const Tensor&)>& read) {
+  impl_->check_at_rest("restoring the state");
   for (const StateEntry& entry : state()) {
     const OwnedTensor value(entry.spec);
     read(entry, value.tensor);
@@ -299,8 +302,7 @@ BatchResult Engine::Impl::finish() {
 }
 
 BatchResult Engine::Impl::eval_batch(const BatchView& batch) {
-  STAGECOACH_CHECK(in_flight_.empty(), "Engine::eval_batch", "no training step in flight",
-                   fmt::format("{}", in_flight_.size()));
+  check_at_rest("Engine::eval_batch");
   const StepInput input = input_of(batch, false);
   const BatchResult result =
       sum_of(loop_->run(input), batch.count < 0 ? job_.batch() : batch.count);
@@ -338,6 +340,11 @@ std::vector<StateEntry> Engine::Impl::weights() const {
   std::erase_if(entries,
                 [](const StateEntry& entry) { return entry.kind == StateKind::kOptimizerState; });
   return entries;
+}
+
+void Engine::Impl::check_at_rest(const char* operation) const {
+  STAGECOACH_CHECK(in_flight_.empty(), operation, "no training step in flight",
+                   fmt::format("{}", in_flight_.size()));
 }
 
 void Engine::Impl::check_not_torn(const char* operation) const {

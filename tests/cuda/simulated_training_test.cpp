@@ -78,5 +78,31 @@ TEST(SimulatedTraining, MetricsOfOverlappingStepsAreThoseOfEagerSteps) {
   EXPECT_EQ(ahead, metrics_of(true));
 }
 
+// Steps are in flight when a checkpoint is due, and the state lies on the GPU.
+TEST(SimulatedTraining, GoesOnFromACheckpointWithTheSameBits) {
+  const testing::ScratchFolder scratch;
+  const auto train_to = [&](std::int64_t steps, const char* folder, int stages) {
+    TrainRequest request = small_request();
+    request.stages = stages;
+    request.steps = steps;
+    request.checkpoint_dir = scratch.path() / folder;
+    request.checkpoint_every = CheckpointInterval{2, 0};
+    request.keep = 100;
+    request.resume = true;
+    EXPECT_EQ(train_small(request).planned_steps, steps);
+  };
+  const auto state = [&](const char* folder, int step) {
+    const auto path = scratch.path() / folder / fmt::format("step-{:08}", step);
+    return testing::content_of(path / "weights.safetensors") +
+           testing::content_of(path / "optimizer.safetensors");
+  };
+  train_to(7, "never", 2);
+  train_to(3, "stops", 1);
+  train_to(7, "stops", 2);
+  EXPECT_GT(state("never", 7).size(), 1000u);
+  EXPECT_TRUE(state("never", 7) == state("stops", 7));
+  EXPECT_TRUE(state("never", 4) == state("stops", 4) || state("stops", 4).empty());
+}
+
 }  // namespace
 }  // namespace stagecoach

@@ -229,8 +229,14 @@ class SmallNetworkBits : public ::testing::TestWithParam<int> {
 INSTANTIATE_TEST_SUITE_P(Stages, SmallNetworkBits, ::testing::Values(0, 1, 2, 3, 4, 8, 12),
                          stages_name);
 
+#ifdef STAGECOACH_SANITIZED
+const std::vector<int> kMicroBatches = {2, 5};  // memory and races are the same for the others
+#else
+const std::vector<int> kMicroBatches = {1, 2, 3, 5, 8};
+#endif
+
 TEST_P(SmallNetworkBits, AreThoseOfThePlainLoop) {
-  for (const int micro_batches : {1, 2, 3, 5, 8}) {
+  for (const int micro_batches : kMicroBatches) {
     for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kAdam}) {
       Job one = job(micro_batches, optimizer);
       const Reference reference(one);
