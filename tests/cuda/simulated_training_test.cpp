@@ -101,7 +101,6 @@ TEST(SimulatedTraining, GoesOnFromACheckpointWithTheSameBits) {
   train_to(7, "stops", 2);
   EXPECT_GT(state("never", 7).size(), 1000u);
   EXPECT_TRUE(state("never", 7) == state("stops", 7));
-  EXPECT_TRUE(state("never", 4) == state("stops", 4) || state("stops", 4).empty());
 }
 
 }  // namespace
