@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <random>
@@ -23,7 +24,7 @@ constexpr std::size_t kDigits = 12;
 // What all temporary names for `target` begin with.
 std::string prefix_of(const fs::path& target) {
   constexpr std::string_view kMark = ".tmp-";
-  std::string name = "." + target.filename().string();
+  std::string name = fmt::format(".{}", target.filename().string());
   name.resize(std::min(name.size(), kLongestName - kMark.size() - kDigits));
   return name.append(kMark);
 }

@@ -104,11 +104,18 @@ class Training {
     MetricsFile metrics(run_.metrics, begin_);
     Outputs outputs;
     outputs.attempt([&] { train_steps(metrics); });
+    if (!outputs.failures().empty()) {
+      report_.ended_by = outputs.failures().front();
+    } else if (done_ < steps_) {
+      report_.ended_by =
+          interrupt_signal() != 0 ? name_of_signal(interrupt_signal()) : "--max-minutes";
+    }
+    const bool failed = !outputs.failures().empty();
     finish_checkpoints(outputs);
-    if (done_ < steps_ && outputs.failures().empty()) say_how_to_go_on();
+    if (done_ < steps_ && !failed) say_how_to_go_on();
     TrainOutcome outcome;
     if (done_ > 0) {
-      fill_report(outputs.failures());
+      fill_report();
       write_files(outputs);
       if (done_ > begin_) outcome.report = report_;
     }
@@ -194,16 +201,17 @@ class Training {
   }
 
   void say_how_to_go_on() const {
-    const int signal = interrupt_signal();
-    const std::string why = signal != 0 ? name_of_signal(signal) : "--max-minutes";
-    std::string how = "the weights are lost: --save FILE or --checkpoint-dir DIR keep them";
-    if (checkpoints_) {
+    std::string how;
+    if (checkpoints_ && (checkpoints_->written() >= 0 || begin_ > 0)) {
       how = fmt::format("go on with --checkpoint-dir '{}' --resume",
                         run_.checkpoints.directory.string());
-    } else if (!run_.save.empty()) {
+    } else if (!run_.save.empty() && done_ > 0) {
       how = fmt::format("go on from these weights with --init '{}'", run_.save.string());
+    } else if (done_ > 0) {
+      how = "the weights are lost: --save FILE or --checkpoint-dir DIR keep them";
     }
-    spdlog::warn("{}: ended after step {} of {}; {}", why, done_, steps_, how);
+    spdlog::warn("ended after step {} of {} by {}{}{}", done_, steps_, report_.ended_by,
+                 how.empty() ? "" : "; ", how);
   }
 
   std::int64_t steps_per_epoch() const { return data_.train.size() / run_.job.batch(); }
@@ -297,15 +305,8 @@ class Training {
     return sum.accuracy();
   }
 
-  // `failures`: why the training ended early, if it did.
-  void fill_report(const std::vector<std::string>& failures) {
+  void fill_report() {
     const TrainJob& job = run_.job;
-    if (!failures.empty()) {
-      report_.ended_by = failures.front();
-    } else if (done_ < steps_) {
-      report_.ended_by =
-          interrupt_signal() != 0 ? name_of_signal(interrupt_signal()) : "--max-minutes";
-    }
     report_.planned_steps = steps_;
     report_.first_step = begin_ + 1;
     report_.snapshot_bytes = checkpoints_ ? snapshot_bytes(run_) : 0;

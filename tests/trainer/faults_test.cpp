@@ -190,7 +190,7 @@ TEST_F(Faults, ASignalEndsTheStepAndWritesEverything) {
     const ProgramResult result = run_with_signals(outputs(), file("metrics"),
                                                   signal == "INT" ? "INT" : signal + " " + signal);
     EXPECT_EQ(result.exit_code, exit_code) << result.err;
-    expect_has(result.err, "SIG" + signal + ": ended after step ");
+    expect_has(result.err, "of 200 by SIG" + signal + "; go on from these weights with");
     expect_has(result.err, "--init '" + file("weights") + "'");
     expect_has(result.out, " of 200 steps");
     const json report = json::parse(content_of(file("report")));

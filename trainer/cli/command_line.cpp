@@ -166,7 +166,8 @@ void add_training_options(CLI::App& app, TrainRequest& c) {
   group.add("--dropout", c.dropout, "P", "chance that a value is dropped, below 1");
   group.add("--seed", c.seed, "S", "of weights, order, augmentation, dropout");
   group.add("--max-minutes", c.max_minutes, "X",
-            "ends behind the first step after so many minutes, as\nCtrl-C does; 0: no limit");
+            "ends behind the first step after so many minutes, as\nCtrl-C does, but with exit "
+            "status 0; 0: no limit");
 }
 
 void add_checkpoint_options(CLI::App& app, TrainRequest& c) {
