@@ -24,6 +24,8 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
+  // Makes the snapshot's memory, which is touched then, so that no step waits for that.
+  void prepare(const std::function<void(Snapshot&)>& fill) { fill(snapshot_); }
   // Whether a checkpoint is being written.
   bool busy() const { return busy_; }
   // Lets `fill` copy the state into the snapshot's memory, and writes it on a thread of its own.

@@ -70,7 +70,9 @@ struct RunReport {
   double data_wait_seconds = 0;  // steps' waits for a batch that was not ready
   std::int64_t data_waits = 0;
   std::int64_t loader_bytes = 0;
-  std::int64_t snapshot_bytes = 0;      // copies of the state for checkpoints
+  std::int64_t snapshot_bytes = 0;  // copies of the state for checkpoints
+  int snapshots = 0;                // between steps; and how long the training stood still for them
+  double snapshot_seconds = 0;
   std::int64_t process_peak_bytes = 0;  // VmHWM of the process
   std::vector<StageReport> stage;
   // On the CPU: what a core can do at most, in multiply-adds a second, and its instruction set.

@@ -81,6 +81,8 @@ nlohmann::json to_json(const RunReport& report) {
                          {"data_waits", report.data_waits},
                          {"loader_bytes", report.loader_bytes},
                          {"snapshot_bytes", report.snapshot_bytes},
+                         {"snapshots", report.snapshots},
+                         {"snapshot_seconds", report.snapshot_seconds},
                          {"process_peak_bytes", report.process_peak_bytes},
                          {"bubble", nullptr},
                          {"stages", nlohmann::json::array()},

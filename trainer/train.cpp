@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <ostream>
 
@@ -149,6 +150,7 @@ class Training {
     }
     checkpoints_.emplace(run_.checkpoints.directory, found ? found->run : new_run_name(), settings,
                          run_.checkpoints.keep);
+    checkpoints_->prepare(snapshot_);
   }
 
   // A signal, or --max-minutes. Steps that are launched are finished.
@@ -184,7 +186,9 @@ class Training {
     if (!checkpoint_wanted_ || launched_ > done_ || checkpoints_->busy()) return;
     checkpoint_wanted_ = false;
     checkpointed_ = Clock::now();
-    checkpoints_->write([this](Snapshot& snapshot) { take_snapshot(engine_, snapshot); });
+    checkpoints_->write(snapshot_);
+    ++report_.snapshots;
+    report_.snapshot_seconds += seconds_since(checkpointed_);
   }
 
   // The state after the last step that ended well, unless it is on the disk already.
@@ -193,7 +197,7 @@ class Training {
     checkpoints_->wait();
     if (done_ > begin_ && checkpoints_->written() != done_) {
       outputs.attempt([&] {
-        checkpoints_->write([this](Snapshot& snapshot) { take_snapshot(engine_, snapshot); });
+        checkpoints_->write(snapshot_);
         checkpoints_->wait();
       });
     }
@@ -413,6 +417,9 @@ class Training {
   std::int64_t begin_ = 0, done_ = 0, launched_ = 0;
   Clock::time_point checkpointed_;  // the last snapshot
   bool checkpoint_wanted_ = false;
+  const std::function<void(Snapshot&)> snapshot_ = [this](Snapshot& to) {
+    take_snapshot(engine_, to);
+  };
   std::optional<CheckpointWriter> checkpoints_;
   std::deque<Clock::time_point> asked_;  // for the batches of the steps in flight
   Clock::time_point finished_;           // the last step that was

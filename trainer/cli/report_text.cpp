@@ -244,6 +244,10 @@ std::string memory_block(const RunReport& r) {
           ? fmt::format("snapshots for checkpoints {}, ", mebibytes(r.snapshot_bytes))
           : "",
       mebibytes(r.process_peak_bytes));
+  if (r.snapshots > 0) {
+    text += fmt::format("{} between steps, for which the training stood still {:.2f} s\n",
+                        plural(r.snapshots, "checkpoint"), r.snapshot_seconds);
+  }
   text += r.data_waits == 0
               ? "data: every batch was ready in time\n"
               : fmt::format("data: {} waited {:.2f} s for a batch that was not ready\n",
