@@ -70,7 +70,11 @@ class Ascii {
   // Columns of the common step of all times; where that makes too many, characters, so many that
   // all labels but those of very short actions have room.
   void choose_columns() {
-    const double tolerance = simulation_.makespan * 1e-6;
+    // Of a long table a millionth may be more than an action.
+    double tolerance = simulation_.makespan * 1e-6;
+    for (const SimulatedAction& one : simulation_.actions) {
+      if (one.end > one.start) tolerance = std::min(tolerance, (one.end - one.start) * 1e-3);
+    }
     double step = simulation_.makespan, longest = 0;
     for (const SimulatedAction& one : simulation_.actions) {
       if (!is_compute(one.action.kind)) continue;
@@ -84,7 +88,8 @@ class Ascii {
     if (picture_.scaled) return;
     for (const SimulatedAction& one : simulation_.actions) {
       if (!is_drawn(one)) continue;
-      const auto columns = static_cast<std::size_t>(column_of(one.end) - column_of(one.start));
+      const auto columns = static_cast<std::size_t>(
+          std::max<std::int64_t>(1, column_of(one.end) - column_of(one.start)));
       const std::size_t characters = label_of(one.action).size() + 1;
       width_ = std::max(width_, (characters + columns - 1) / columns);
     }

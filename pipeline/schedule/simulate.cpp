@@ -187,6 +187,8 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
     result.makespan = std::max(result.makespan, free_at[rank]);
     result.longest_span = std::max(result.longest_span, free_at[rank] - begun_at[rank]);
   }
+  STAGECOACH_CHECK(std::isfinite(result.makespan), "simulate", "costs whose sum is finite",
+                   fmt::format("{}", result.makespan));
   result.peak_slots = slots.peak_slots();
   result.peak_bytes = slots.peak_bytes();
   return result;

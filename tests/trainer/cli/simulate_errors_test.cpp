@@ -122,6 +122,13 @@ TEST_F(SimulateErrors, CostsThatAreNone) {
                  {"costs of 2 stages", "those of 3"});
 }
 
+// Actions of less than a millionth of the step, and times beyond all numbers.
+TEST_F(SimulateErrors, ExtremeCostsAndLengths) {
+  EXPECT_EQ(run_program({"simulate", "--ascii", "--costs", "comm=1e5"}).exit_code, 0);
+  EXPECT_EQ(run_program({"simulate", "--ascii", "--micro-batches", "340000"}).exit_code, 0);
+  expect_failure({"--costs", "f=1e308,b=1e308"}, 1, {"costs whose sum is finite", "got inf"});
+}
+
 TEST_F(SimulateErrors, TablesThatAreNone) {
   expect_failure({"--schedule", file("none.txt")}, 1, {file("none.txt"), "no such file"});
   write_text(file("table.txt"), "0F0 0BW0\n\n1F0 1BX0\n");
