@@ -12,7 +12,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -79,9 +78,8 @@ Place follow_links(const char* operation, const fs::path& file) {
     }
     std::error_code error;
     const fs::path next = fs::read_symlink(place.target, error);
-    if (error) return place;                        // no link
-    place.target = folder_of(place.target) / next;  // `next` alone where it is absolute
-    if (!file.has_parent_path()) place.target = place.target.lexically_normal();
+    if (error) return place;                           // no link
+    place.target = place.target.parent_path() / next;  // `next` alone where it is absolute
   }
   throw Error(operation, "the name of a file",
               fmt::format("the link {}, which leads in a circle", quoted(file)));

@@ -37,7 +37,9 @@ void StateDict::add(const std::string& name, StateKind kind, const Tensor& tenso
 }
 
 OwnedTensor StateDict::get(const std::string& name) const {
-  return to_host(stream_, tensors_[index_of(name)]);
+  OwnedTensor value(tensors_[index_of(name)].spec);
+  read(name, value.tensor);
+  return value;
 }
 
 void StateDict::read(const std::string& name, const Tensor& destination) const {

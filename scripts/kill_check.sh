@@ -17,7 +17,7 @@ fail() {
   exit 1
 }
 
-# train OPTION...: 12 steps of 8 images, of which 2 and a part are an epoch.
+# start OPTION..., in place of this shell; train OPTION... waits for its end: 12 steps of 8 images, of which 2 and a part are an epoch.
 start() {
   exec "$program" train --data synthetic --max-train-samples 20 --max-test-samples 4 --image-size 64 --steps 12 \
     --partition uniform --random-crop --random-flip --quiet "$@" >output 2>errors

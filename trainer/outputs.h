@@ -13,6 +13,11 @@ class Outputs {
  public:
   // Calls `write`; what it throws becomes a failure.
   void attempt(const std::function<void()>& write);
+  // The same of a file, unless `file` is empty: no output was asked for.
+  template <typename Write>
+  void write(const std::filesystem::path& file, const Write& how) {
+    if (!file.empty()) attempt([&] { how(file); });
+  }
   void add_failure(const std::string& message) { failures_.push_back(message); }
 
   // What did not work, for people; the first came first.

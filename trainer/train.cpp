@@ -172,11 +172,15 @@ class Training {
     }
   }
 
-  bool checkpoint_due() const {
-    if (!checkpoints_) return false;
+  // Whether a checkpoint is to come behind this step, whenever that is.
+  bool checkpoint_follows(std::int64_t step) const {
     const CheckpointInterval& every = run_.checkpoints.every;
-    return every.steps > 0 ? done_ % every.steps == 0
-                           : seconds_since(checkpointed_) >= every.seconds;
+    return checkpoints_ && every.steps > 0 && step % every.steps == 0;
+  }
+  bool checkpoint_due() const {
+    const CheckpointInterval& every = run_.checkpoints.every;
+    return checkpoint_follows(done_) ||
+           (checkpoints_ && every.steps == 0 && seconds_since(checkpointed_) >= every.seconds);
   }
 
   // Behind a step, if it is time, no other one is being written, and no step is in flight: launch()
@@ -256,9 +260,7 @@ class Training {
 
   // Launches the step, if it is not yet, and what may follow it before the host knows its result.
   void launch(std::int64_t step) {
-    const bool alone = evaluates_after(step) || checkpoint_wanted_ ||
-                       (checkpoints_ && run_.checkpoints.every.steps > 0 &&
-                        step % run_.checkpoints.every.steps == 0);
+    const bool alone = evaluates_after(step) || checkpoint_wanted_ || checkpoint_follows(step);
     const std::int64_t ahead = alone ? 0 : engine_.max_in_flight() - 1;
     while (launched_ < std::min(step + ahead, steps_)) {
       asked_.push_back(Clock::now());
@@ -373,14 +375,11 @@ class Training {
     const std::string title =
         fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model, report_.schedule,
                     report_.stages, report_.micro_batches, report_.micro_batch_size);
-    const auto write = [&](const std::filesystem::path& file, const auto& how) {
-      if (!file.empty()) outputs.attempt([&] { how(file); });
-    };
-    write(run_.save, [&](const auto& file) { engine_.save(file); });
-    write(run_.report, [&](const auto& file) { write_json(file, to_json(report_)); });
-    write(run_.trace,
-          [&](const auto& file) { write_chrome_trace(file, statistics_.trace(), title); });
-    write(run_.svg, [&](const auto& file) { write_svg(file, title); });
+    outputs.write(run_.save, [&](const auto& file) { engine_.save(file); });
+    outputs.write(run_.report, [&](const auto& file) { write_json(file, to_json(report_)); });
+    outputs.write(run_.trace,
+                  [&](const auto& file) { write_chrome_trace(file, statistics_.trace(), title); });
+    outputs.write(run_.svg, [&](const auto& file) { write_svg(file, title); });
   }
 
   // What its schedule and costs predict of a step, and below it the step of median length.

@@ -154,7 +154,7 @@ TEST_F(ResumeTest, TheReportAndTheMetricsGoOn) {
   EXPECT_EQ(step, 5);
 }
 
-TEST_F(ResumeTest, AtItsEndThereIsNothingToDoButToSave) {
+TEST_F(ResumeTest, AtItsEndOnlyTheWeightsAreSaved) {
   const fs::path folder = scratch_.path() / "folder";
   TrainRequest whole = request(kLayouts[3], 3, folder);
   whole.save = scratch_.path() / "one";

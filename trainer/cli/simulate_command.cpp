@@ -221,17 +221,16 @@ SimulateOutcome simulate_one(const SimulateConfig& given, const GivenCosts& cost
   if (config.ascii) text += drawing(run, costs);
   const std::string csv = config.csv.empty() ? "" : to_csv(program.schedule());
   Outputs outputs;
-  const auto write = [&](const fs::path& file, const auto& how) {
-    if (!file.empty()) outputs.attempt([&] { how(file); });
-  };
-  write(config.svg, [&](const fs::path& file) { write_picture(file, run, costs); });
-  write(config.trace, [&](const fs::path& file) { write_trace(file, program, run, costs); });
-  write(config.text, [&](const fs::path& file) {
+  outputs.write(config.svg, [&](const fs::path& file) { write_picture(file, run, costs); });
+  outputs.write(config.trace,
+                [&](const fs::path& file) { write_trace(file, program, run, costs); });
+  outputs.write(config.text, [&](const fs::path& file) {
     write_file(file, [&](std::ostream& out) { out << program.schedule().to_text(); });
   });
-  write(config.csv,
-        [&](const fs::path& file) { write_file(file, [&](std::ostream& out) { out << csv; }); });
-  write(config.json, [&](const fs::path& file) { write_json(file, to_json(run, costs)); });
+  outputs.write(config.csv, [&](const fs::path& file) {
+    write_file(file, [&](std::ostream& out) { out << csv; });
+  });
+  outputs.write(config.json, [&](const fs::path& file) { write_json(file, to_json(run, costs)); });
   return {text, outputs.failures()};
 }
 
@@ -268,9 +267,8 @@ SimulateOutcome simulate_several(const SimulateConfig& given, const GivenCosts& 
   runs.reserve(names.size());
   for (const std::string& name : names) runs.push_back(compared(name, config, costs));
   Outputs outputs;
-  if (!config.json.empty()) {
-    outputs.attempt([&] { write_json(config.json, to_json(runs, config, costs)); });
-  }
+  outputs.write(config.json,
+                [&](const fs::path& file) { write_json(file, to_json(runs, config, costs)); });
   return {to_text(runs, config, costs), outputs.failures()};
 }
 
