@@ -78,14 +78,14 @@ Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dat
   return settings;
 }
 
-std::int64_t snapshot_bytes(const TrainRun& run) {
-  std::int64_t weights = 0, buffers = 0;
+StateBytes state_bytes(const TrainRun& run) {
+  std::int64_t parameters = 0, buffers = 0;
   for (const LayerPlan& plan : run.network.plan(run.job.input(1), Target())) {
-    for (const ParameterSpec& parameter : plan.parameters) weights += parameter.spec.bytes();
+    for (const ParameterSpec& parameter : plan.parameters) parameters += parameter.spec.bytes();
     for (const BufferSpec& buffer : plan.buffers) buffers += buffer.spec.bytes();
   }
   const auto states = static_cast<std::int64_t>(run.job.optimizer.make()->states().size());
-  return weights * (1 + states) + buffers;
+  return {parameters + buffers, parameters * states};
 }
 
 void take_snapshot(const Engine& engine, Snapshot& snapshot) {

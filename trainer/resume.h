@@ -12,8 +12,12 @@ namespace stagecoach {
 // their content: the folder that they lie in may be another one.
 Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dataset& images);
 
-// Bytes of a snapshot of `network`'s training, which are those of its files too.
-std::int64_t snapshot_bytes(const TrainRun& run);
+// Bytes of the tensors of a training, in a snapshot and in files.
+struct StateBytes {
+  std::int64_t weights = 0, optimizer = 0;  // weights: buffers, too
+  std::int64_t all() const { return weights + optimizer; }
+};
+StateBytes state_bytes(const TrainRun& run);
 // Copies the engine's state after its last step; the memory of an earlier call is used again.
 void take_snapshot(const Engine& engine, Snapshot& snapshot);
 

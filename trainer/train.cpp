@@ -33,14 +33,6 @@ namespace {
 
 constexpr const char* kTrain = "stagecoach train";
 
-std::int64_t bytes_of_weights(const TrainRun& run) {
-  std::int64_t bytes = 0;
-  for (const LayerPlan& plan : run.network.plan(run.job.input(1), Target())) {
-    for (const ParameterSpec& parameter : plan.parameters) bytes += parameter.spec.bytes();
-  }
-  return bytes;
-}
-
 // A checkpoint's weights are weights like any others; who meant to go on is told.
 void check_init(const std::filesystem::path& file) {
   const SafetensorsFile weights(file);
@@ -55,14 +47,14 @@ void check_init(const std::filesystem::path& file) {
 // Before long work, of which a download is the longest: what is asked for must be possible.
 void check_files(const TrainRun& run) {
   for (const std::string& note : run.notes) spdlog::info(note);
-  if (!run.save.empty()) check_writable(kTrain, run.save, bytes_of_weights(run));
+  if (!run.save.empty()) check_writable(kTrain, run.save, state_bytes(run).weights);
   if (!run.metrics.empty()) check_growable(kTrain, run.metrics);
   for (const auto* file : {&run.report, &run.trace, &run.svg}) {
     if (!file->empty()) check_writable(kTrain, *file);
   }
   if (!run.checkpoints.directory.empty()) {
     check_begins_anew(run);
-    check_checkpoint_folder(run.checkpoints.directory, snapshot_bytes(run));
+    check_checkpoint_folder(run.checkpoints.directory, state_bytes(run).all());
   }
   if (!run.init.empty()) check_init(run.init);
 }
@@ -237,7 +229,7 @@ class Training {
   std::int64_t other_bytes() const {
     const bool on_cpu = devices_.target.device.type == DeviceType::kCpu;
     const bool snapshot = on_cpu && !run_.checkpoints.directory.empty();
-    return loader_bytes() + (snapshot ? snapshot_bytes(run_) : 0);
+    return loader_bytes() + (snapshot ? state_bytes(run_).all() : 0);
   }
 
   // Two batches of a loader, and while testing two more; on a GPU also the images.
@@ -315,7 +307,7 @@ class Training {
     const TrainJob& job = run_.job;
     report_.planned_steps = steps_;
     report_.first_step = begin_ + 1;
-    report_.snapshot_bytes = checkpoints_ ? snapshot_bytes(run_) : 0;
+    report_.snapshot_bytes = checkpoints_ ? state_bytes(run_).all() : 0;
     report_.model = run_.network.name();
     report_.schedule = job.pipeline ? run_.schedule : "none";
     report_.partition = engine_.partition_text();
