@@ -1,5 +1,7 @@
 #include "core/context.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace stagecoach {
@@ -17,6 +19,13 @@ void* Context::workspace(const char* operation, std::int64_t bytes) const {
   STAGECOACH_CHECK(available >= bytes, operation, fmt::format("a workspace of {} bytes", bytes),
                    fmt::format("{} bytes", available));
   return workspace_.data;
+}
+
+Buffer shared_host_memory(const std::vector<Context*>& contexts, std::int64_t bytes) {
+  const auto other = std::ranges::find_if(
+      contexts, [](const Context* context) { return context->device() != Device{}; });
+  if (other == contexts.end()) return Buffer(bytes);
+  return Buffer::pinned(bytes, (*other)->device());
 }
 
 }  // namespace stagecoach

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <typeindex>
+#include <vector>
 
 #include "core/buffer.h"
 #include "core/stream.h"
@@ -58,6 +59,9 @@ class Context {
   std::unique_ptr<Stream> stream_;  // its tasks use the members above
   std::map<std::type_index, std::shared_ptr<void>> extensions_;
 };
+
+// `bytes` of zeros in the host's memory, which the devices of all contexts reach.
+Buffer shared_host_memory(const std::vector<Context*>& contexts, std::int64_t bytes);
 
 // On the context's device.
 inline void check_tensor(const Context& context, const char* operation, const char* name,

@@ -1,5 +1,6 @@
 #include "data/sampler.h"
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -40,23 +41,25 @@ std::vector<std::int64_t> shuffled_indices(std::int64_t size, std::uint64_t seed
   return indices;
 }
 
-ShuffledBatches::ShuffledBatches(std::int64_t size, std::int64_t batch, std::uint64_t seed)
+ShuffledBatches::ShuffledBatches(std::int64_t size, std::int64_t batch, std::uint64_t seed,
+                                 LastBatch last)
     : size_(size), batch_(batch), seed_(seed) {
   STAGECOACH_CHECK(batch > 0, "ShuffledBatches", "a batch of at least one sample",
                    fmt::format("{}", batch));
-  STAGECOACH_CHECK(size >= batch, "ShuffledBatches",
-                   fmt::format("at least {} samples for one batch", batch),
-                   fmt::format("{} samples", size), "use a smaller batch or more data");
+  steps_per_epoch_ = (last == LastBatch::kKeep ? size + batch - 1 : size) / batch;
+  STAGECOACH_CHECK(
+      steps_per_epoch_ > 0, "ShuffledBatches",
+      fmt::format("at least {} samples for one batch", last == LastBatch::kKeep ? 1 : batch),
+      fmt::format("{} samples", size), "use a smaller batch or more data");
 }
 
 std::vector<std::int64_t> ShuffledBatches::of_step(std::int64_t step) {
   STAGECOACH_CHECK(step >= 0, "ShuffledBatches", "step >= 0", fmt::format("{}", step));
-  const std::int64_t steps_per_epoch = size_ / batch_;
-  const std::int64_t epoch = step / steps_per_epoch;
+  const std::int64_t epoch = step / steps_per_epoch_;
   if (epoch != epoch_) order_ = shuffled_indices(size_, seed_, epoch);
   epoch_ = epoch;
-  const auto begin = order_.begin() + step % steps_per_epoch * batch_;
-  return {begin, begin + batch_};
+  const std::int64_t first = step % steps_per_epoch_ * batch_;
+  return {order_.begin() + first, order_.begin() + std::min(first + batch_, size_)};
 }
 
 }  // namespace stagecoach

@@ -163,14 +163,22 @@ void Backend::batch_norm2d_update(Context&, Tensor, Tensor, Tensor, Tensor, std:
                                   float) const {
   refuse("batch_norm2d_update");
 }
-void Backend::softmax_cross_entropy(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, float) const {
+void Backend::softmax_cross_entropy(Context&, Tensor, Tensor, Tensor, Tensor, Tensor, float,
+                                    std::int64_t, float) const {
   refuse("softmax_cross_entropy");
 }
-void Backend::mean_squared_error(Context&, Tensor, Tensor, Tensor, Tensor, float) const {
+void Backend::mean_squared_error(Context&, Tensor, Tensor, Tensor, Tensor, float,
+                                 std::int64_t) const {
   refuse("mean_squared_error");
 }
 void Backend::raise_unless_finite(Context&, Tensor) const {
   refuse("raise_unless_finite");
+}
+void Backend::sum_of_squares(Context&, double*, Tensor, void*) const {
+  refuse("sum_of_squares");
+}
+void Backend::clip_gradients(Context&, Tensor, std::span<const double>, double, double*) const {
+  refuse("clip_gradients");
 }
 void Backend::sgd_step(Context&, Tensor, Tensor, Tensor, Tensor, const SgdOptions&) const {
   refuse("sgd_step");

@@ -15,6 +15,7 @@
 #include "core/device_backend.h"
 #include "kernels/conv2d.h"
 #include "kernels/dropout.h"
+#include "kernels/gradient_norm.h"
 #include "kernels/image_transform.h"
 #include "kernels/linear.h"
 #include "kernels/max_pool2d.h"
@@ -107,14 +108,20 @@ class Backend {
                                    Tensor means, Tensor variances, std::int64_t values,
                                    float momentum) const;
 
+  // Of the losses: rows behind `samples` fill up the batch.
   virtual void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct,
-                                     Tensor logits_grad, Tensor logits, Tensor labels,
-                                     float scale) const;
+                                     Tensor logits_grad, Tensor logits, Tensor labels, float scale,
+                                     std::int64_t samples, float label_smoothing) const;
 
   virtual void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad,
-                                  Tensor prediction, Tensor targets, float scale) const;
+                                  Tensor prediction, Tensor targets, float scale,
+                                  std::int64_t samples) const;
   // The context has a failure flag.
   virtual void raise_unless_finite(Context& context, Tensor losses) const;
+
+  virtual void sum_of_squares(Context& context, double* sum, Tensor values, void* workspace) const;
+  virtual void clip_gradients(Context& context, Tensor gradients, std::span<const double> sums,
+                              double max_norm, double* norms) const;
 
   // `copy` (undefined: none): BF16, gets the new parameters. Nothing is written when the
   // context's failure flag is raised.

@@ -6,7 +6,7 @@
 namespace stagecoach {
 
 void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad, Tensor prediction,
-                        Tensor targets, float scale) {
+                        Tensor targets, float scale, std::int64_t samples) {
   constexpr const char* kName = "mean_squared_error";
   check_floating(kName, "prediction", context, prediction.spec);
   STAGECOACH_CHECK(prediction.shape().rank() >= 1 && prediction.elements() > 0, kName,
@@ -17,8 +17,12 @@ void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad,
   check_tensor(context, kName, "prediction_grad", prediction_grad, prediction.spec);
   check_tensor(context, kName, "targets", targets, targets_spec);
   check_tensor(context, kName, "losses", losses, row_major({prediction.shape()[0]}));
+  const std::int64_t rows = prediction.shape()[0];
+  if (samples < 0) samples = rows;
+  STAGECOACH_CHECK(samples <= rows, kName, fmt::format("at most {} samples", rows),
+                   fmt::format("{}", samples));
   backend_of(context).mean_squared_error(context, losses, prediction_grad, prediction, targets,
-                                         scale);
+                                         scale, samples);
 }
 
 }  // namespace stagecoach

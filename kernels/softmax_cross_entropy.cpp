@@ -6,7 +6,8 @@
 namespace stagecoach {
 
 void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
-                           Tensor logits, Tensor labels, float scale) {
+                           Tensor logits, Tensor labels, float scale, std::int64_t samples,
+                           float label_smoothing) {
   constexpr const char* kName = "softmax_cross_entropy";
   check_floating(kName, "logits", context, logits.spec);
   STAGECOACH_CHECK(logits.shape().rank() == 2 && logits.spec.format == MemoryFormat::kRowMajor &&
@@ -18,8 +19,11 @@ void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tens
   check_tensor(context, kName, "losses", losses, row_major({rows}));
   check_tensor(context, kName, "correct", correct, row_major({rows}, DType::kI32));
   check_tensor(context, kName, "labels", labels, row_major({rows}, DType::kI32));
+  if (samples < 0) samples = rows;
+  STAGECOACH_CHECK(samples <= rows, kName, fmt::format("at most {} samples", rows),
+                   fmt::format("{}", samples));
   backend_of(context).softmax_cross_entropy(context, losses, correct, logits_grad, logits, labels,
-                                            scale);
+                                            scale, samples, label_smoothing);
 }
 
 }  // namespace stagecoach

@@ -5,7 +5,7 @@
 
 namespace stagecoach {
 
-Network make_alexnet(int num_classes, float dropout) {
+Network make_alexnet(int num_classes, float dropout, float label_smoothing) {
   const auto convolution = [](int in, int out, int kernel, int stride, int padding) {
     return conv2d_layer(in, out, kernel, {stride, stride, padding, padding});
   };
@@ -32,7 +32,8 @@ Network make_alexnet(int num_classes, float dropout) {
            {"classifier.3", dropout_layer(dropout)},
            {"classifier.4", linear_layer(4096, 4096)},
            {"classifier.5", relu_layer()},
-           {"classifier.6", linear_layer(4096, num_classes)}}};
+           {"classifier.6", linear_layer(4096, num_classes)}},
+          softmax_cross_entropy_loss(label_smoothing)};
 }
 
 }  // namespace stagecoach

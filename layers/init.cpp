@@ -110,6 +110,13 @@ Init Init::xavier_normal(std::int64_t fan_in, std::int64_t fan_out, double gain)
   return normal(0, xavier_deviation(fan_in, fan_out, gain));
 }
 
+Init init_of(InitScheme scheme, std::string_view name, const Shape& shape, const Init& own) {
+  if (scheme == InitScheme::kTorch) return own;
+  if (name == "bias") return Init::constant(0);
+  if (shape.rank() < 2) return own;
+  return Init::kaiming_uniform(shape.elements() / shape[0], std::sqrt(2.0));
+}
+
 void initialize(Context& context, const Tensor& tensor, const Init& init,
                 const RandomStream& stream, const Shape& global, const SliceOffset& offset) {
   const Shape& whole = global.rank() == 0 ? tensor.shape() : global;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "core/context.h"
 #include "core/philox.h"
@@ -29,6 +30,18 @@ struct Init {
   static Init xavier_uniform(std::int64_t fan_in, std::int64_t fan_out, double gain = 1);
   static Init xavier_normal(std::int64_t fan_in, std::int64_t fan_out, double gain = 1);
 };
+
+// How a network's parameters begin.
+enum class InitScheme : std::uint8_t {
+  kTorch,  // as each layer says, which is as its PyTorch namesake does
+  // Weights of two and more dimensions by kaiming_uniform(fan_in, sqrt(2)), biases at 0: with a
+  // ReLU behind each, activations keep their size through any number of layers. The network's last
+  // layer, which has none behind it, begins as it says.
+  kKaiming,
+};
+
+// Of a parameter with this name, shape [outputs, inputs, ...] and layer's own beginning.
+Init init_of(InitScheme scheme, std::string_view name, const Shape& shape, const Init& own);
 
 // Where a tensor lies in a larger one, of which it is a part: see ParameterSpec.
 using SliceOffset = std::array<std::int64_t, Shape::kMaxRank>;

@@ -2,6 +2,7 @@
 // of micro-batches can be in flight through one layer object.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -88,6 +89,11 @@ struct MicroBatch {
   std::int64_t first_sample = 0;  // of the micro-batch's first row in the global batch
   std::int64_t batch = 0;         // samples of the global batch: losses are means over them
   bool training = true;
+
+  // How many of the micro-batch's `rows` are samples: the others fill up a batch that is not full.
+  std::int64_t samples_of(std::int64_t rows) const {
+    return std::clamp<std::int64_t>(batch - first_sample, 0, rows);
+  }
 };
 
 // The tensors of one call, in the plan's order. What a pass does not need by the plan is undefined

@@ -32,7 +32,8 @@ class MeanSquaredErrorLoss final : public Loss {
  protected:
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
     mean_squared_error(context, call.outputs[0], call.saved[0], call.inputs[0], call.inputs[1],
-                       1.0f / static_cast<float>(call.micro.batch));
+                       1.0f / static_cast<float>(call.micro.batch),
+                       call.micro.samples_of(call.inputs[0].shape()[0]));
   }
 };
 

@@ -72,7 +72,8 @@ std::vector<NamedParameter> parameters_of(const Network& network,
                                           const std::vector<LayerPlan>& plans);
 
 // torchvision.models.alexnet(num_classes): 22 layers (features 0-12, avgpool, flatten,
-// classifier 0-6), 57,044,810 parameters at 10 classes. `dropout` in [0, 1).
-Network make_alexnet(int num_classes = 10, float dropout = 0.5f);
+// classifier 0-6), 57,044,810 parameters at 10 classes. `dropout` and
+// `label_smoothing`, of its loss, in [0, 1).
+Network make_alexnet(int num_classes = 10, float dropout = 0.5f, float label_smoothing = 0);
 
 }  // namespace stagecoach

@@ -7,7 +7,16 @@ namespace {
 
 class SoftmaxCrossEntropyLoss final : public Loss {
  public:
-  std::string describe() const override { return "SoftmaxCrossEntropy()"; }
+  explicit SoftmaxCrossEntropyLoss(float label_smoothing) : label_smoothing_(label_smoothing) {
+    STAGECOACH_CHECK(label_smoothing >= 0 && label_smoothing < 1, "softmax_cross_entropy_loss",
+                     "label_smoothing of at least 0 and below 1",
+                     fmt::format("{}", label_smoothing));
+  }
+
+  std::string describe() const override {
+    if (label_smoothing_ == 0) return "SoftmaxCrossEntropy()";
+    return fmt::format("SoftmaxCrossEntropy(label_smoothing {})", label_smoothing_);
+  }
 
   TensorSpec target_spec(const TensorSpec& prediction) const override {
     STAGECOACH_CHECK(prediction.shape.rank() == 2 && is_floating(prediction.dtype), describe(),
@@ -29,15 +38,21 @@ class SoftmaxCrossEntropyLoss final : public Loss {
 
  protected:
   void forward_impl(Context& context, const LayerPlan&, const LayerCall& call) const override {
+    // What is measured is measured without smoothing.
     softmax_cross_entropy(context, call.outputs[0], call.outputs[1], call.saved[0], call.inputs[0],
-                          call.inputs[1], 1.0f / static_cast<float>(call.micro.batch));
+                          call.inputs[1], 1.0f / static_cast<float>(call.micro.batch),
+                          call.micro.samples_of(call.inputs[0].shape()[0]),
+                          call.micro.training ? label_smoothing_ : 0);
   }
+
+ private:
+  float label_smoothing_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Loss> softmax_cross_entropy_loss() {
-  return std::make_shared<SoftmaxCrossEntropyLoss>();
+std::shared_ptr<const Loss> softmax_cross_entropy_loss(float label_smoothing) {
+  return std::make_shared<SoftmaxCrossEntropyLoss>(label_smoothing);
 }
 
 }  // namespace stagecoach

@@ -45,13 +45,18 @@ struct Executor::Step {
   }
 };
 
-Executor::Executor(int rank, std::map<int, LinkedStage> stages)
-    : rank_(rank), stages_(std::move(stages)), stream_(stream_of(rank, stages_)), spans_(rank) {}
+Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip)
+    : rank_(rank),
+      stages_(std::move(stages)),
+      stream_(stream_of(rank, stages_)),
+      spans_(rank),
+      clip_(clip) {}
 
 void Executor::run(const Program& program, const StepInput& input) {
   try {
     begin();
     for (const Action& action : program.actions(rank_)) act(program, input, action);
+    end_clipped(input);
   } catch (...) {
     failed_at_ = Clock::now();
     const auto error = located_here(std::current_exception());
@@ -75,8 +80,9 @@ void Executor::abort_channels(const std::exception_ptr& error) {
                              linked.gradients_out}) {
       if (channel != nullptr) channel->abort(error);
     }
-    for (const auto* channels : {&linked.output_readers, &linked.gradient_readers,
-                                 &linked.output_makers, &linked.gradient_makers}) {
+    for (const auto* channels :
+         {&linked.output_readers, &linked.gradient_readers, &linked.output_makers,
+          &linked.gradient_makers, &linked.norm_readers, &linked.norm_makers}) {
       for (Channel* channel : *channels) channel->abort(error);
     }
   }
@@ -89,6 +95,7 @@ std::exception_ptr Executor::located_here(const std::exception_ptr& error) const
 
 void Executor::begin() {
   for (const auto& [number, linked] : stages_) linked.stage->begin_step();
+  clipped_.clear();
   spans_.begin(stream_);
 }
 
@@ -230,8 +237,29 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
                    action.to_string());
   linked.stage->end_step(micro_batch_of(step.input, 0, step.rows()));
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
-  linked.stage->optimizer_step(*step.input.optimizer);
+  if (clip_ != nullptr) {
+    clip_->measure(*linked.stage);
+    for (Channel* reader : linked.norm_readers) reader->release(0, stream_);  // one a step
+    clipped_.push_back(action);
+  } else {
+    linked.stage->optimizer_step(*step.input.optimizer);
+  }
   end_span(TraceKind::kOptimizer, action);
+}
+
+void Executor::end_clipped(const StepInput& input) {
+  if (clipped_.empty()) return;
+  current_ = clipped_.front();
+  for (Channel* maker : stages_.begin()->second.norm_makers) {
+    wait_released(maker, current_, 0);
+  }
+  for (const Action& action : clipped_) {
+    current_ = action;
+    Stage& stage = *stages_.at(action.stage).stage;
+    clip_->clip(stage);
+    stage.optimizer_step(*input.optimizer);
+    end_span(TraceKind::kOptimizer, action);
+  }
 }
 
 void Executor::send(Channel& channel, std::span<const Tensor> message, const Action& action) {
@@ -274,6 +302,7 @@ void enqueue_step(const Program& program, const std::vector<std::unique_ptr<Exec
              std::rethrow_exception(executor.located_here(std::current_exception()));
            }
          });
+  for (const auto& executor : executors) executor->end_clipped(input);
 }
 
 }  // namespace stagecoach

@@ -10,6 +10,7 @@
 
 #include "comm/channel.h"
 #include "comm/rendezvous.h"
+#include "pipeline/gradient_clip.h"
 #include "pipeline/schedule/program.h"
 #include "pipeline/span_recorder.h"
 #include "pipeline/stage.h"
@@ -30,12 +31,16 @@ struct LinkedStage {
   std::vector<Channel*> output_readers, gradient_readers;
   // The other ends: of stages whose outputs, or gradients, this one has read when its W ends.
   std::vector<Channel*> output_makers, gradient_makers;
+  // Where gradients are clipped: by which this stage says that its norm is there, and, on the first
+  // stage of a rank, by which those of other ranks do.
+  std::vector<Channel*> norm_readers, norm_makers;
 };
 
 class Executor {
  public:
-  // `stages`: those of this rank, by their number in the pipeline; all on one context.
-  Executor(int rank, std::map<int, LinkedStage> stages);
+  // `stages`: those of this rank, by their number in the pipeline; all on one context. `clip`, by
+  // which gradients are clipped, outlives the executor; null: they are not.
+  Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip = nullptr);
 
   // Runs this rank's part of one step and returns when it is done. `program`: with communication.
   // Throws the first error of the rank, with the action that it struck; the channels are aborted
@@ -73,6 +78,8 @@ class Executor {
   void backward(const Step& step, const Action& action, const LinkedStage& linked);
   void end_backward(const Action& action, const LinkedStage& linked);
   void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
+  // The steps that had to wait for the norm: after the table, whose last W may come behind a STEP.
+  void end_clipped(const StepInput& input);
   void send(Channel& channel, std::span<const Tensor> message, const Action& action);
   void release(Channel* channel, const Action& action);
   void release_all(const std::vector<Channel*>& channels, const Action& action);
@@ -86,7 +93,9 @@ class Executor {
   std::map<int, LinkedStage> stages_;
   Stream& stream_;
   SpanRecorder spans_;
-  Action current_;  // of the walk
+  const GradientClip* clip_;
+  std::vector<Action> clipped_;  // STEPs of this step whose gradients were measured
+  Action current_;               // of the walk
   Clock::time_point failed_at_;
 };
 

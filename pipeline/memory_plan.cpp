@@ -179,7 +179,7 @@ MemoryPlan plan_memory(const StageGraph& graph, const StageMemory& stage) {
   plan_values(graph, stage, order, plan);
   plan_gradients(graph, stage, order, plan);
   plan_received(graph, stage, plan);
-  std::int64_t workspace = 0;
+  std::int64_t workspace = stage.least_workspace_bytes;
   for (const LayerPlan& layer : graph.layers) {
     workspace = std::max(workspace, layer.workspace_bytes);
   }

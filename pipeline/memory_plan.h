@@ -26,9 +26,10 @@ struct StageMemory {
   // the inputs of runs of that many layers. 0: all layers of the stage at once.
   bool recomputes = false;
   int recompute_interval = 0;
-  int micro_batches = 1;       // in a step: layers keep something of each until its end
-  std::int64_t loss_rows = 0;  // samples in a step: losses kept by the last stage
-  int optimizer_states = 0;    // tensors like the parameters: SGD 1, Adam 2
+  int micro_batches = 1;                   // in a step: layers keep something of each until its end
+  std::int64_t loss_rows = 0;              // samples in a step: losses kept by the last stage
+  int optimizer_states = 0;                // tensors like the parameters: SGD 1, Adam 2
+  std::int64_t least_workspace_bytes = 0;  // beside what the layers use
 };
 
 // `memory` with the counts of stage `s`.

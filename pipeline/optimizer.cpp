@@ -13,7 +13,7 @@ void check_states(const Optimizer& optimizer, const FlatShard& shard) {
 
 class Sgd : public Optimizer {
  public:
-  Sgd(float learning_rate, const SgdOptions& options)
+  Sgd(const LearningRate& learning_rate, const SgdOptions& options)
       : learning_rate_(learning_rate), options_(options) {}
 
   std::string_view name() const override { return "sgd"; }
@@ -22,7 +22,7 @@ class Sgd : public Optimizer {
     return kStates;
   }
   StepValues values(std::int64_t step) const override {
-    return {.step = step, .learning_rate = learning_rate_};
+    return {.step = step, .learning_rate = learning_rate_.at(step)};
   }
   void step(Context& context, const FlatShard& shard) const override {
     check_states(*this, shard);
@@ -30,13 +30,13 @@ class Sgd : public Optimizer {
   }
 
  private:
-  float learning_rate_;
+  LearningRate learning_rate_;
   SgdOptions options_;
 };
 
 class Adam : public Optimizer {
  public:
-  Adam(float learning_rate, const AdamOptions& options)
+  Adam(const LearningRate& learning_rate, const AdamOptions& options)
       : learning_rate_(learning_rate), options_(options) {}
 
   std::string_view name() const override { return "adam"; }
@@ -45,7 +45,7 @@ class Adam : public Optimizer {
     return kStates;
   }
   StepValues values(std::int64_t step) const override {
-    return {.step = step, .adam = adam_rates(learning_rate_, options_, step + 1)};
+    return {.step = step, .adam = adam_rates(learning_rate_.at(step), options_, step + 1)};
   }
   void step(Context& context, const FlatShard& shard) const override {
     check_states(*this, shard);
@@ -54,17 +54,19 @@ class Adam : public Optimizer {
   }
 
  private:
-  float learning_rate_;
+  LearningRate learning_rate_;
   AdamOptions options_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Optimizer> make_sgd(float learning_rate, const SgdOptions& options) {
+std::shared_ptr<const Optimizer> make_sgd(const LearningRate& learning_rate,
+                                          const SgdOptions& options) {
   return std::make_shared<Sgd>(learning_rate, options);
 }
 
-std::shared_ptr<const Optimizer> make_adam(float learning_rate, const AdamOptions& options) {
+std::shared_ptr<const Optimizer> make_adam(const LearningRate& learning_rate,
+                                           const AdamOptions& options) {
   return std::make_shared<Adam>(learning_rate, options);
 }
 

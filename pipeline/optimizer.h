@@ -9,6 +9,7 @@
 
 #include "core/context.h"
 #include "kernels/optimizers.h"
+#include "pipeline/learning_rate.h"
 
 namespace stagecoach {
 
@@ -36,7 +37,9 @@ class Optimizer {
   virtual void step(Context& context, const FlatShard& shard) const = 0;
 };
 
-std::shared_ptr<const Optimizer> make_sgd(float learning_rate, const SgdOptions& options = {});
-std::shared_ptr<const Optimizer> make_adam(float learning_rate, const AdamOptions& options = {});
+std::shared_ptr<const Optimizer> make_sgd(const LearningRate& learning_rate,
+                                          const SgdOptions& options = {});
+std::shared_ptr<const Optimizer> make_adam(const LearningRate& learning_rate,
+                                           const AdamOptions& options = {});
 
 }  // namespace stagecoach

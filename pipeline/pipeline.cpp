@@ -148,6 +148,7 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
   }
   guard_.emplace(contexts(), training_.micro_batches());
   make_stages(network, plans, options, graphs);
+  make_clip(options);
   make_executors();
   make_drivers(plans, options);
 }
@@ -216,8 +217,23 @@ void Pipeline::make_executors() {
       link(s, reader, &LinkedStage::gradient_readers, &LinkedStage::gradient_makers);
     }
   }
+  if (clip() != nullptr) link_norms(linked);
   for (std::size_t rank = 0; rank < linked.size(); ++rank) {
-    executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank]));
+    executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank], clip()));
+  }
+}
+
+// Every stage tells every other rank when the norm of its gradients is there.
+void Pipeline::link_norms(std::vector<std::map<int, LinkedStage>>& linked) {
+  for (std::size_t rank = 0; rank < linked.size(); ++rank) {
+    for (auto& [number, own] : linked[rank]) {
+      for (std::size_t other = 0; other < linked.size(); ++other) {
+        if (other == rank) continue;
+        channels_.push_back(make_local_channel(rendezvous_));
+        own.norm_readers.push_back(channels_.back().get());
+        linked[other].begin()->second.norm_makers.push_back(channels_.back().get());
+      }
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 // too.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -42,6 +43,7 @@ class Pipeline : public TrainingLoop {
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                    const PipelineOptions& options, const std::vector<StageGraph>& graphs);
   void make_executors();
+  void link_norms(std::vector<std::map<int, LinkedStage>>& linked);
   void make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options);
   std::vector<Context*> contexts() const;  // of all ranks
   Context& context_of(std::size_t stage) const;

@@ -26,6 +26,7 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
                    options.other_bytes,
                options.target.device, kMemoryHint);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
+  make_clip(options);
   if (Graph::can_capture(options.target.device)) {
     launcher_.emplace(std::vector<Context*>{&context_}, std::vector<SpanRecorder*>{&spans_},
                       *stages_[0], *guard_, options.eager);
@@ -63,6 +64,10 @@ void PlainLoop::enqueue(const StepInput& input) {
   }
   if (input.micro.training) stage.end_step(micro_batch_of(input, 0, rows));
   if (input.optimizer == nullptr) return;
+  if (clip() != nullptr) {
+    clip()->measure(stage);
+    clip()->clip(stage);
+  }
   stage.optimizer_step(*input.optimizer);
   spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
 }

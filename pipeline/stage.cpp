@@ -7,6 +7,7 @@
 #include "kernels/add.h"
 #include "kernels/cast.h"
 #include "kernels/finite.h"
+#include "kernels/gradient_norm.h"
 
 namespace stagecoach {
 namespace {
@@ -357,6 +358,20 @@ void Stage::end_step(const MicroBatch& micro) {
   }
 }
 
+void Stage::sum_squares_of_gradients(double* sums) {
+  use_workspace();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    sum_of_squares(context_, sums + parameter_index_[i], parameters_[i].grad);
+  }
+}
+
+void Stage::clip_gradients(std::span<const double> sums, double max_norm, double* norms) {
+  const MemoryPlan& plan = memory_plan();
+  const Tensor gradients =
+      parameters_.empty() ? Tensor{} : tensors_.view(Place{plan.gradients, 0, plan.flat});
+  stagecoach::clip_gradients(context_, gradients, sums, max_norm, norms);
+}
+
 void Stage::optimizer_step(const Optimizer& optimizer) {
   if (parameters_.empty()) return;
   const MemoryPlan& plan = memory_plan();
@@ -398,7 +413,7 @@ StageSummary Stage::summary() const {
           multiply_adds};
 }
 
-void Stage::initialize(std::uint64_t seed) {
+void Stage::initialize(std::uint64_t seed, InitScheme scheme) {
   std::size_t next = 0;
   for (int i = 0; i < size(); ++i) {
     const LayerPlan& plan = layer_plan(i);
@@ -407,8 +422,11 @@ void Stage::initialize(std::uint64_t seed) {
       const RandomStream stream{.seed = seed,
                                 .use = RandomUse::kInitialWeights,
                                 .layer = static_cast<std::uint32_t>(parameter_index_[next])};
-      stagecoach::initialize(context_, parameters_[next].value, spec.init, stream, spec.global,
-                             spec.offset);
+      const bool last = options_.first + i + 1 == network_.size();
+      const Shape& whole = spec.global.rank() > 0 ? spec.global : spec.spec.shape;
+      stagecoach::initialize(context_, parameters_[next].value,
+                             last ? spec.init : init_of(scheme, spec.name, whole, spec.init),
+                             stream, spec.global, spec.offset);
     }
     for (std::size_t k = 0; k < plan.buffers.size(); ++k) {
       const TensorSpec& spec = plan.buffers[k].spec;

@@ -86,6 +86,10 @@ class Stage {
   void end_step(const MicroBatch& micro);
   // Whether W of all micro-batches has run since begin_step().
   bool has_all_gradients() const { return weights_ == options_.memory.micro_batches; }
+  // The sum of squares of the gradient of the network's parameter i goes to sums[i]; see
+  // clip_gradients().
+  void sum_squares_of_gradients(double* sums);
+  void clip_gradients(std::span<const double> sums, double max_norm, double* norms);
   // One step for all parameters, with the values of the context's last begin_step().
   void optimizer_step(const Optimizer& optimizer);
   // Steps that were made, on the CPU; call it when nothing is in flight.
@@ -114,7 +118,7 @@ class Stage {
 
   // Initial weights: parameter i of the network from RandomStream{seed, kInitialWeights, layer =
   // i}.
-  void initialize(std::uint64_t seed);
+  void initialize(std::uint64_t seed, InitScheme scheme = InitScheme::kTorch);
   // Parameters and the optimizer's states, in the network's order; then layers' buffers.
   const StateDict& state() const { return state_; }
   // StateDict::set(), and where it is a parameter's also its copy in BF16.

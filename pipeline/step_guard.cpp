@@ -1,25 +1,15 @@
 #include "pipeline/step_guard.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cmath>
 
 #include "core/error.h"
 
 namespace stagecoach {
-namespace {
-
-Buffer flag_for(const std::vector<Context*>& contexts) {
-  const auto other = std::ranges::find_if(
-      contexts, [](Context* context) { return context->device() != Device{}; });
-  if (other == contexts.end()) return Buffer(sizeof(std::uint32_t));
-  return Buffer::pinned(sizeof(std::uint32_t), (*other)->device());
-}
-
-}  // namespace
-
 StepGuard::StepGuard(std::vector<Context*> contexts, int micro_batches)
-    : contexts_(std::move(contexts)), micro_batches_(micro_batches), flag_(flag_for(contexts_)) {
+    : contexts_(std::move(contexts)),
+      micro_batches_(micro_batches),
+      flag_(shared_host_memory(contexts_, sizeof(std::uint32_t))) {
   for (Context* context : contexts_) {
     context->set_failure_flag(static_cast<std::uint32_t*>(flag_.data()));
   }

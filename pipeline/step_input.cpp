@@ -2,11 +2,15 @@
 
 namespace stagecoach {
 
+bool is_full(const StepInput& input) {
+  return input.samples < 0 || input.samples == input.images.shape()[0];
+}
+
 MicroBatch micro_batch_of(const StepInput& input, std::int64_t index, std::int64_t rows) {
   MicroBatch micro = input.micro;
   micro.index = index;
   micro.first_sample = index * rows;
-  micro.batch = input.images.shape()[0];
+  micro.batch = is_full(input) ? input.images.shape()[0] : input.samples;
   return micro;
 }
 

@@ -12,12 +12,16 @@ namespace stagecoach {
 struct StepInput {
   Tensor images;   // [M * B, ...]: the first stage takes the micro-batches from it
   Tensor targets;  // [M * B, ...]: what the loss compares with, I32 [M * B] where it has classes
+  std::int64_t samples = -1;  // in the first rows; the others fill the batch up; -1: all rows
   // On a GPU, when images and targets are there; unset: they are.
   std::optional<Event> ready;
   MicroBatch micro;  // seed, step and training; the rest is set for each micro-batch
   // Of a training step; null: none, gradients stay where they are.
   const Optimizer* optimizer = nullptr;
 };
+
+// Whether all rows are samples.
+bool is_full(const StepInput& input);
 
 // What a step gives of its samples, in the CPU's memory.
 struct StepResult {

@@ -30,7 +30,7 @@ void StepLauncher::launch(const StepInput& input, const std::function<void()>& e
                    "the same as of one");
   guard_.begin(trains());
   begin(input);
-  if (captures() && input.micro.training) {
+  if (captures() && is_captured(input)) {
     if (!slot.graph) {
       std::vector<Stream*> streams;
       for (Context* context : contexts_) streams.push_back(&context->stream());
@@ -66,11 +66,16 @@ StepResult StepLauncher::finish() {
   return result;
 }
 
-// All evaluations share a slot.
+// A graph is of full training steps: what a loss divides by is a part of it.
+bool StepLauncher::is_captured(const StepInput& input) {
+  return input.micro.training && is_full(input);
+}
+
+// All evaluations, and batches that are not full, share a slot.
 StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
-  const bool training = input.micro.training;
-  const void* images = training ? input.images.data : nullptr;
-  const void* targets = training ? input.targets.data : nullptr;
+  const bool own = is_captured(input);
+  const void* images = own ? input.images.data : nullptr;
+  const void* targets = own ? input.targets.data : nullptr;
   const auto found = std::ranges::find_if(
       slots_, [&](const Slot& slot) { return slot.images == images && slot.targets == targets; });
   if (found != slots_.end()) return *found;

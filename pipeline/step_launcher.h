@@ -51,6 +51,7 @@ class StepLauncher {
     Event end;
   };
   bool captures() const { return !eager_ && steps_ >= kEagerSteps; }
+  static bool is_captured(const StepInput& input);
   Slot& slot_of(const StepInput& input);
   void enqueue_all(Slot& slot, const std::function<void()>& enqueue);
   void begin(const StepInput& input);

@@ -5,6 +5,7 @@
 
 #include "core/copy.h"
 #include "core/error.h"
+#include "kernels/gradient_norm.h"
 #include "kernels/step.h"
 
 namespace stagecoach {
@@ -32,15 +33,31 @@ StepResult TrainingLoop::finish() {
   return result;
 }
 
+std::optional<double> TrainingLoop::gradient_norm(std::int64_t step) const {
+  if (!clip_) return std::nullopt;
+  return clip_->norm(step);
+}
+
+void TrainingLoop::make_clip(const PipelineOptions& options) {
+  if (!(options.clip_norm > 0)) return;
+  std::vector<Context*> contexts;
+  std::int64_t parameters = 0;
+  for (const auto& stage : stages()) {
+    contexts.push_back(&stage->context());
+    parameters += std::ssize(stage->parameters());
+  }
+  clip_.emplace(contexts, parameters, options.clip_norm);
+}
+
 bool TrainingLoop::stages_agree() const {
   return std::ranges::all_of(stages(), [&](const auto& stage) {
     return stage->context().device() == Device{} && stage->updates() == stages().front()->updates();
   });
 }
 
-void TrainingLoop::initialize(std::uint64_t seed) {
+void TrainingLoop::initialize(std::uint64_t seed, InitScheme scheme) {
   for (const auto& stage : stages()) {
-    stage->initialize(seed);
+    stage->initialize(seed, scheme);
     stage->context().stream().synchronize();
   }
 }
@@ -112,6 +129,7 @@ StageMemory memory_of_job(const PipelineOptions& options) {
   memory.micro_batches = options.schedule.micro_batches;
   memory.loss_rows = options.loss_rows;
   memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
+  memory.least_workspace_bytes = options.clip_norm > 0 ? kSumOfSquaresWorkspace : 0;
   return memory;
 }
 

@@ -6,11 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/gradient_clip.h"
 #include "pipeline/schedule/partition.h"
 #include "pipeline/schedule/schedule.h"
 #include "pipeline/step_launcher.h"
 
 namespace stagecoach {
+
+struct PipelineOptions;
 
 // Runs training steps and evaluations over a network that is split into stages, or is not.
 class TrainingLoop {
@@ -30,6 +33,9 @@ class TrainingLoop {
     launch(input);
     return finish();
   }
+  // Of all gradients of the training step that was finished last, before they were clipped; none
+  // where they are not. `step`: its number, from 0.
+  std::optional<double> gradient_norm(std::int64_t step) const;
   // What the step that was finished last did, in seconds since `origin`; until the next launch.
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
@@ -40,7 +46,7 @@ class TrainingLoop {
 
   // What follows is asked of the stages by values, and blocks; not while a step is in flight.
   // Initial weights: see Stage::initialize().
-  void initialize(std::uint64_t seed);
+  void initialize(std::uint64_t seed, InitScheme scheme = InitScheme::kTorch);
   // Of all stages, in the network's order; see StateDict.
   std::vector<StateEntry> state() const;
   OwnedTensor get_state(const std::string& name) const;
@@ -58,6 +64,9 @@ class TrainingLoop {
  protected:
   virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
   virtual StepGuard& guard() = 0;
+  // Made where the gradients are clipped, once the stages are there.
+  void make_clip(const PipelineOptions& options);
+  const GradientClip* clip() const { return clip_ ? &*clip_ : nullptr; }
   virtual void enqueue(const StepInput& input) = 0;
   // On the CPU; blocks, and the result is in the last stage's tensors.
   virtual void run_on_cpu(const StepInput& input) = 0;
@@ -66,6 +75,7 @@ class TrainingLoop {
   Stage& stage_of(const std::string& state) const;
 
   std::optional<StepInput> launched_;  // on the CPU
+  std::optional<GradientClip> clip_;
 };
 
 struct PipelineOptions {
@@ -78,6 +88,7 @@ struct PipelineOptions {
   std::vector<Device> devices;
   bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
   std::shared_ptr<const Optimizer> optimizer = make_sgd(0.01f);
+  double clip_norm = 0;          // of the gradients of all stages: see GradientClip; 0: never
   std::int64_t loss_rows = 0;    // samples in a step
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };

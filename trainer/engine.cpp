@@ -82,7 +82,8 @@ class Engine::Impl {
   const std::shared_ptr<const Optimizer> optimizer_;
   const DeviceChoice devices_;
   const std::function<void(const std::string&)> note_;
-  TensorSpec targets_spec_;  // of a batch
+  TensorSpec targets_spec_;          // of a batch
+  bool takes_samples_alone_ = true;  // no layer has statistics of a batch
   Partition partition_;
   std::string partition_text_;
   std::vector<std::int64_t> planned_without_recompute_;
@@ -169,6 +170,8 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   const std::vector<LayerPlan> plans =
       network_.plan(input_spec(job.micro_batch_size), devices_.target);
   targets_spec_ = plans.back().inputs[1];
+  takes_samples_alone_ = std::ranges::all_of(
+      plans, [](const LayerPlan& plan) { return plan.step_state.empty() && plan.buffers.empty(); });
   targets_spec_.shape = targets_spec_.shape.with(0, job.batch());
   PipelineOptions pipeline;
   pipeline.schedule = job.schedule;
@@ -176,6 +179,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.devices = devices_.devices;
   pipeline.eager = job.eager;
   pipeline.optimizer = optimizer_;
+  pipeline.clip_norm = job.optimizer.clip_norm;
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
   check_least_memory(plans, pipeline);
@@ -193,7 +197,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
     pipeline_ = made.get();
     loop_ = std::move(made);
   }
-  loop_->initialize(job.seed);
+  loop_->initialize(job.seed, job.init);
 }
 
 TensorSpec Engine::Impl::input_spec(std::int64_t images) const {
@@ -264,6 +268,7 @@ StepInput Engine::Impl::input_of(const BatchView& batch, bool training) const {
   StepInput input;
   input.images = batch.inputs;
   input.targets = batch.targets;
+  input.samples = batch.count < 0 ? job_.batch() : batch.count;
   input.ready = batch.ready;
   input.micro.seed = job_.seed;
   input.micro.step = steps_;
@@ -273,10 +278,13 @@ StepInput Engine::Impl::input_of(const BatchView& batch, bool training) const {
 }
 
 void Engine::Impl::launch(const BatchView& batch) {
-  const std::int64_t count = batch.count < 0 ? job_.batch() : batch.count;
-  STAGECOACH_CHECK(count == job_.batch(), "training step", fmt::format("{} samples", job_.batch()),
-                   fmt::format("{}", count));
   StepInput input = input_of(batch, true);
+  STAGECOACH_CHECK(is_full(input) ||
+                       (takes_samples_alone_ && input.samples >= 1 && input.samples < job_.batch()),
+                   "training step",
+                   fmt::format("{}{} samples{}", takes_samples_alone_ ? "1 to " : "", job_.batch(),
+                               takes_samples_alone_ ? "" : ", as layers have statistics of them"),
+                   fmt::format("{}", input.samples));
   input.micro.step += std::ssize(in_flight_);
   loop_->launch(input);
   in_flight_.push_back(input);
@@ -287,7 +295,8 @@ BatchResult Engine::Impl::finish() {
   const StepInput input = in_flight_.front();
   in_flight_.pop_front();
   try {
-    const BatchResult result = sum_of(loop_->finish(), job_.batch());
+    BatchResult result = sum_of(loop_->finish(), input.samples);
+    result.gradient_norm = loop_->gradient_norm(input.micro.step);
     ++steps_;
     return result;
   } catch (const NumericError& error) {
@@ -304,8 +313,7 @@ BatchResult Engine::Impl::finish() {
 BatchResult Engine::Impl::eval_batch(const BatchView& batch) {
   check_at_rest("Engine::eval_batch");
   const StepInput input = input_of(batch, false);
-  const BatchResult result =
-      sum_of(loop_->run(input), batch.count < 0 ? job_.batch() : batch.count);
+  const BatchResult result = sum_of(loop_->run(input), input.samples);
   if (!std::isfinite(result.loss)) {
     explain(fmt::format("evaluation after training step {}", steps_),
             fmt::format("{}", result.loss), input, "try a smaller --lr");

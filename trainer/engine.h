@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct BatchResult {
   double loss = 0;
   std::int64_t correct = 0;
   std::int64_t samples = 0;
+  // Of the gradients, before they were clipped; none where they are not.
+  std::optional<double> gradient_norm = std::nullopt;
   double mean_loss() const { return loss / static_cast<double>(samples); }
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(samples); }
 };
@@ -49,8 +52,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Begins a training step on a full batch [M * B] in the first device's memory, which stays as it
-  // is until the step's finish(). Error for inputs or targets of another spec or elsewhere.
+  // Begins a training step on a batch [M * B] in the first device's memory, which stays as it is
+  // until the step's finish(): on its first `count` samples, which for layers with statistics of
+  // the batch must be all. Error for inputs or targets of another spec or elsewhere.
   // At most max_in_flight() steps at a time, each with a batch of its own.
   void launch(const BatchView& batch);
   int max_in_flight() const;

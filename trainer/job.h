@@ -9,6 +9,7 @@
 
 #include "core/shape.h"
 #include "core/target.h"
+#include "layers/init.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/schedule.h"
@@ -19,9 +20,10 @@ enum class OptimizerKind : std::uint8_t { kSgd, kAdam };
 
 struct OptimizerRequest {
   OptimizerKind kind = OptimizerKind::kSgd;
-  float learning_rate = 0.01f;
-  SgdOptions sgd;    // of kSgd
-  AdamOptions adam;  // of kAdam
+  LearningRate learning_rate = 0.01;
+  SgdOptions sgd;        // of kSgd
+  AdamOptions adam;      // of kAdam
+  double clip_norm = 0;  // of all gradients together, see GradientClip; 0: never
 
   std::shared_ptr<const Optimizer> make() const;
 };
@@ -76,6 +78,7 @@ struct TrainJob {
   Shape sample{3, 224, 224};
   OptimizerRequest optimizer;
   std::uint64_t seed = 0;  // of the initial weights and dropout
+  InitScheme init = InitScheme::kTorch;
 
   DeviceRequest device;
   std::optional<Precision> precision;            // none: bf16 on a GPU, fp32 on the CPU

@@ -67,7 +67,9 @@ void MetricsFile::write(const StepMetrics& metrics) {
   nlohmann::ordered_json line = {{"step", metrics.step},
                                  {"loss", metrics.loss},
                                  {"accuracy", metrics.accuracy},
-                                 {"images_per_second", metrics.images_per_second}};
+                                 {"images_per_second", metrics.images_per_second},
+                                 {"learning_rate", metrics.learning_rate}};
+  if (metrics.gradient_norm) line["gradient_norm"] = *metrics.gradient_norm;
   if (metrics.test_accuracy) line["test_accuracy"] = *metrics.test_accuracy;
   try {
     if (!stream_) open();

@@ -18,14 +18,16 @@ struct StepMetrics {
   double accuracy = 0;  // on the step's training batch, [0, 1]
   double images_per_second = 0;
   std::optional<double> test_accuracy;  // when an evaluation followed this step
+  double learning_rate = 0;
+  std::optional<double> gradient_norm = {};  // before it was clipped; where it is
 };
 
-// Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..} and, where there
-// was one, "test_accuracy"; NaN and infinity as null. The first line replaces an old file, so a run
-// that fails before it leaves that as it was; each line is flushed, so a run that fails later has
-// told what it knew. A run that goes on behind step `begin` adds to a file: its lines up to that
-// step stay. A line that cannot be written is the last one that is tried: no training ends
-// for it.
+// Writes metrics lines {"step":..,"loss":..,"accuracy":..,"images_per_second":..,
+// "learning_rate":..} and, where there is one, "gradient_norm" and "test_accuracy"; NaN and
+// infinity as null. The first line replaces an old file, so a run that fails before it leaves that
+// as it was; each line is flushed, so a run that fails later has told what it knew. A run that goes
+// on behind step `begin` adds to a file: its lines up to that step stay. A line that cannot be
+// written is the last one that is tried: no training ends for it.
 class MetricsFile {
  public:
   explicit MetricsFile(std::filesystem::path file,  // empty: writes nothing

@@ -61,10 +61,13 @@ struct RunReport {
   std::int64_t micro_batch_size = 0, image_size = 0;
   // Those of this run that ended well; the first of them; and the last that was asked for.
   std::int64_t steps = 0, first_step = 1, planned_steps = 0;
-  std::string ended_by;  // "SIGINT", or the error; empty: all steps ended well
+  std::string ended_by;              // "SIGINT", or the error; empty: all steps ended well
+  std::int64_t images_left_out = 0;  // of every epoch, as they do not fill a step
   std::uint64_t seed = 0;
   double images_per_second = 0, step_seconds_median = 0, total_seconds = 0;
   double loss_first = 0, loss_last = 0;
+  // On training batches, means over the first and the last tenth of the steps.
+  double training_accuracy_first = 0, training_accuracy_last = 0;
   std::optional<double> accuracy;  // on the test split; absent when not asked
   std::int64_t test_samples = 0;
   double data_wait_seconds = 0;  // steps' waits for a batch that was not ready

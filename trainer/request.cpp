@@ -8,11 +8,11 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "layers/networks.h"
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/partition.h"
 #include "pipeline/schedule/schedule_file.h"
-#include "trainer/networks.h"
 #include "trainer/words.h"
 
 namespace stagecoach {
@@ -135,12 +135,16 @@ const OptimizerDefaults& defaults_of(OptimizerKind kind) {
   return kind == OptimizerKind::kAdam ? kAdamDefaults : kSgdDefaults;
 }
 
+// --momentum is a word of SGD's.
+OptimizerKind kind_of_optimizer(const TrainRequest& request) {
+  return request.optimizer.value_or(request.momentum ? OptimizerKind::kSgd : OptimizerKind::kAdam);
+}
+
 void check_optimizer(const TrainRequest& request) {
-  const double learning_rate =
-      request.learning_rate.value_or(defaults_of(request.optimizer).learning_rate);
-  const double weight_decay =
-      request.weight_decay.value_or(defaults_of(request.optimizer).weight_decay);
-  if (request.momentum && request.optimizer != OptimizerKind::kSgd) {
+  const OptimizerDefaults& defaults = defaults_of(kind_of_optimizer(request));
+  const double learning_rate = request.learning_rate.value_or(defaults.learning_rate);
+  const double weight_decay = request.weight_decay.value_or(defaults.weight_decay);
+  if (request.momentum && kind_of_optimizer(request) != OptimizerKind::kSgd) {
     throw UsageError(kTrain, "--momentum with --optimizer sgd only", "--momentum with adam",
                      "Adam has averages of its own, with fixed rates of 0.9 and 0.999");
   }
@@ -152,6 +156,12 @@ void check_optimizer(const TrainRequest& request) {
     throw UsageError(kTrain, "--weight-decay of at least 0", fmt::format("{}", weight_decay));
   }
   check_below_one("--dropout", request.dropout);
+  check_below_one("--label-smoothing", request.label_smoothing);
+  if (!(request.clip_grad_norm >= 0) || !std::isfinite(request.clip_grad_norm)) {
+    throw UsageError(kTrain, "--clip-grad-norm of at least 0",
+                     fmt::format("{}", request.clip_grad_norm), "0 never scales gradients");
+  }
+  check_learning_rate(request.learning_rate_schedule, learning_rate);
 }
 
 // --steps or --epochs, whichever is given.
@@ -200,12 +210,6 @@ void check_files(const TrainRequest& request) {
   check_different_files(kTrain, files);
 }
 
-const NetworkEntry& network_of(const TrainRequest& request) {
-  if (const NetworkEntry* entry = find_network(request.model)) return *entry;
-  throw UsageError(kTrain, fmt::format("--model {}", fmt::join(network_names(), ", ")),
-                   fmt::format("'{}'", request.model));
-}
-
 void check_request(const TrainRequest& request, const Sizes& sizes, const NetworkEntry& network) {
   check_range("--image-size", request.image_size, network.smallest_image, kLargestImage,
               network.because);
@@ -239,12 +243,12 @@ void check_layers(const TrainRequest& request, const Sizes& sizes, const Network
 }
 
 OptimizerRequest optimizer_of(const TrainRequest& request) {
-  const OptimizerDefaults& defaults = defaults_of(request.optimizer);
-  const auto rate = static_cast<float>(request.learning_rate.value_or(defaults.learning_rate));
+  const OptimizerDefaults& defaults = defaults_of(kind_of_optimizer(request));
   const auto decay = static_cast<float>(request.weight_decay.value_or(defaults.weight_decay));
   OptimizerRequest optimizer;
-  optimizer.kind = request.optimizer;
-  optimizer.learning_rate = rate;
+  optimizer.kind = kind_of_optimizer(request);
+  optimizer.learning_rate = request.learning_rate.value_or(defaults.learning_rate);
+  optimizer.clip_norm = request.clip_grad_norm;
   optimizer.sgd = {static_cast<float>(request.momentum.value_or(kDefaultMomentum)), decay};
   optimizer.adam.weight_decay = decay;
   return optimizer;
@@ -264,6 +268,7 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.sample = {3, request.image_size, request.image_size};
   job.optimizer = optimizer_of(request);
   job.seed = request.seed;
+  job.init = request.init_scheme;
   job.device = request.device;
   job.precision = request.precision;
   job.convolution = request.convolution;
@@ -298,11 +303,13 @@ TrainJob job_of(const TrainRequest& request) {
 }
 
 TrainRun resolve(const TrainRequest& request) {
-  const NetworkEntry& entry = network_of(request);
+  const NetworkEntry& entry = network_of(request.model);
   const Sizes sizes = sizes_of(request);
   check_request(request, sizes, entry);
   constexpr int kClasses = 10;
-  TrainRun run(entry.make(kClasses, static_cast<float>(request.dropout)));
+  TrainRun run(entry.make({.classes = kClasses,
+                           .dropout = static_cast<float>(request.dropout),
+                           .label_smoothing = static_cast<float>(request.label_smoothing)}));
   check_layers(request, sizes, run.network);
   run.job = job_of(request, sizes);
   run.schedule = request.schedule;
@@ -315,6 +322,9 @@ TrainRun resolve(const TrainRequest& request) {
   run.epochs = request.epochs.value_or(0);
   run.steps = request.steps.value_or(request.epochs ? 0 : kDefaultSteps);
   run.eval_every = request.eval_every;
+  run.learning_rate_schedule = request.learning_rate_schedule;
+  run.label_smoothing = request.label_smoothing;
+  run.last_batch = request.last_batch;
   run.max_minutes = request.max_minutes;
   run.checkpoints.directory = request.checkpoint_dir;
   run.checkpoints.every = request.checkpoint_every.value_or(CheckpointInterval{});

@@ -9,19 +9,22 @@
 #include <vector>
 
 #include "data/find.h"
+#include "data/sampler.h"
 #include "layers/network.h"
 #include "trainer/job.h"
+#include "trainer/learning_rate_request.h"
 
 namespace stagecoach {
 
 inline constexpr int kDefaultStages = 2, kDefaultMicroBatches = 8;
-inline constexpr std::int64_t kDefaultSteps = 20;
+inline constexpr std::int64_t kDefaultSteps = 50;
 inline constexpr double kDefaultMomentum = 0.9;
-// Of each optimizer. AlexNet from scratch often diverges at Adam's 1e-3.
+// Of each optimizer. AlexNet from scratch often diverges at Adam's 1e-3. Adam is the default: under
+// SGD its loss stands still for hundreds of steps with PyTorch's initial weights.
 struct OptimizerDefaults {
   double learning_rate, weight_decay;
 };
-inline constexpr OptimizerDefaults kSgdDefaults{0.01, 0.0005}, kAdamDefaults{1e-4, 0};
+inline constexpr OptimizerDefaults kSgdDefaults{0.01, 0.0005}, kAdamDefaults{3e-4, 0};
 
 inline constexpr double kDefaultCheckpointSeconds = 600;
 inline constexpr int kDefaultKeptCheckpoints = 3;
@@ -54,11 +57,16 @@ struct TrainRequest {
   std::int64_t micro_batch_size = 8;
   std::optional<int> micro_batches;
   PartitionRequest partition;
-  std::optional<std::int64_t> steps, epochs;  // one of them; neither: kDefaultSteps
-  std::int64_t eval_every = 0;                // steps; 0: no evaluation
-  OptimizerKind optimizer = OptimizerKind::kSgd;
+  std::optional<std::int64_t> steps, epochs;          // one of them; neither: kDefaultSteps
+  std::int64_t eval_every = 0;                        // steps; 0: no evaluation
+  std::optional<OptimizerKind> optimizer;             // Adam; SGD where `momentum` is given
   std::optional<double> learning_rate, weight_decay;  // the optimizer's own
   std::optional<double> momentum;                     // of sgd
+  LearningRateRequest learning_rate_schedule;
+  double clip_grad_norm = 0;  // 0: never
+  double label_smoothing = 0;
+  InitScheme init_scheme = InitScheme::kTorch;
+  LastBatch last_batch = LastBatch::kDrop;
   double dropout = 0.5;
   std::int64_t max_train_samples = 0, max_test_samples = 0;  // 0: all
   bool random_crop = false, random_flip = false;
@@ -90,6 +98,10 @@ struct TrainRun {
   std::int64_t image_size = 224;
   bool random_crop = false, random_flip = false;
   std::int64_t steps = 0, epochs = 0;  // one of them is 0
+  // Its lengths are those of `job` once the data are known.
+  LearningRateRequest learning_rate_schedule;
+  double label_smoothing = 0;  // of the network
+  LastBatch last_batch = LastBatch::kDrop;
   std::int64_t eval_every = 0;
   double max_minutes = 0;
   CheckpointOptions checkpoints;

@@ -59,7 +59,11 @@ Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dat
                        {"batch", job.batch()},
                        {"seed", job.seed},
                        {"optimizer", word_of(kOptimizerWords, job.optimizer.kind)},
-                       {"learning_rate", shortest(job.optimizer.learning_rate)}};
+                       {"learning_rate", job.optimizer.learning_rate.rate},
+                       {"learning_rate_schedule", job.optimizer.learning_rate.schedule_text()},
+                       {"clip_grad_norm", job.optimizer.clip_norm},
+                       {"label_smoothing", run.label_smoothing},
+                       {"last_batch", word_of(kLastBatchWords, run.last_batch)}};
   if (job.optimizer.kind == OptimizerKind::kSgd) {
     settings["momentum"] = shortest(job.optimizer.sgd.momentum);
     settings["weight_decay"] = shortest(job.optimizer.sgd.weight_decay);

@@ -22,6 +22,7 @@
 #include "pipeline/pipeline.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/engine.h"
+#include "trainer/first_and_last.h"
 #include "trainer/metrics.h"
 #include "trainer/outputs.h"
 #include "trainer/report_json.h"
@@ -86,14 +87,15 @@ class Training {
       : run_(run),
         devices_(choose_devices(run.job)),
         data_((check_files(run), find_data(run.data))),
+        batches_(batches_of(run, data_.train)),
         steps_(count_steps()),
-        batches_(data_.train.size(), run.job.batch(), run.job.seed),
-        engine_(run.network, run.job, devices_,
+        engine_(run.network, run_.job, devices_,
                 {other_bytes(), [](const std::string& line) { spdlog::info(line); }}),
         statistics_(run.job.stages()) {}
 
   TrainOutcome run() {
     prepare();
+    accuracy_ = FirstAndLast(static_cast<std::size_t>((steps_ - begin_) / 10));
     MetricsFile metrics(run_.metrics, begin_);
     Outputs outputs;
     outputs.attempt([&] { train_steps(metrics); });
@@ -214,15 +216,24 @@ class Training {
                  how.empty() ? "" : "; ", how);
   }
 
-  std::int64_t steps_per_epoch() const { return data_.train.size() / run_.job.batch(); }
-
-  std::int64_t count_steps() const {
-    STAGECOACH_CHECK(steps_per_epoch() > 0, "stagecoach train",
+  static ShuffledBatches batches_of(const TrainRun& run, const Dataset& images) {
+    const std::int64_t least = run.last_batch == LastBatch::kKeep ? 1 : run.job.batch();
+    STAGECOACH_CHECK(images.size() >= least, kTrain,
                      fmt::format("at least one batch of {} training images (--micro-batch-size "
                                  "times --micro-batches)",
-                                 run_.job.batch()),
-                     fmt::format("{}", data_.train.size()));
-    return run_.steps > 0 ? run_.steps : run_.epochs * steps_per_epoch();
+                                 least),
+                     fmt::format("{}", images.size()), "--last-batch keep takes a smaller one");
+    return {images.size(), run.job.batch(), run.job.seed, run.last_batch};
+  }
+
+  std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
+
+  // Then the lengths of the learning rate are known, too.
+  std::int64_t count_steps() {
+    const std::int64_t steps = run_.steps > 0 ? run_.steps : run_.epochs * steps_per_epoch();
+    LearningRate& rate = run_.job.optimizer.learning_rate;
+    rate = learning_rate_of(run_.learning_rate_schedule, rate.rate, steps, steps_per_epoch());
+    return steps;
   }
 
   // Beside the stages: the loader's, and on the CPU a snapshot's.
@@ -271,8 +282,15 @@ class Training {
     statistics_.add(engine_.loop().trace(start_, step), seconds);
     if (step == begin_ + 1) report_.loss_first = result.mean_loss();
     report_.loss_last = result.mean_loss();
-    return {step, result.mean_loss(), result.accuracy(),
-            static_cast<double>(result.samples) / seconds, std::nullopt};
+    accuracy_.add(result.accuracy());
+    StepMetrics metrics;
+    metrics.step = step;
+    metrics.loss = result.mean_loss();
+    metrics.accuracy = result.accuracy();
+    metrics.images_per_second = static_cast<double>(result.samples) / seconds;
+    metrics.learning_rate = run_.job.optimizer.learning_rate.exactly(step - 1);
+    metrics.gradient_norm = result.gradient_norm;
+    return metrics;
   }
 
   // Accuracy on the test split. One loader serves all evaluations: it has the images on a GPU.
@@ -328,6 +346,9 @@ class Training {
     report_.image_size = run_.image_size;
     report_.steps = done_ - begin_;
     report_.seed = job.seed;
+    report_.training_accuracy_first = accuracy_.first();
+    report_.training_accuracy_last = accuracy_.last();
+    report_.images_left_out = images_left_out();
     report_.total_seconds = seconds_since(start_);
     if (devices_.target.device.type == DeviceType::kCpu) {
       report_.core_peak = cpu::peak_flops() / 2;
@@ -343,6 +364,11 @@ class Training {
     report_.stage = statistics_.stages();
     const std::vector<StageSummary> stages = engine_.loop().summaries();
     for (std::size_t s = 0; s < stages.size(); ++s) describe_stage(report_.stage[s], stages[s]);
+  }
+
+  // Of an epoch.
+  std::int64_t images_left_out() const {
+    return std::max<std::int64_t>(0, data_.train.size() - steps_per_epoch() * run_.job.batch());
   }
 
   void describe_stage(StageReport& row, const StageSummary& stage) {
@@ -393,16 +419,17 @@ class Training {
     return fmt::format(": bubble {:.1f} %", 100 * fraction);
   }
 
-  const TrainRun run_;
+  TrainRun run_;
   DeviceChoice devices_;
   DataSplits data_;
-  std::int64_t steps_;
   ShuffledBatches batches_;
+  std::int64_t steps_;
   // They outlive the engine, whose steps in flight read their batches.
   std::optional<Loader> loader_, test_loader_;
   Engine engine_;
   Statistics statistics_;
   RunReport report_;
+  FirstAndLast accuracy_{1};
   Clock::time_point start_;
   // Steps: before this run, finished with those before it, launched.
   std::int64_t begin_ = 0, done_ = 0, launched_ = 0;

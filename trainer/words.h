@@ -5,8 +5,10 @@
 #include <string_view>
 
 #include "data/find.h"
+#include "data/sampler.h"
 #include "pipeline/schedule/schedule.h"
 #include "trainer/job.h"
+#include "trainer/learning_rate_request.h"
 
 namespace stagecoach {
 
@@ -24,6 +26,15 @@ inline constexpr Word<Recompute> kRecomputeWords[] = {{"never", Recompute::kNeve
                                                       {"always", Recompute::kAlways}};
 inline constexpr Word<OptimizerKind> kOptimizerWords[] = {{"sgd", OptimizerKind::kSgd},
                                                           {"adam", OptimizerKind::kAdam}};
+inline constexpr Word<LearningRateKind> kLearningRateWords[] = {
+    {"constant", LearningRateKind::kConstant},
+    {"step", LearningRateKind::kStep},
+    {"milestones", LearningRateKind::kMilestones},
+    {"cosine", LearningRateKind::kCosine}};
+inline constexpr Word<InitScheme> kInitSchemeWords[] = {{"torch", InitScheme::kTorch},
+                                                        {"kaiming", InitScheme::kKaiming}};
+inline constexpr Word<LastBatch> kLastBatchWords[] = {{"drop", LastBatch::kDrop},
+                                                      {"keep", LastBatch::kKeep}};
 // Cuts have no word: they are numbers between commas.
 inline constexpr Word<PartitionKind> kPartitionWords[] = {
     {"time", PartitionKind::kTime},
@@ -56,6 +67,9 @@ constexpr std::string_view word_of(const Word<Value> (&words)[count], const Valu
 
 constexpr std::string_view name_of(Recompute value) {
   return word_of(kRecomputeWords, value);
+}
+constexpr std::string_view name_of(LearningRateKind value) {
+  return word_of(kLearningRateWords, value);
 }
 constexpr std::string_view name_of(PartitionKind value) {
   return word_of(kPartitionWords, value);

@@ -53,6 +53,7 @@ class Stagecoach:
 
     def words(self):
         return ["--data", "synthetic", "--device", "cuda", "--precision", self.precision,
+                "--optimizer", "sgd",
                 "--stages", str(self.stages), "--micro-batches", str(self.micro_batches),
                 "--micro-batch-size", str(self.batch),
                 "--steps", str(steps_for(self.batch * self.micro_batches, self.precision)),

@@ -139,6 +139,8 @@ def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *o
     command = ["--stages", str(stages), "--micro-batch-size", str(micro_batch_size),
                "--micro-batches", str(micro_batches), "--threads", str(threads),
                "--data", "synthetic", "--quiet", *options]
+    if "--optimizer" not in options:
+        command += ["--optimizer", "sgd"]
     return Configuration(name, title, command, is_stagecoach=True, **more)
 
 

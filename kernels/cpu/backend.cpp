@@ -1,14 +1,19 @@
 #include "kernels/cpu/backend.h"
 
+#include <cmath>
+#include <cstring>
+
 #include "core/bfloat16.h"
 #include "core/error.h"
 #include "kernels/batch_norm2d_running.h"
+#include "kernels/clip_factor.h"
 #include "kernels/cpu/adaptive_avg_pool2d.h"
 #include "kernels/cpu/add.h"
 #include "kernels/cpu/batch_norm2d.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/failure.h"
+#include "kernels/cpu/gradient_norm.h"
 #include "kernels/cpu/image_transform.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/linear.h"
@@ -71,6 +76,14 @@ FormAndWorkspace with_form(Context& context, const Algorithm& algorithm, const C
 
 LinearShape linear_shape(const Tensor& batch, const Tensor& weight) {
   return {batch.shape()[0], weight.shape()[1], weight.shape()[0]};
+}
+
+// Of the rows from `first` on.
+void zero_rows(const Tensor& tensor, std::int64_t first) {
+  const std::int64_t rows = tensor.shape()[0];
+  if (first == rows) return;
+  const Tensor rest = rows_of(tensor, first, rows - first);
+  std::memset(rest.data, 0, static_cast<std::size_t>(rest.bytes()));
 }
 
 template <typename To, typename From>
@@ -342,34 +355,56 @@ void CpuBackend::batch_norm2d_update(Context& context, Tensor running_mean, Tens
 
 void CpuBackend::softmax_cross_entropy(Context& context, Tensor losses, Tensor correct,
                                        Tensor logits_grad, Tensor logits, Tensor labels,
-                                       float scale) const {
+                                       float scale, std::int64_t samples,
+                                       float label_smoothing) const {
   context.stream().enqueue([=, &context] {
-    const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1];
+    const std::int64_t classes = logits.shape()[1];
     const auto* label = labels.as<std::int32_t>();
-    for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t row = 0; row < samples; ++row) {
       STAGECOACH_CHECK(label[row] >= 0 && label[row] < classes, "softmax_cross_entropy",
                        fmt::format("labels from 0 to {}", classes - 1),
                        fmt::format("label {} in row {}", label[row], row));
     }
-    cpu::softmax_cross_entropy(context.pool(), rows, classes, losses.as<float>(),
+    cpu::softmax_cross_entropy(context.pool(), samples, classes, losses.as<float>(),
                                correct.as<std::int32_t>(), logits_grad.as<float>(),
-                               logits.as<float>(), label, scale);
+                               logits.as<float>(), label, scale, label_smoothing);
+    for (const Tensor& tensor : {losses, correct, logits_grad}) zero_rows(tensor, samples);
   });
 }
 
 void CpuBackend::mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad,
-                                    Tensor prediction, Tensor targets, float scale) const {
+                                    Tensor prediction, Tensor targets, float scale,
+                                    std::int64_t samples) const {
   context.stream().enqueue([=, &context] {
-    const std::int64_t rows = prediction.shape()[0];
-    cpu::mean_squared_error(context.pool(), rows, prediction.elements() / rows, losses.as<float>(),
-                            prediction_grad.as<float>(), prediction.as<float>(),
+    cpu::mean_squared_error(context.pool(), samples, prediction.elements() / prediction.shape()[0],
+                            losses.as<float>(), prediction_grad.as<float>(), prediction.as<float>(),
                             targets.as<float>(), scale);
+    for (const Tensor& tensor : {losses, prediction_grad}) zero_rows(tensor, samples);
   });
 }
 
 void CpuBackend::raise_unless_finite(Context& context, Tensor losses) const {
   context.stream().enqueue([losses, flag = context.failure_flag()] {
     cpu::raise_unless_finite(losses.elements(), losses.as<float>(), flag);
+  });
+}
+
+void CpuBackend::sum_of_squares(Context& context, double* sum, Tensor values,
+                                void* workspace) const {
+  context.stream().enqueue([=, &context] {
+    *sum = cpu::sum_of_squares(context.pool(), static_cast<double*>(workspace), values.elements(),
+                               values.as<float>());
+  });
+}
+
+void CpuBackend::clip_gradients(Context& context, Tensor gradients, std::span<const double> sums,
+                                double max_norm, double* norms) const {
+  context.stream().enqueue([=, &context, &now = step_values(context)] {
+    const double norm = std::sqrt(sum_ascending(sums.data(), std::ssize(sums)));
+    if (norms != nullptr) norms[now.step % kNormsKept] = norm;
+    const float factor = clip_factor(norm, max_norm);
+    if (factor == 1.0f || !gradients.defined()) return;
+    cpu::scale(context.pool(), gradients.elements(), gradients.as<float>(), factor);
   });
 }
 

@@ -17,20 +17,23 @@ struct RowResult {
 
 // In double: the rows are few, and the loss of a sure and right answer is 1 - (1 - tiny).
 RowResult row_of(std::int64_t classes, float* grad, const float* logits, std::int64_t label,
-                 double scale) {
+                 double scale, double smoothing) {
   const std::int64_t best = std::max_element(logits, logits + classes) - logits;
   const double largest = logits[best], labelled = logits[label];
-  double sum = 0.0;
+  double sum = 0.0, shifted = 0.0;
   for (std::int64_t c = 0; c < classes; ++c) {
     const double power = portable::exp(static_cast<double>(logits[c]) - largest);
     sum += power;
+    shifted += static_cast<double>(logits[c]) - largest;
     grad[c] = static_cast<float>(power);  // logits[c] is not read again
   }
+  const double share = smoothing / static_cast<double>(classes);
   for (std::int64_t c = 0; c < classes; ++c) {
-    const double target = c == label ? 1.0 : 0.0;
+    const double target = (c == label ? 1.0 - smoothing : 0.0) + share;
     grad[c] = static_cast<float>((static_cast<double>(grad[c]) / sum - target) * scale);
   }
-  const double loss = portable::log(sum) - (labelled - largest);
+  double loss = portable::log(sum) - (1.0 - smoothing) * (labelled - largest);
+  if (smoothing > 0) loss -= share * shifted;  // which may be infinite
   return {static_cast<float>(loss), best == label && !std::isnan(loss)};
 }
 
@@ -38,12 +41,12 @@ RowResult row_of(std::int64_t classes, float* grad, const float* logits, std::in
 
 void softmax_cross_entropy(ThreadPool& pool, std::int64_t rows, std::int64_t classes, float* losses,
                            std::int32_t* correct, float* logits_grad, const float* logits,
-                           const std::int32_t* labels, float scale) {
+                           const std::int32_t* labels, float scale, float label_smoothing) {
   const std::int64_t grain = std::max<std::int64_t>(1, kGrain / classes);
   parallel_ranges(pool, rows, grain, [=](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t row = begin; row < end; ++row) {
-      const RowResult result =
-          row_of(classes, logits_grad + row * classes, logits + row * classes, labels[row], scale);
+      const RowResult result = row_of(classes, logits_grad + row * classes, logits + row * classes,
+                                      labels[row], scale, label_smoothing);
       losses[row] = result.loss;
       correct[row] = result.correct ? 1 : 0;
     }

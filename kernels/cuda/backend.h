@@ -64,10 +64,15 @@ class CudaBackend final : public Backend {
                            Tensor means, Tensor variances, std::int64_t values,
                            float momentum) const override;
   void softmax_cross_entropy(Context& context, Tensor losses, Tensor correct, Tensor logits_grad,
-                             Tensor logits, Tensor labels, float scale) const override;
+                             Tensor logits, Tensor labels, float scale, std::int64_t samples,
+                             float label_smoothing) const override;
   void mean_squared_error(Context& context, Tensor losses, Tensor prediction_grad,
-                          Tensor prediction, Tensor targets, float scale) const override;
+                          Tensor prediction, Tensor targets, float scale,
+                          std::int64_t samples) const override;
   void raise_unless_finite(Context& context, Tensor losses) const override;
+  void sum_of_squares(Context& context, double* sum, Tensor values, void* workspace) const override;
+  void clip_gradients(Context& context, Tensor gradients, std::span<const double> sums,
+                      double max_norm, double* norms) const override;
   void sgd_step(Context& context, Tensor parameter, Tensor velocity, Tensor grad, Tensor copy,
                 const SgdOptions& options) const override;
   void adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad, Tensor copy,

@@ -23,7 +23,8 @@ void CudaBackend::begin_step(Context& context, const StepValues& values) const {
                    .skip = 0,
                    .learning_rate = values.learning_rate,
                    .adam_rate = values.adam.rate,
-                   .adam_root2 = values.adam.root2});
+                   .adam_root2 = values.adam.root2,
+                   .clip_factor = 1.0f});
 }
 
 }  // namespace stagecoach::cuda

@@ -62,6 +62,40 @@ TEST_P(EngineShim, GivesTheSameBitsForEveryCut) {
   }
 }
 
+TEST_P(EngineShim, GivesTheSameBitsWhereGradientsAreClipped) {
+  TrainRequest config = gpu_config(0, GetParam());
+  config.clip_grad_norm = 0.5;
+  const Trained expected = train_steps(config, kSteps);
+  EXPECT_NE(train_steps(gpu_config(0, GetParam()), kSteps), expected);
+  for (const int stages : {1, 2, 4}) {
+    config.stages = stages;
+    EXPECT_EQ(train_steps(config, kSteps), expected) << stages << " stages";
+    EXPECT_EQ(testing::train_ahead(config, kSteps), expected) << stages << " stages, ahead";
+  }
+}
+
+// Between graphs: what a loss divides by is a part of them.
+TEST_P(EngineShim, ABatchThatIsNotFullIsAStepOnItsSamples) {
+  const auto train = [&](int stages, bool eager) {
+    TrainRequest config = gpu_config(stages, GetParam());
+    config.eager = eager;
+    const Dataset dataset = make_synthetic(1, Split::kTrain, 40);
+    testing::EngineRun run(config);
+    const auto loader = testing::batches_for(run, dataset, config);
+    std::vector<double> losses;
+    for (int i = 0; i < 7; ++i) {
+      BatchView batch = *loader->next();
+      if (i == 2 || i == 5) batch.count = 3;
+      losses.push_back(run.engine.train_batch(batch).mean_loss());
+    }
+    return std::pair(losses, testing::weights_on_host(run.engine));
+  };
+  const auto expected = train(0, true);
+  for (const int stages : {0, 2}) {
+    EXPECT_EQ(train(stages, false), expected) << stages << " stages";
+  }
+}
+
 TEST_P(EngineShim, GraphsGiveTheBitsOfEagerSteps) {
   for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kAdam}) {
     TrainRequest config = gpu_config(2, GetParam());

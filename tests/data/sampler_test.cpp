@@ -64,7 +64,18 @@ TEST(Sampler, AnEpochTakesNoSampleTwiceAndDropsTheRest) {
   EXPECT_EQ(ShuffledBatches(5, 5, 9).of_step(2), shuffled_indices(5, 9, 2));
 }
 
+TEST(Sampler, OrKeepsTheRestAsASmallerBatch) {
+  ShuffledBatches batches(23, 5, 9, LastBatch::kKeep);
+  EXPECT_EQ(batches.steps_per_epoch(), 5);
+  const Indices order = shuffled_indices(23, 9, 2);
+  EXPECT_EQ(batches.of_step(2 * 5 + 3), Indices(order.begin() + 15, order.begin() + 20));
+  EXPECT_EQ(batches.of_step(2 * 5 + 4), Indices(order.begin() + 20, order.end()));
+  EXPECT_EQ(ShuffledBatches(20, 5, 9, LastBatch::kKeep).steps_per_epoch(), 4);
+  EXPECT_EQ(ShuffledBatches(3, 5, 9, LastBatch::kKeep).of_step(4), shuffled_indices(3, 9, 4));
+}
+
 TEST(Sampler, RefusesWhatCannotBe) {
+  EXPECT_THROW(ShuffledBatches(0, 5, 0, LastBatch::kKeep), Error);
   EXPECT_THROW(ShuffledBatches(4, 5, 0), Error);
   EXPECT_THROW(ShuffledBatches(4, 0, 0), Error);
   EXPECT_THROW(ShuffledBatches(4, 2, 0).of_step(-1), Error);

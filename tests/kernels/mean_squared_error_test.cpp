@@ -107,5 +107,28 @@ TEST(MeanSquaredError, RefusesOtherTensors) {
   expect(empty.losses, empty.grad, empty.prediction, empty.targets, "not empty", "[4, 0]");
 }
 
+TEST(MeanSquaredError, RowsBehindTheSamplesAreNothing) {
+  const OwnedTensor prediction = testing::random_tensor(row_major({6, 3}), 1),
+                    targets = testing::random_tensor(row_major({6, 3}), 2);
+  const auto run = [&](std::int64_t samples) {
+    std::vector<OwnedTensor> results;
+    results.push_back(testing::filled_tensor(row_major({6}), -1.0f));
+    results.push_back(testing::filled_tensor(prediction.tensor.spec, -1.0f));
+    testing::run_on_context(2, [&](Context& context) {
+      mean_squared_error(context, results[0].tensor, results[1].tensor, prediction.tensor,
+                         targets.tensor, 0.5f, samples);
+    });
+    return results;
+  };
+  const std::vector<OwnedTensor> part = run(4), all = run(-1);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(part[0].tensor.as<float>()[i], i < 4 ? all[0].tensor.as<float>()[i] : 0.0f);
+  }
+  for (int i = 0; i < 18; ++i) {
+    EXPECT_EQ(part[1].tensor.as<float>()[i], i < 12 ? all[1].tensor.as<float>()[i] : 0.0f);
+  }
+  testing::expect_error([&] { run(7); }, {"mean_squared_error", "at most 6 samples", "7"});
+}
+
 }  // namespace
 }  // namespace stagecoach

@@ -32,10 +32,10 @@ struct Batch {
     for (std::int64_t i = 0; i < rows; ++i) label(i) = static_cast<std::int32_t>(i * 7 % classes);
   }
 
-  void run(int threads, float scale) const {
+  void run(int threads, float scale, std::int64_t samples = -1, float label_smoothing = 0) const {
     run_on_context(threads, [&](Context& context) {
       softmax_cross_entropy(context, losses.tensor, correct.tensor, grad.tensor, logits.tensor,
-                            labels.tensor, scale);
+                            labels.tensor, scale, samples, label_smoothing);
     });
   }
 
@@ -197,6 +197,42 @@ TEST(SoftmaxCrossEntropy, RefusesOtherTensors) {
   expect(losses, correct, b.grad.tensor, logits, labels, "logits_grad F32 [4, 3]", "[5, 3]");
   expect(losses, correct, grad, losses, labels, "logits [N, C]", "F32 [4]");
   expect(losses, correct, grad, logits, b.labels.tensor, "labels I32 [4]", "[5]");
+}
+
+// Of torch.nn.functional.cross_entropy(..., label_smoothing=0.1), PyTorch 2.15.0.
+TEST(SoftmaxCrossEntropy, SmoothsLabelsAsPyTorchDoes) {
+  Batch batch(2, 4);
+  batch.set(0, {1.5f, -0.25f, 3.0f, 0.5f});
+  batch.set(1, {-2.0f, 0.0f, 0.125f, 7.0f});
+  batch.label(0) = 0;
+  batch.label(1) = 3;
+  batch.run(1, 0.25f, -1, 0.1f);
+  EXPECT_FLOAT_EQ(batch.loss(0), 1.826892375946045f);
+  EXPECT_FLOAT_EQ(batch.loss(1), 0.5739414691925049f);
+  constexpr float kGrads[] = {
+      -0.18974480032920837f,  0.0009625200764276087f, 0.17976334691047668f,   0.009018905460834503f,
+      -0.006219211500138044f, -0.006022500339895487f, -0.005992209073156118f, 0.01823391020298004f};
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_NEAR(batch.grad.tensor.as<float>()[i], kGrads[i], 4e-8) << i;
+  }
+  EXPECT_EQ(batch.is_correct(1), 1);
+}
+
+TEST(SoftmaxCrossEntropy, RowsBehindTheSamplesAreNothing) {
+  Batch part(7, 5), all(7, 5);
+  for (const Batch* batch : {&part, &all}) testing::fill_random(batch->logits.tensor, 4);
+  part.label(5) = part.label(6) = 99;  // is not read
+  part.run(2, 0.2f, 5);
+  all.run(2, 0.2f);
+  for (int row = 0; row < 7; ++row) {
+    const bool own = row < 5;
+    EXPECT_EQ(part.loss(row), own ? all.loss(row) : 0.0f);
+    EXPECT_EQ(part.is_correct(row), own ? all.is_correct(row) : 0);
+    for (int c = 0; c < 5; ++c) {
+      EXPECT_EQ(at(part.grad.tensor, row, c), own ? at(all.grad.tensor, row, c) : 0.0f);
+    }
+  }
+  expect_error([&] { part.run(1, 1.0f, 8); }, {"softmax_cross_entropy", "at most 7 samples", "8"});
 }
 
 }  // namespace

@@ -96,5 +96,21 @@ TEST(Init, RefusesASliceThatLiesOutside) {
       {"a slice of [6, 4]"});
 }
 
+TEST(InitScheme, KaimingIsOfWeightsAndBiases) {
+  const Init own = Init::uniform(0.25f);
+  const auto expect = [&](const Init& got, const Init& expected) {
+    EXPECT_EQ(got.kind, expected.kind);
+    EXPECT_EQ(got.a, expected.a);
+    EXPECT_EQ(got.b, expected.b);
+  };
+  expect(init_of(InitScheme::kTorch, "weight", {8, 3, 5, 5}, own), own);
+  expect(init_of(InitScheme::kKaiming, "weight", {8, 3, 5, 5}, own),
+         Init::kaiming_uniform(75, std::sqrt(2.0)));
+  expect(init_of(InitScheme::kKaiming, "weight", {10, 40}, own),
+         Init::kaiming_uniform(40, std::sqrt(2.0)));
+  expect(init_of(InitScheme::kKaiming, "bias", {8}, own), Init::constant(0));
+  expect(init_of(InitScheme::kKaiming, "weight", {8}, Init::constant(1)), Init::constant(1));
+}
+
 }  // namespace
 }  // namespace stagecoach

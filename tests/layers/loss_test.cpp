@@ -16,7 +16,7 @@ using testing::random_tensor;
 // Runs F and B of a loss.
 struct LossRun {
   LossRun(const std::shared_ptr<const Loss>& loss, const Tensor& prediction, const Tensor& targets,
-          std::int64_t batch)
+          std::int64_t batch, bool training = true)
       : plan(loss->plan(std::vector<TensorSpec>{prediction.spec, targets.spec}, 1)),
         grad(prediction.spec) {
     std::vector<Tensor> output_views, saved_views;
@@ -31,6 +31,7 @@ struct LossRun {
       call.outputs = output_views;
       call.saved = saved_views;
       call.micro.batch = batch;
+      call.micro.training = training;
       loss->forward(context, plan, call);
       call.input_grads = grads;
       loss->backward_input(context, plan, call);
@@ -41,6 +42,27 @@ struct LossRun {
   std::vector<OwnedTensor> outputs, saved;
   OwnedTensor grad;
 };
+
+TEST(SoftmaxCrossEntropyLoss, SaysAndChecksItsSmoothing) {
+  EXPECT_EQ(softmax_cross_entropy_loss()->describe(), "SoftmaxCrossEntropy()");
+  EXPECT_EQ(softmax_cross_entropy_loss(0.1f)->describe(),
+            "SoftmaxCrossEntropy(label_smoothing 0.1)");
+  for (const float bad : {-0.1f, 1.0f, std::nanf("")}) {
+    expect_error([&] { softmax_cross_entropy_loss(bad); }, {"label_smoothing of at least 0"});
+  }
+}
+
+TEST(SoftmaxCrossEntropyLoss, SmoothsInTrainingOnly) {
+  const OwnedTensor logits = random_tensor(row_major({2, 4}), 1);
+  const OwnedTensor labels(row_major({2}, DType::kI32));
+  const auto loss = [&](float smoothing, bool training) {
+    const LossRun run(softmax_cross_entropy_loss(smoothing), logits.tensor, labels.tensor, 2,
+                      training);
+    return run.outputs[0].tensor.as<float>()[0];
+  };
+  EXPECT_NE(loss(0.1f, true), loss(0, true));
+  EXPECT_EQ(loss(0.1f, false), loss(0, true));
+}
 
 TEST(SoftmaxCrossEntropyLoss, GivesLossesAnswersAndGradient) {
   const OwnedTensor logits = random_tensor(row_major({3, 4}), 1);

@@ -135,7 +135,7 @@ json.dump(record, open(sys.argv[1], "w"))
 PYTHON
 run --rounds 2 --continue
 shows 'round 1:.py --settings bf16 --batch 32
-round 2: --data synthetic --device cuda --precision fp32 --stages 0 --micro-batches 1 --micro-batch-size 32 --steps 100 --eager --quiet
+round 2: --data synthetic --device cuda --precision fp32 --optimizer sgd --stages 0 --micro-batches 1 --micro-batch-size 32 --steps 100 --eager --quiet
 round 2:.py --settings bf16-compile --batch 32'
 has "$work/result.md" 'rounds: 2. AlexNet'
 has "$work/result.md" '| 32 | PyTorch as used | 250 | 250 - 250 | 128.000 | - | 1.00 | - |'

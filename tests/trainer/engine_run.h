@@ -43,6 +43,7 @@ inline TrainRequest small_config(int stages) {
   config.micro_batch_size = 2;
   config.micro_batches = 4;
   config.partition = {PartitionKind::kUniform, {}};
+  config.optimizer = OptimizerKind::kSgd;
   config.learning_rate = 0.05;
   config.threads = 1;
   return config;

@@ -59,12 +59,19 @@ TEST(MetricsFile, OneObjectALine) {
     EXPECT_FALSE(fs::exists(file));  // before any step
     metrics.write({1, 2.5, 0.125, 40.5, {}});
     EXPECT_EQ(lines_of(file).size(), 1u);  // flushed
-    metrics.write({2, 2.25, 0.5, 41, 0.75});
+    StepMetrics second{2, 2.25, 0.5, 41, 0.75};
+    second.learning_rate = 0.01;
+    second.gradient_norm = 3.5;
+    metrics.write(second);
   }
   const auto lines = lines_of(file);
   ASSERT_EQ(lines.size(), 2u);
-  EXPECT_EQ(lines[0], R"({"step":1,"loss":2.5,"accuracy":0.125,"images_per_second":40.5})");
-  EXPECT_EQ(nlohmann::json::parse(lines[1])["test_accuracy"], 0.75);
+  EXPECT_EQ(lines[0], R"({"step":1,"loss":2.5,"accuracy":0.125,"images_per_second":40.5,)"
+                      R"("learning_rate":0.0})");
+  EXPECT_EQ(nlohmann::json::parse(lines[1]),
+            nlohmann::json::parse(R"({"step":2,"loss":2.25,"accuracy":0.5,"images_per_second":41.0,
+                                      "learning_rate":0.01,"gradient_norm":3.5,
+                                      "test_accuracy":0.75})"));
   fs::remove(file);
 }
 

@@ -29,6 +29,8 @@ RunReport example() {
   r.total_seconds = 31.5;
   r.loss_first = 2.3026;
   r.loss_last = 1.75;
+  r.training_accuracy_first = 0.125;
+  r.training_accuracy_last = 0.25;
   r.loader_bytes = 3 << 20;
   r.process_peak_bytes = 900 << 20;
   r.stage = {{0, 0, 5, "features.0 Conv2d", "features.5 MaxPool2d", 330816, 0.010, 0.018, 0.012, 0,
@@ -61,7 +63,15 @@ TEST(ReportText, SaysWhatRan) {
   expect_has(text, "1f1b, K = 2, M = 8, B = 4: 32 images a step, 1 thread a stage");
   expect_has(text, "43.2 images/s, median step 0.075 s, 20 steps in 31.5 s, seed 1138");
   expect_has(text, "loss 2.3026 -> 1.7500");
-  expect_lacks(text, "accuracy");
+  expect_has(text, "accuracy in training 12.5 % -> 25.0 % (first -> last tenth of the steps)\n");
+  expect_lacks(text, "test image");
+  expect_lacks(text, "--last-batch");
+  RunReport r = example();
+  r.images_left_out = 16;
+  expect_has(to_text(r), "16 images of every epoch fill no step and are left out: --last-batch");
+  expect_narrow(to_text(r));
+  EXPECT_EQ(to_json(r)["images_left_out"], 16);
+  EXPECT_EQ(to_json(r)["training_accuracy_last"], 0.25);
 }
 
 TEST(ReportText, HasALineForEachStage) {

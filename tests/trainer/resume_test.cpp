@@ -59,6 +59,14 @@ class ResumeTest : public ::testing::Test {
     request.max_test_samples = 4;
     request.random_crop = request.random_flip = true;
     request.optimizer = optimizer_;
+    if (recipe_) {
+      request.learning_rate_schedule.kind = LearningRateKind::kMilestones;
+      request.learning_rate_schedule.milestones = {{1, 0}, {0, 1}};
+      request.learning_rate_schedule.warmup = {3, 0};
+      request.clip_grad_norm = 0.25;
+      request.init_scheme = InitScheme::kKaiming;
+      request.last_batch = LastBatch::kKeep;
+    }
     request.stages = layout.stages;
     request.schedule = layout.schedule;
     request.micro_batches = layout.micro_batches;
@@ -93,6 +101,7 @@ class ResumeTest : public ::testing::Test {
   }
 
   OptimizerKind optimizer_ = OptimizerKind::kSgd;
+  bool recipe_ = false;  // clipping, a smaller last batch, rates that change
   const ScratchFolder scratch_;
 };
 
@@ -123,6 +132,22 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, ResumePairs,
                          [](const auto& test) {
                            return test.param == OptimizerKind::kSgd ? "sgd" : "adam";
                          });
+
+TEST_F(ResumeTest, ARecipeGoesOnInTheMiddleOfItself) {
+  recipe_ = true;
+  const fs::path never = scratch_.path() / "never";
+  expect_ends_well(request(kLayouts[3], 6, never));
+  const std::string expected = weights_of(never, 6);
+  for (std::size_t i = 0; i < kLayouts.size(); ++i) {
+    for (const std::int64_t stop : {1, 3, 4}) {  // step 4 has the smaller batch
+      SCOPED_TRACE(fmt::format("layout {}, stopped after step {}", i, stop));
+      const fs::path folder = scratch_.path() / fmt::format("{}_{}", i, stop);
+      expect_ends_well(request(kLayouts[i], stop, folder));
+      expect_ends_well(request(kLayouts[(i + 1) % kLayouts.size()], 6, folder));
+      EXPECT_TRUE(weights_of(folder, 6) == expected);
+    }
+  }
+}
 
 TEST_F(ResumeTest, AfterEveryStepAndAgain) {
   const fs::path never = scratch_.path() / "never", often = scratch_.path() / "often";
@@ -203,6 +228,13 @@ TEST_F(ResumeTest, OtherSettingsAreRefusedUnlessAskedFor) {
   expect_has(error([](TrainRequest& r) { r.micro_batch_size = 1; }), "batch 4 instead of 8");
   expect_has(error([](TrainRequest& r) { r.learning_rate = 0.5; }),
              "learning_rate 0.5 instead of 0.01");
+  expect_has(
+      error([](TrainRequest& r) { r.learning_rate_schedule.kind = LearningRateKind::kCosine; }),
+      "learning_rate_schedule \"cosine to 0 at step 4\" instead of \"constant\"");
+  expect_has(error([](TrainRequest& r) { r.clip_grad_norm = 1; }), "clip_grad_norm 1.0 instead of");
+  expect_has(error([](TrainRequest& r) { r.label_smoothing = 0.5; }), "label_smoothing 0.5");
+  expect_has(error([](TrainRequest& r) { r.last_batch = LastBatch::kKeep; }),
+             "last_batch \"keep\" instead of \"drop\"");
   expect_has(error([](TrainRequest& r) { r.optimizer = OptimizerKind::kAdam; }), "optimizer");
   expect_has(error([](TrainRequest& r) { r.max_train_samples = 16; }), "images 16 instead of 26");
   expect_has(error([](TrainRequest& r) { r.random_flip = false; }), "random_flip");

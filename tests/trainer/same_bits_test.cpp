@@ -33,7 +33,7 @@ struct Job {
 std::string name_of(const TrainRequest& c) {
   return fmt::format("K = {}, {}, partition {}{}, {} threads, M = {}, {}", *c.stages, c.schedule,
                      name_of(c.partition.kind), fmt::join(c.partition.cuts, ","), c.threads,
-                     *c.micro_batches, word_of(kOptimizerWords, c.optimizer));
+                     *c.micro_batches, word_of(kOptimizerWords, *c.optimizer));
 }
 
 std::vector<double> train(Engine& engine, const TrainRequest& config) {
@@ -108,6 +108,7 @@ class AlexNetBits : public ::testing::Test {
       config.micro_batch_size = 2;
       config.micro_batches = 3;
       config.partition = {PartitionKind::kUniform, {}};
+      config.optimizer = OptimizerKind::kSgd;
       return Job{make_alexnet(10, static_cast<float>(config.dropout)), config};
     }();
     return alexnet;
@@ -245,6 +246,18 @@ TEST_P(SmallNetworkBits, AreThoseOfThePlainLoop) {
         expect_same_bits_for_schedules(one, reference, GetParam());
       }
     }
+  }
+}
+
+// Also with what an honest recipe adds. Clipping has every stage wait for all others.
+TEST_P(SmallNetworkBits, AreThoseOfThePlainLoopWithARecipe) {
+  Job one = job(3, OptimizerKind::kSgd);
+  one.config.clip_grad_norm = 0.5;
+  one.config.init_scheme = InitScheme::kKaiming;
+  const Reference reference(one);
+  for (const PartitionKind partition : {PartitionKind::kUniform, PartitionKind::kParameters}) {
+    one.config.partition = {partition, {}};
+    expect_same_bits_for_schedules(one, reference, GetParam());
   }
 }
 

@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "core/error.h"
+#include "layers/networks.h"
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/options.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/cli/words.h"
-#include "trainer/networks.h"
 
 namespace stagecoach {
 namespace {
@@ -28,7 +28,9 @@ constexpr const char* kFooter = R"(Examples:
 
 constexpr const char* kTrainFooter = R"(Examples:
   stagecoach train
-      20 steps of AlexNet on CIFAR-10, two stages, 8 micro-batches of 8 images: about a minute.
+      50 steps of AlexNet on CIFAR-10, two stages, 8 micro-batches of 8 images: two minutes.
+  stagecoach train --optimizer sgd --lr 0.01 --steps 20
+      As most papers begin: SGD with momentum 0.9 and weight decay 0.0005.
   stagecoach train --stages 4 --schedule zb-v --svg timeline.svg
       Eight stages on four ranks under ZB-V, and a picture of the measured timeline below the
       predicted one.
@@ -154,20 +156,59 @@ void add_training_options(CLI::App& app, TrainRequest& c) {
             fmt::format("training steps [{}, unless --epochs]", kDefaultSteps));
   group.add("--epochs", c.epochs, "N", "passes over the training images, instead");
   group.add("--eval-every", c.eval_every, "N", "test accuracy every N steps; 0: never");
-  group.add("--optimizer", c.optimizer, "NAME", "sgd or adam", kOptimizerWords);
-  group.add("--lr,--learning-rate", c.learning_rate, "X",
-            fmt::format("learning rate [sgd: {}, adam: {}]", kSgdDefaults.learning_rate,
-                        kAdamDefaults.learning_rate));
+  group.add("--optimizer", c.optimizer, "NAME", "sgd or adam [adam, or sgd with --momentum]",
+            kOptimizerWords);
   group.add("--momentum", c.momentum, "X", "of sgd, below 1")
       ->default_str(fmt::format("{}", kDefaultMomentum));
   group.add("--weight-decay", c.weight_decay, "X",
             fmt::format("added to the gradients: X * weight [sgd: {}, adam: {}]",
                         kSgdDefaults.weight_decay, kAdamDefaults.weight_decay));
+  group.add("--clip-grad-norm", c.clip_grad_norm, "X",
+            "scales the gradients down where their norm, over all weights, is\nabove X; 0: never");
+  group.add("--label-smoothing", c.label_smoothing, "X",
+            "share of the targets that goes to all classes, below 1");
+  group.add("--init-scheme", c.init_scheme, "NAME",
+            "initial weights: torch, as PyTorch's layers; kaiming, which\n"
+            "learns from the first step on: of He et al., biases at 0",
+            kInitSchemeWords);
+  group.add("--last-batch", c.last_batch, "NAME",
+            "images of an epoch that fill no step: drop, or keep as a\nsmaller batch",
+            kLastBatchWords);
   group.add("--dropout", c.dropout, "P", "chance that a value is dropped, below 1");
   group.add("--seed", c.seed, "S", "of weights, order, augmentation, dropout");
   group.add("--max-minutes", c.max_minutes, "X",
             "ends behind the first step after so many minutes, as\nCtrl-C does, but with exit "
             "status 0; 0: no limit");
+}
+
+void add_learning_rate_options(CLI::App& app, TrainRequest& c) {
+  const Group group(app, "Learning rate");
+  group.add("--lr,--learning-rate", c.learning_rate, "X",
+            fmt::format("learning rate [sgd: {}, adam: {}]", kSgdDefaults.learning_rate,
+                        kAdamDefaults.learning_rate));
+  LearningRateRequest& rate = c.learning_rate_schedule;
+  group.add("--lr-schedule", rate.kind, "NAME",
+            "constant; step: times --lr-gamma every --lr-step-size;\n"
+            "milestones: at each of --lr-milestones; cosine: down to\n"
+            "--lr-min at the last step",
+            kLearningRateWords);
+  group
+      .add_text("--lr-warmup", "N",
+                "the first N steps, or epochs (0.5epochs), climb in a line\nto the rate",
+                [&rate](const std::string& option, const std::string& text) {
+                  rate.warmup = duration_of(kTrain, option, text);
+                })
+      ->default_str("0");
+  group.add_text("--lr-step-size", "N", "steps, or epochs: 30epochs",
+                 [&rate](const std::string& option, const std::string& text) {
+                   rate.step_size = duration_of(kTrain, option, text);
+                 });
+  group.add_text("--lr-milestones", "N,N,...", "steps, or epochs",
+                 [&rate](const std::string& option, const std::string& text) {
+                   rate.milestones = durations_of(kTrain, option, text);
+                 });
+  group.add("--lr-gamma", rate.gamma, "X", "of step and milestones")->default_str("0.1");
+  group.add("--lr-min", rate.min_rate, "X", "of cosine")->default_str("0");
 }
 
 void add_checkpoint_options(CLI::App& app, TrainRequest& c) {
@@ -259,6 +300,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   add_pipeline_options(train, request);
   add_device_options(train, request);
   add_training_options(train, request);
+  add_learning_rate_options(train, request);
   add_checkpoint_options(train, request);
   add_file_options(train, request);
   CLI::App& simulate =

@@ -11,10 +11,10 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/peak.h"
+#include "layers/networks.h"
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/cli/words.h"
-#include "trainer/networks.h"
 
 namespace stagecoach {
 namespace {

@@ -76,6 +76,8 @@ std::string results(const RunReport& r) {
     text += fmt::format("ended after {} of {}\n", last, plural(r.planned_steps, "step"));
   }
   text += fmt::format("loss {:.4f} -> {:.4f} (first -> last step)\n", r.loss_first, r.loss_last);
+  text += fmt::format("accuracy in training {} -> {} (first -> last tenth of the steps)\n",
+                      percent(r.training_accuracy_first), percent(r.training_accuracy_last));
   if (r.accuracy) {
     text += fmt::format("accuracy {} on {}\n", percent(*r.accuracy),
                         plural(r.test_samples, "test image"));
@@ -252,6 +254,10 @@ std::string memory_block(const RunReport& r) {
               ? "data: every batch was ready in time\n"
               : fmt::format("data: {} waited {:.2f} s for a batch that was not ready\n",
                             plural(r.data_waits, "step"), r.data_wait_seconds);
+  if (r.images_left_out > 0) {
+    text += fmt::format("{} of every epoch fill no step and are left out: --last-batch drop\n",
+                        plural(r.images_left_out, "image"));
+  }
   return text;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "core/error.h"
 #include "trainer/cli/options.h"
@@ -61,6 +62,33 @@ CheckpointInterval interval_of(const std::string& operation, const std::string& 
   }
   if (found->seconds == 0) return {number, 0};
   return {0, static_cast<double>(number) * found->seconds};
+}
+
+Duration duration_of(const std::string& operation, const std::string& option,
+                     const std::string& text) {
+  double number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit(stop, text.data() + text.size());
+  const bool epochs = unit == "epoch" || unit == "epochs";
+  const bool whole = number == std::floor(number);
+  if (error != std::errc() || !(number >= 0 && number <= 1e9) ||
+      !(epochs || (unit.empty() && whole))) {
+    throw UsageError(operation, option + " with steps or epochs: 500, 2.5epochs",
+                     fmt::format("'{}'", text));
+  }
+  if (epochs) return {0, number};
+  return {static_cast<std::int64_t>(number), 0};
+}
+
+std::vector<Duration> durations_of(const std::string& operation, const std::string& option,
+                                   const std::string& text) {
+  std::vector<Duration> durations;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    durations.push_back(duration_of(operation, option, text.substr(at, end - at)));
+    at = end + 1;
+  }
+  return durations;
 }
 
 DeviceRequest device_of(const std::string& operation, const std::string& text) {

@@ -42,6 +42,13 @@ PartitionRequest partition_of(const std::string& operation, const std::string& t
 // --checkpoint-every: steps, "100", or a time: "30s", "10min", "2h". Throws UsageError.
 CheckpointInterval interval_of(const std::string& operation, const std::string& text);
 
+// A number of steps, "500", or of epochs, "2.5epochs". Throws UsageError naming the option.
+Duration duration_of(const std::string& operation, const std::string& option,
+                     const std::string& text);
+// Several, between commas.
+std::vector<Duration> durations_of(const std::string& operation, const std::string& option,
+                                   const std::string& text);
+
 // --device: auto, cpu, cuda, or GPUs by number, "cuda:0,1". Throws UsageError.
 DeviceRequest device_of(const std::string& operation, const std::string& text);
 

@@ -130,7 +130,7 @@ TEST_F(TableFile, MustTrainOnEvenRanks) {
   }
 }
 
-TEST(CommandLine, DefaultsAreTheReferenceJob) {
+TEST(CommandLine, DefaultsShowLearning) {
   const TrainRun run = train({});
   EXPECT_EQ(run.network.name(), "alexnet");
   EXPECT_EQ(run.data.kind, DataKind::kAuto);
@@ -145,13 +145,12 @@ TEST(CommandLine, DefaultsAreTheReferenceJob) {
   EXPECT_EQ(run.job.batch(), 64);
   EXPECT_EQ(run.job.sample, (Shape{3, 224, 224}));
   EXPECT_EQ(run.job.partition.kind, PartitionKind::kTime);
-  EXPECT_EQ(run.steps, 20);
+  EXPECT_EQ(run.steps, 50);
   EXPECT_EQ(run.epochs, 0);
   EXPECT_EQ(run.eval_every, 0);
-  EXPECT_EQ(run.job.optimizer.kind, OptimizerKind::kSgd);
-  EXPECT_EQ(run.job.optimizer.learning_rate, 0.01f);
-  EXPECT_EQ(run.job.optimizer.sgd.momentum, 0.9f);
-  EXPECT_EQ(run.job.optimizer.sgd.weight_decay, 0.0005f);
+  EXPECT_EQ(run.job.optimizer.kind, OptimizerKind::kAdam);
+  EXPECT_EQ(run.job.optimizer.learning_rate.rate, 3e-4);
+  EXPECT_EQ(run.job.optimizer.adam.weight_decay, 0);
   EXPECT_EQ(run.network[18].layer->describe(), dropout_layer(0.5f)->describe());
   EXPECT_EQ(run.job.seed, 1138u);
   EXPECT_EQ(run.data.seed, 1138u);
@@ -240,7 +239,7 @@ TEST(CommandLine, EveryOptionArrives) {
   EXPECT_EQ(run.steps, 0);
   EXPECT_EQ(run.epochs, 2);
   EXPECT_EQ(run.eval_every, 9);
-  EXPECT_EQ(run.job.optimizer.learning_rate, 0.25f);
+  EXPECT_EQ(run.job.optimizer.learning_rate.rate, 0.25);
   EXPECT_EQ(run.job.optimizer.sgd.momentum, 0);
   EXPECT_EQ(run.job.optimizer.sgd.weight_decay, 0);
   EXPECT_EQ(run.network[18].layer->describe(), dropout_layer(0)->describe());
@@ -262,7 +261,7 @@ TEST(CommandLine, OtherNamesAndForms) {
   EXPECT_EQ(train({"--stages=4"}).job.ranks(), 4);
   EXPECT_EQ(train({"-p4", "-s", "3"}).job.ranks(), 4);
   EXPECT_EQ(train({"-s", "3"}).steps, 3);
-  EXPECT_EQ(train({"--learning-rate", "2e-3"}).job.optimizer.learning_rate, 2e-3f);
+  EXPECT_EQ(train({"--learning-rate", "2e-3"}).job.optimizer.learning_rate.rate, 2e-3);
   EXPECT_EQ(train({"--stages", "0"}).job.ranks(), 1);
 }
 
@@ -271,12 +270,58 @@ TEST(CommandLine, RatesBelongToTheOptimizer) {
     options.insert(options.begin(), {"--optimizer", "adam"});
     return train(options).job.optimizer;
   };
-  EXPECT_EQ(adam({}).learning_rate, 1e-4f);
-  EXPECT_EQ(adam({"--lr", "0.01"}).learning_rate, 0.01f);
-  EXPECT_EQ(train({"--optimizer", "sgd"}).job.optimizer.learning_rate, 0.01f);
+  EXPECT_EQ(adam({}).learning_rate.rate, 3e-4);
+  EXPECT_EQ(adam({"--lr", "0.01"}).learning_rate.rate, 0.01);
+  EXPECT_EQ(train({"--optimizer", "sgd"}).job.optimizer.learning_rate.rate, 0.01);
+  EXPECT_EQ(train({"--momentum", "0.5"}).job.optimizer.kind, OptimizerKind::kSgd);
+  const OptimizerRequest sgd = train({"--optimizer", "sgd"}).job.optimizer;
+  EXPECT_EQ(sgd.sgd.momentum, 0.9f);
   EXPECT_EQ(adam({}).adam.weight_decay, 0);  // as in PyTorch
   EXPECT_EQ(adam({"--weight-decay", "0.01"}).adam.weight_decay, 0.01f);
   EXPECT_EQ(train({"--optimizer", "sgd"}).job.optimizer.sgd.weight_decay, 0.0005f);
+}
+
+TEST(CommandLine, ARecipe) {
+  const TrainRun plain = train({});
+  EXPECT_EQ(plain.learning_rate_schedule.kind, LearningRateKind::kConstant);
+  EXPECT_EQ(plain.learning_rate_schedule.warmup, Duration{});
+  EXPECT_EQ(plain.job.optimizer.clip_norm, 0);
+  EXPECT_EQ(plain.job.init, InitScheme::kTorch);
+  EXPECT_EQ(plain.last_batch, LastBatch::kDrop);
+  EXPECT_EQ(plain.network.loss().describe(), "SoftmaxCrossEntropy()");
+  const TrainRun run =
+      train({"--lr-schedule", "milestones", "--lr-milestones", "100,2.5epochs", "--lr-gamma", "0.5",
+             "--lr-warmup", "0.1epochs", "--clip-grad-norm", "2", "--label-smoothing", "0.1",
+             "--init-scheme", "kaiming", "--last-batch", "keep"});
+  EXPECT_EQ(run.learning_rate_schedule.kind, LearningRateKind::kMilestones);
+  EXPECT_EQ(run.learning_rate_schedule.milestones, (std::vector<Duration>{{100, 0}, {0, 2.5}}));
+  EXPECT_EQ(run.learning_rate_schedule.gamma, 0.5);
+  EXPECT_EQ(run.learning_rate_schedule.warmup, (Duration{0, 0.1}));
+  EXPECT_EQ(run.job.optimizer.clip_norm, 2);
+  EXPECT_EQ(run.job.init, InitScheme::kKaiming);
+  EXPECT_EQ(run.last_batch, LastBatch::kKeep);
+  EXPECT_EQ(run.network.loss().describe(), "SoftmaxCrossEntropy(label_smoothing 0.1)");
+  const TrainRun cosine = train({"--lr-schedule", "cosine", "--lr", "0.01", "--lr-min", "0.001"});
+  EXPECT_EQ(cosine.learning_rate_schedule.min_rate, 0.001);
+  const TrainRun steps = train({"--lr-schedule", "step", "--lr-step-size", "1epoch"});
+  EXPECT_EQ(steps.learning_rate_schedule.step_size, (Duration{0, 1}));
+}
+
+TEST(CommandLine, LengthsAreStepsOrEpochs) {
+  for (const char* bad : {"", "x", "-1", "1.5", "2 epochs", "2ep", "epochs", "nanepochs", "1e99"}) {
+    expect_has(train_error({"--lr-warmup", bad}),
+               "--lr-warmup with steps or epochs: 500, 2.5epochs");
+  }
+  for (const char* bad : {"", ",", "1,", ",1", "1,,2", "1;2"}) {
+    expect_has(train_error({"--lr-schedule", "milestones", "--lr-milestones", bad}),
+               "--lr-milestones with steps or epochs");
+  }
+  expect_has(train_error({"--clip-grad-norm", "-1"}), "--clip-grad-norm of at least 0");
+  expect_has(train_error({"--clip-grad-norm", "inf"}), "--clip-grad-norm of at least 0");
+  expect_has(train_error({"--label-smoothing", "1"}),
+             "--label-smoothing of at least 0 and below 1");
+  expect_has(train_error({"--lr-gamma", "0.5"}), "--lr-gamma with --lr-schedule step");
+  expect_has(train_error({"--init-scheme", "kaimin"}), "kaiming");
 }
 
 TEST(CommandLine, ThreadsShareTheCores) {
@@ -297,7 +342,7 @@ TEST(CommandLine, TrainHelpTeaches) {
   const std::string help = printed({"train", "--help"});
   for (const char* part :
        {"Pipeline:", "Training:", "-p,--stages", "--pipeline-parallel-size", "[224]", "[1138]",
-        "sgd: 0.01, adam: 0.0001", "naive, gpipe, 1f1b, interleaved, zb-h1, zb-v or dualpipe-v",
+        "sgd: 0.01, adam: 0.0003", "naive, gpipe, 1f1b, interleaved, zb-h1, zb-v or dualpipe-v",
         "Examples:", "by the schedule's formula"}) {
     expect_has(help, part);
   }
