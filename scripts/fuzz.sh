@@ -28,8 +28,12 @@ for target in "${targets[@]}"; do
     tail -40 "$work/$target.log" >&2
     failed+=("$target")
   fi
-  printf '%-14s %10s executions, %s inputs kept\n' "$target" \
-    "$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/$target.log")" "$(find "$work/$target" -type f | wc -l)"
+  # What the inputs that were kept reach, in edges of the program's control flow.
+  coverage=$("build/asan/fuzz_$target" -runs=0 "$work/$target" "tests/fuzz/seeds/$target" 2>&1 |
+    sed -n 's/.*\(INITED\|DONE\).* cov: \([0-9]*\) .*/\2/p' | tail -1) || true
+  printf '%-14s %10s executions, %s inputs kept, coverage %s edges\n' "$target" \
+    "$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/$target.log")" \
+    "$(find "$work/$target" -type f | wc -l)" "${coverage:-unknown}"
 done
 if ((${#failed[@]} > 0)); then
   echo "fuzz: findings of ${failed[*]} in build/asan/findings" >&2
