@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/input_file.h"
 #include "core/interrupt.h"
 #include "core/temporary.h"
 
@@ -40,10 +41,6 @@ struct Place {
   bool exists = false;
   bool folder_writable = true;
 };
-
-std::string quoted(const fs::path& file) {
-  return fmt::format("'{}'", file.string());
-}
 
 fs::path folder_of(const fs::path& file) {
   return file.has_parent_path() ? file.parent_path() : fs::path(".");
@@ -128,7 +125,8 @@ Place place_of(const char* operation, const fs::path& file) {
   const bool has_folder = ::stat(parent.c_str(), &folder) == 0;
   STAGECOACH_CHECK(has_folder || errno != ENOENT, operation,
                    fmt::format("an existing folder for {}", quoted(file)),
-                   fmt::format("no folder {}", quoted(parent)), "create it first");
+                   fmt::format("no folder {}", quoted(parent)),
+                   *hint_of_missing(file) != 0 ? hint_of_missing(file) : "create it first");
   STAGECOACH_CHECK(has_folder, operation,
                    fmt::format("to reach the folder {} for {}", quoted(parent), quoted(file)),
                    std::strerror(errno));
@@ -189,14 +187,6 @@ void flush_to_disk(int descriptor, const fs::path& file) {
                    fmt::format("to flush {} to the disk", quoted(file)), std::strerror(errno));
 }
 
-// A file that was renamed is on the disk only when its folder is.
-void flush_folder(const fs::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);  // not every file system can; what it can is done
-  ::close(descriptor);
-}
-
 // The permissions and, where this process may, the owner of the file that is replaced.
 void take_permissions(int descriptor, const fs::path& old) {
   struct stat found {};
@@ -239,7 +229,7 @@ void replace(const fs::path& file, const Place& place,
     if (place.exists) take_permissions(temporary.descriptor(), place.target);
     if (::rename(temporary.path().c_str(), place.target.c_str()) == 0) {
       temporary.keep();
-      flush_folder(folder_of(place.target));
+      (void)flush_folder(folder_of(place.target));  // of one that may not be read it cannot be
       return;
     }
   }
@@ -247,6 +237,16 @@ void replace(const fs::path& file, const Place& place,
 }
 
 }  // namespace
+
+bool flush_folder(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const bool flushed = ::fsync(descriptor) == 0 || errno == EINVAL;
+  const int reason = errno;
+  ::close(descriptor);
+  errno = reason;
+  return flushed;
+}
 
 void write_file(const fs::path& file, const std::function<void(std::ostream&)>& write) {
   const Place place = place_of(kWrite, file);

@@ -27,6 +27,10 @@ namespace stagecoach {
 // overwritten, the temporary file stays and the Error names it.
 void write_file(const std::filesystem::path& file, const std::function<void(std::ostream&)>& write);
 
+// What was renamed in a folder is on the disk only when the folder is. False, with errno, where it
+// cannot be flushed; a file system that flushes no folders is none of that.
+bool flush_folder(const std::filesystem::path& folder);
+
 // Throws Error (naming `operation` and `file`) unless write_file() could write `bytes` there: tries
 // what it will do as far as that changes nothing, and removes temporary files of the same name
 // whose writers are gone. For checking before long work.

@@ -14,17 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string quoted(const fs::path& file) {
-  return fmt::format("'{}'", file.string());
-}
-
-// A shell leaves "~" as it is inside quotes, and behind "=".
-const char* hint_of(const fs::path& file) {
-  return file.string().starts_with("~") ? "a shell replaces ~ only at the beginning of a word and "
-                                          "without quotes"
-                                        : "";
-}
-
 // Closes what it holds.
 class Descriptor {
  public:
@@ -43,7 +32,8 @@ class Descriptor {
 int open_to_read(const char* operation, const fs::path& file) {
   const FileKind kind = kind_of(operation, file);
   if (kind == FileKind::kNone) {
-    throw Error(operation, fmt::format("the file {}", quoted(file)), "no such file", hint_of(file));
+    throw Error(operation, fmt::format("the file {}", quoted(file)), "no such file",
+                hint_of_missing(file));
   }
   STAGECOACH_CHECK(kind != FileKind::kFolder, operation, "a file",
                    fmt::format("the folder {}", quoted(file)));
@@ -54,6 +44,16 @@ int open_to_read(const char* operation, const fs::path& file) {
 }
 
 }  // namespace
+
+std::string quoted(const fs::path& file) {
+  return fmt::format("'{}'", file.string());
+}
+
+const char* hint_of_missing(const fs::path& file) {
+  return file.string().starts_with("~") ? "a shell replaces ~ only at the beginning of a word and "
+                                          "without quotes"
+                                        : "";
+}
 
 FileKind kind_of(const char* operation, const fs::path& file) {
   struct stat found {};

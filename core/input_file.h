@@ -14,6 +14,11 @@ enum class FileKind : std::uint8_t {
   kOther,  // a device, a pipe, a socket
 };
 
+// As messages name a file: 'NAME'.
+std::string quoted(const std::filesystem::path& file);
+// Why a name may be of no file: a shell leaves "~" as it is inside quotes, and behind "=". Or "".
+const char* hint_of_missing(const std::filesystem::path& file);
+
 // What is there, behind links. Throws Error naming `operation` where that cannot be known: no
 // permission, a link to itself, a name too long.
 FileKind kind_of(const char* operation, const std::filesystem::path& file);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -56,16 +55,6 @@ Value field(const nlohmann::json& object, const char* key, const fs::path& file)
   } catch (const nlohmann::json::exception& error) {
     throw Error(kCheckpoint, fmt::format("\"{}\" in '{}'", key, file.string()), error.what());
   }
-}
-
-void flush_folder(const fs::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool flushed = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int reason = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  STAGECOACH_CHECK(flushed || reason == EINVAL, kCheckpoint,
-                   fmt::format("to flush '{}' to the disk", folder.string()),
-                   std::strerror(reason));
 }
 
 void check_finite(const std::vector<NamedTensor>& tensors, std::int64_t step) {
@@ -233,7 +222,8 @@ void write_checkpoint(const fs::path& directory, const Snapshot& snapshot, const
   write_file(temporary.path() / kManifest,
              [&](std::ostream& out) { out << json_text(manifest, 2) << '\n'; });
   put_in_place(temporary, folder);
-  flush_folder(directory);
+  STAGECOACH_CHECK(flush_folder(directory), kCheckpoint,
+                   fmt::format("to flush {} to the disk", quoted(directory)), std::strerror(errno));
   remove_old(directory, run, keep);
 } catch (const fs::filesystem_error& error) {
   throw Error(kCheckpoint,

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "tests/scratch_folder.h"
 
 namespace stagecoach {
 namespace {
@@ -27,14 +28,6 @@ namespace fs = std::filesystem;
 
 class FileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) /
-              ("file_" + std::to_string(::getpid()) + "_" +
-               ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   static std::string content(const fs::path& file) {
     std::ifstream stream(file, std::ios::binary);
     std::ostringstream text;
@@ -45,7 +38,8 @@ class FileTest : public ::testing::Test {
     return std::distance(fs::directory_iterator(folder_), fs::directory_iterator());
   }
 
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 std::string message_of(const std::function<void()>& call) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "tests/scratch_folder.h"
 
 namespace stagecoach {
 namespace {
@@ -16,12 +17,7 @@ namespace fs = std::filesystem;
 
 class InputFile : public ::testing::Test {
  protected:
-  InputFile() {
-    std::string name = ::testing::TempDir() + "input-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-    std::ofstream(folder_ / "file") << "content";
-  }
-  ~InputFile() override { fs::remove_all(folder_); }
+  InputFile() { std::ofstream(folder_ / "file") << "content"; }
 
   static std::string failure(const fs::path& file, std::int64_t most_bytes = 100) {
     try {
@@ -32,7 +28,8 @@ class InputFile : public ::testing::Test {
     return "";
   }
 
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(InputFile, SaysWhatIsThere) {

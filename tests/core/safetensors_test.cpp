@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "tests/scratch_folder.h"
 
 namespace stagecoach {
 namespace {
@@ -16,14 +17,6 @@ namespace fs = std::filesystem;
 
 class SafetensorsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) /
-              ("safetensors_" + std::to_string(::getpid()) + "_" +
-               ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path file() const { return folder_ / "weights.safetensors"; }
 
   std::string content() const {
@@ -54,7 +47,8 @@ class SafetensorsTest : public ::testing::Test {
     return "";
   }
 
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 // Element (n, c, h, w) is its row-major index.

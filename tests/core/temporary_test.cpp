@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "tests/scratch_folder.h"
 
 namespace stagecoach {
 namespace {
@@ -17,12 +18,6 @@ namespace fs = std::filesystem;
 
 class TemporaryTest : public ::testing::Test {
  protected:
-  TemporaryTest() {
-    std::string name = ::testing::TempDir() + "temporary-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~TemporaryTest() override { fs::remove_all(folder_); }
-
   std::set<std::string> names() const {
     std::set<std::string> names;
     for (const auto& entry : fs::directory_iterator(folder_)) {
@@ -43,7 +38,8 @@ class TemporaryTest : public ::testing::Test {
     ASSERT_TRUE(WIFSIGNALED(status));
   }
 
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(TemporaryTest, FilesAndFoldersGoWithTheirObjects) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/log.h"
+#include "tests/scratch_folder.h"
 
 namespace stagecoach::cuda {
 namespace {
@@ -32,18 +33,13 @@ std::string logged(const std::function<void()>& call) {
 
 class PlanCacheTest : public ::testing::Test {
  protected:
-  PlanCacheTest() {
-    folder_ = fs::path(::testing::TempDir()) / ("stagecoach_plans_" + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-  }
-  ~PlanCacheTest() override { fs::remove_all(folder_); }
-
   void write(const std::string& text) {
     fs::create_directories(folder_);
     std::ofstream(file()) << text;
   }
   fs::path file() const { return folder_ / "cudnn_plans.json"; }
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(PlanCacheTest, KeepsChoicesInItsFile) {

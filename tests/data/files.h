@@ -10,24 +10,16 @@
 #include <vector>
 
 #include "data/download.h"
+#include "tests/scratch_folder.h"
 
 #define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 namespace stagecoach::testing {
 
-// An empty folder, removed at the end.
-class TemporaryFolder {
+class TemporaryFolder : public ScratchFolder {
  public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
   // The names of what is in it.
   std::vector<std::string> names() const;
-
- private:
-  std::filesystem::path path_;
 };
 
 // Sets an environment variable (or unsets it: nullopt) until the end of its scope.

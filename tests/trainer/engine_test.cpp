@@ -14,6 +14,7 @@
 #include "core/safetensors.h"
 #include "pipeline/schedule/text.h"
 #include "tests/kernels/checks.h"
+#include "tests/scratch_folder.h"
 #include "tests/trainer/engine_run.h"
 
 namespace stagecoach {
@@ -61,16 +62,10 @@ std::string content_of(const fs::path& file) {
 
 class EngineTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) /
-              ("engine_" + std::to_string(::getpid()) + "_" +
-               ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   fs::path file(const std::string& name = "weights.safetensors") const { return folder_ / name; }
 
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(EngineTest, TwoStagesEqualThePlainLoopInEveryBit) {

@@ -14,6 +14,7 @@
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/generators.h"
 #include "tests/pipeline/schedule/table_text.h"
+#include "tests/scratch_folder.h"
 
 namespace stagecoach {
 namespace {
@@ -21,17 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-class Trace : public testing::Test {
+class Trace : public ::testing::Test {
  protected:
-  Trace() {
-    folder_ = fs::path(testing::TempDir()) /
-              (std::string("stagecoach_trace_") +
-               testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directory(folder_);
-  }
-  ~Trace() override { fs::remove_all(folder_); }
-
   json written(const std::vector<TraceEvent>& events, const std::string& title = "a run") {
     const fs::path file = folder_ / "trace.json";
     write_chrome_trace(file, events, title);
@@ -39,7 +31,8 @@ class Trace : public testing::Test {
     return json::parse(stream);
   }
 
-  fs::path folder_;
+  const testing::ScratchFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(Trace, CompleteEvents) {
