@@ -199,6 +199,11 @@ def report(record):
         f"Mean of the last 20 steps: {np.mean(ours[-20:]):.4f} and {np.mean(theirs[-20:]):.4f}.", ""])
 
 
+def own_command():
+    words = run_peers.own_command().replace("run_peers", "first_steps")
+    return words.replace(str(pathlib.Path.home()), "~")
+
+
 def main():
     arguments = parse_arguments()
     layers = peer.alexnet_layers()
@@ -211,7 +216,7 @@ def main():
                    for key, value in layer.state_dict().items()}, weights)
         ours = stagecoach_losses(weights, arguments, pathlib.Path(name))
     theirs = torch_losses(layers, arguments)
-    record = {"command": run_peers.own_command().replace("run_peers", "first_steps"),
+    record = {"command": own_command(),
               "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
               "commit": run_peers.git("rev-parse", "--short=12", "HEAD"),
               "processor": run_peers.processor()[0], "picture": arguments.output.name + ".svg",
