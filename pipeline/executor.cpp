@@ -292,17 +292,22 @@ void Executor::wait_released(Channel* channel, const Action& action, int message
 void enqueue_step(const Program& program, const std::vector<std::unique_ptr<Executor>>& executors,
                   Rendezvous& ranks, const StepInput& input) {
   ranks.begin(1);
+  const auto located = [](const Executor& executor, const auto& body) {
+    try {
+      body();
+    } catch (...) {
+      std::rethrow_exception(executor.located_here(std::current_exception()));
+    }
+  };
   for (const auto& executor : executors) executor->begin();
   replay(program.schedule(), program.dependencies(),
          [&](int rank, std::size_t, const Action& action, const DependencyList&) {
            Executor& executor = *executors[static_cast<std::size_t>(rank)];
-           try {
-             executor.act(program, input, action);
-           } catch (...) {
-             std::rethrow_exception(executor.located_here(std::current_exception()));
-           }
+           located(executor, [&] { executor.act(program, input, action); });
          });
-  for (const auto& executor : executors) executor->end_clipped(input);
+  for (const auto& executor : executors) {
+    located(*executor, [&] { executor->end_clipped(input); });
+  }
 }
 
 }  // namespace stagecoach

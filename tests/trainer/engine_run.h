@@ -1,6 +1,8 @@
 // What the tests of the engine share: a small network, engines for it, batches, weights as bytes.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <map>
 #include <memory>
@@ -47,6 +49,17 @@ inline TrainRequest small_config(int stages) {
   config.learning_rate = 0.05;
   config.threads = 1;
   return config;
+}
+
+inline const Dataset& small_dataset() {
+  static const Dataset images = make_synthetic(7, Split::kTrain, 64);
+  return images;
+}
+
+inline void expect_same(const BatchResult& a, const BatchResult& b) {
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_EQ(a.correct, b.correct);
+  EXPECT_EQ(a.samples, b.samples);
 }
 
 // The samples of a step.

@@ -168,8 +168,8 @@ void add_training_options(CLI::App& app, TrainRequest& c) {
   group.add("--label-smoothing", c.label_smoothing, "X",
             "share of the targets that goes to all classes, below 1");
   group.add("--init-scheme", c.init_scheme, "NAME",
-            "initial weights: torch, as PyTorch's layers; kaiming, which\n"
-            "learns from the first step on: of He et al., biases at 0",
+            "initial weights: torch, as PyTorch's layers; kaiming, of\n"
+            "He et al., whose loss begins higher: with --clip-grad-norm",
             kInitSchemeWords);
   group.add("--last-batch", c.last_batch, "NAME",
             "images of an epoch that fill no step: drop, or keep as a\nsmaller batch",

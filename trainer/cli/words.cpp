@@ -9,6 +9,20 @@
 #include "trainer/cli/suggest.h"
 
 namespace stagecoach {
+namespace {
+
+// At least one piece; they may be empty.
+std::vector<std::string> between_commas(const std::string& text) {
+  std::vector<std::string> pieces;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    pieces.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return pieces;
+}
+
+}  // namespace
 
 void throw_unknown_word(const std::string& operation, const std::string& option,
                         const std::string& word, const std::vector<std::string>& words) {
@@ -38,10 +52,8 @@ PartitionRequest partition_of(const std::string& operation, const std::string& t
                      fmt::format("'{}'", text));
   }
   PartitionRequest partition{PartitionKind::kCuts, {}};
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    partition.cuts.push_back(number_of<int>(operation, "--partition", text.substr(at, end - at)));
-    at = end + 1;
+  for (const std::string& cut : between_commas(text)) {
+    partition.cuts.push_back(number_of<int>(operation, "--partition", cut));
   }
   return partition;
 }
@@ -83,10 +95,8 @@ Duration duration_of(const std::string& operation, const std::string& option,
 std::vector<Duration> durations_of(const std::string& operation, const std::string& option,
                                    const std::string& text) {
   std::vector<Duration> durations;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    durations.push_back(duration_of(operation, option, text.substr(at, end - at)));
-    at = end + 1;
+  for (const std::string& piece : between_commas(text)) {
+    durations.push_back(duration_of(operation, option, piece));
   }
   return durations;
 }
