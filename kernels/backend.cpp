@@ -57,11 +57,6 @@ void check_floating(const char* operation, const char* name, const Context& cont
                    fmt::format("{} F32{}", name, bf16 ? " or BF16" : ""), spec.to_string());
 }
 
-void check_fuses(const char* operation, const Context& context, bool wanted, const char* what) {
-  STAGECOACH_CHECK(!wanted || backend_of(context).fuses(), operation,
-                   fmt::format("a GPU for {}", what), context.device().to_string());
-}
-
 Lack Backend::lack() const {
   return {"a backend with this operation", "one without", ""};
 }

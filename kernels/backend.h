@@ -30,11 +30,8 @@ class Backend {
   virtual ~Backend() = default;
 
   // What it can do beside the operations. Whether activations and their gradients may be BF16, all
-  // of one call alike.
+  // of one call alike, and the optimizers write a copy of the parameters in BF16.
   virtual bool computes_bf16() const { return false; }
-  // Whether conv2d_forward and linear_forward apply an activation, max_pool2d_forward takes an
-  // input that a ReLU made, and the optimizers write a copy in BF16.
-  virtual bool fuses() const { return false; }
   // Throws Error unless it has code for the device, and the device computes in the precision.
   virtual void check_target(const Target& target) const;
   // Names and versions of the libraries that it opens, or why it cannot: for people.
@@ -166,8 +163,5 @@ bool register_backend(DeviceType type, const Backend& backend);
 // operand `name`.
 void check_floating(const char* operation, const char* name, const Context& context,
                     const TensorSpec& spec);
-// Throws Error naming `operation` unless the context's backend fuses, where `wanted`; `what` is
-// what a GPU would be needed for.
-void check_fuses(const char* operation, const Context& context, bool wanted, const char* what);
 
 }  // namespace stagecoach

@@ -78,7 +78,6 @@ void conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight
   check_tensor(context, kName, "input", input, input.spec);
   check_tensor(context, kName, "weight", weight, weight.spec);
   check_tensor(context, kName, "bias", bias, row_major({weight.shape()[0]}, input.spec.dtype));
-  check_fuses(kName, context, activation != Activation::kNone, "a fused activation");
   if (form.defined()) {
     const Conv2dStep step = conv2d_step(input.spec, weight.spec, options, context.target());
     check_tensor(context, kName, "form", form, step.forward);

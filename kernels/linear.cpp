@@ -42,7 +42,6 @@ void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight
   const Sizes sizes = sizes_of(kName, context, "input", input, "weight", weight, dtype);
   check_tensor(context, kName, "output", output, row_major({sizes.rows, sizes.outputs}, dtype));
   check_tensor(context, kName, "bias", bias, row_major({sizes.outputs}, dtype));
-  check_fuses(kName, context, activation != Activation::kNone, "a fused activation");
   backend_of(context).linear_forward(context, output, input, weight, bias, activation);
 }
 

@@ -13,7 +13,7 @@ std::int64_t linear_workspace_bytes(const TensorSpec& input, const TensorSpec& w
                                     const Target& target);
 
 // output [N, O] = activation(input [N, I] weight [O, I]^T + bias [O]); all row-major, all F32 or
-// (on a GPU) all BF16, as are the gradients of input and output. On the CPU without an activation.
+// (on a GPU) all BF16, as are the gradients of input and output.
 void linear_forward(Context& context, Tensor output, Tensor input, Tensor weight, Tensor bias,
                     Activation activation = Activation::kNone);
 

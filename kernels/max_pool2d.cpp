@@ -52,7 +52,6 @@ void max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor in
   check_tensor(context, kName, "index", index, output_of(input.spec, options, DType::kU8));
   check_tensor(context, kName, "input", input, input.spec);
   if (kind == MaxPool2dInput::kOutputOfRelu) {
-    check_fuses(kName, context, true, "an input that a ReLU made");
     STAGECOACH_CHECK(options.kernel_h * options.kernel_w <= kNoPlace, kName,
                      fmt::format("a kernel of at most {} places after a ReLU", kNoPlace),
                      fmt::format("kernel {} x {}", options.kernel_h, options.kernel_w));

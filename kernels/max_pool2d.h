@@ -16,7 +16,7 @@ TensorSpec max_pool2d_output(const TensorSpec& input, const MaxPool2dOptions& op
 
 // What the input of the forward pass is. After a ReLU, a window without a value above 0 passes no
 // gradient through both, so the index says "none" (kNoPlace) there, and B is that of pool and ReLU:
-// the ReLU has nothing left to do, and its output need not be kept. On a GPU only.
+// the ReLU has nothing left to do, and its output need not be kept.
 enum class MaxPool2dInput { kAny, kOutputOfRelu };
 inline constexpr std::uint8_t kNoPlace = 255;
 

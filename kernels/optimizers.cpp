@@ -18,7 +18,8 @@ void check_parameter(const Context& context, const char* operation, const Tensor
 void check_copy(const char* operation, const Context& context, const Tensor& parameter,
                 const Tensor& copy) {
   if (!copy.defined()) return;
-  check_fuses(operation, context, true, "a copy in BF16");
+  STAGECOACH_CHECK(backend_of(context).computes_bf16(), operation, "a GPU for a copy in BF16",
+                   context.device().to_string());
   check_tensor(context, operation, "copy", copy, row_major(parameter.shape(), DType::kBF16));
 }
 

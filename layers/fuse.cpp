@@ -45,9 +45,7 @@ std::vector<int> readers_of(const std::vector<std::vector<ValueId>>& inputs) {
 
 }  // namespace
 
-void fuse(std::vector<LayerPlan>& plans, const std::vector<std::vector<ValueId>>& inputs,
-          const Target& target) {
-  if (target.device.type != DeviceType::kCuda) return;
+void fuse(std::vector<LayerPlan>& plans, const std::vector<std::vector<ValueId>>& inputs) {
   const std::vector<int> readers = readers_of(inputs);
   for (std::size_t second = 0; second < inputs.size(); ++second) {
     if (inputs[second].size() != 1 || inputs[second][0].layer < 0) continue;

@@ -17,8 +17,7 @@ struct ValueId {
 // one's output has no other reader than the second, and the table has their kinds:
 //   conv2d, relu; linear, relu    F of the first is that of both
 //   relu, max_pool2d              B of the second is that of both; the ReLU keeps no output for it
-// On a GPU only. The work of a layer that is done by another becomes a copy.
-void fuse(std::vector<LayerPlan>& plans, const std::vector<std::vector<ValueId>>& inputs,
-          const Target& target);
+// The work of a layer that is done by another becomes a copy.
+void fuse(std::vector<LayerPlan>& plans, const std::vector<std::vector<ValueId>>& inputs);
 
 }  // namespace stagecoach

@@ -122,7 +122,7 @@ std::vector<LayerPlan> Network::plan(const TensorSpec& input, const Target& targ
     }
     plans.push_back(fitting(place_of(i, layers_[i]), *layers_[i].layer, inputs, target));
   }
-  fuse(plans, inputs_, target);
+  fuse(plans, inputs_);
   const TensorSpec prediction = plans.back().outputs[0];
   plans.push_back(fitting(fmt::format("the loss ({})", loss_->describe()), *loss_,
                           {prediction, loss_->target_spec(prediction)}, target));

@@ -128,11 +128,11 @@ void CpuBackend::relu_backward(Context& context, Tensor input_grad, Tensor outpu
 }
 
 void CpuBackend::max_pool2d_forward(Context& context, Tensor output, Tensor index, Tensor input,
-                                    const MaxPool2dOptions& options, MaxPool2dInput) const {
+                                    const MaxPool2dOptions& options, MaxPool2dInput kind) const {
   const MaxPool2dShape shape = pool_shape(input.shape(), output.shape(), options);
   context.stream().enqueue([=, &context] {
     cpu::max_pool2d_forward(context.pool(), shape, output.as<float>(), index.as<std::uint8_t>(),
-                            input.as<float>());
+                            input.as<float>(), kind);
   });
 }
 
@@ -194,7 +194,7 @@ void CpuBackend::conv2d_prepare(Context& context, Tensor forward, Tensor backwar
 }
 
 void CpuBackend::conv2d_forward(Context& context, Tensor output, Tensor input, Tensor weight,
-                                Tensor bias, const Conv2dOptions& options, Activation,
+                                Tensor bias, const Conv2dOptions& options, Activation activation,
                                 Tensor form) const {
   const Conv2dShape shape = shape_of(input.spec, weight.spec, options);
   const Conv2dForward& algorithm = choose_conv2d_forward(shape, context.target().convolution);
@@ -203,7 +203,7 @@ void CpuBackend::conv2d_forward(Context& context, Tensor output, Tensor input, T
   context.stream().enqueue([=, &context, &algorithm] {
     const auto [read, scratch] = with_form(context, algorithm, shape, workspace, weight, form);
     algorithm.run(context.pool(), scratch, shape, output.as<float>(), input.as<float>(), read,
-                  bias.as<float>());
+                  bias.as<float>(), activation);
   });
 }
 
@@ -257,13 +257,13 @@ std::int64_t CpuBackend::linear_workspace_bytes(const TensorSpec& input, const T
 }
 
 void CpuBackend::linear_forward(Context& context, Tensor output, Tensor input, Tensor weight,
-                                Tensor bias, Activation) const {
+                                Tensor bias, Activation activation) const {
   const LinearShape shape = linear_shape(input, weight);
   void* workspace =
       context.workspace("linear_forward", cpu::linear_workspace_bytes(shape, context.threads()));
   context.stream().enqueue([=, &context] {
     cpu::linear_forward(context.pool(), workspace, shape, output.as<float>(), input.as<float>(),
-                        weight.as<float>(), bias.as<float>());
+                        weight.as<float>(), bias.as<float>(), activation);
   });
 }
 

@@ -42,9 +42,9 @@ struct Conv2dOfForm : Conv2dAlgorithm<Run> {
   std::int64_t (*form_floats)(const Conv2dShape& shape);
   void (*make_form)(ThreadPool& pool, const Conv2dShape& shape, float* form, const float* weight);
 };
-using Conv2dForward =
-    Conv2dOfForm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* output,
-                      const float* input, const float* form, const float* bias)>;
+using Conv2dForward = Conv2dOfForm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
+                                        float* output, const float* input, const float* form,
+                                        const float* bias, Activation activation)>;
 using Conv2dBackwardInput =
     Conv2dOfForm<void(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
                       float* input_grad, const float* output_grad, const float* form)>;

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/conv2d_bias.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/relu.h"
 #include "kernels/cpu/round_up.h"
 
 namespace stagecoach::cpu {
@@ -19,9 +20,6 @@ constexpr std::int64_t kBackwardInputTasks = 8;
 constexpr std::int64_t kWeightRows = 192;
 constexpr std::int64_t kWeightSlices = 8;
 constexpr std::int64_t kSmallestSlice = 64;
-// W of a small weight: a task is an image, because slices of few taps would read the output
-// gradient many times.
-constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;  // elements
 // Taps and channels are cut at multiples of the width of a vector.
 constexpr std::int64_t kVector = 16;
 
@@ -54,14 +52,6 @@ std::int64_t weight_slice(const Conv2dShape& s) {
   return std::min(std::max(slice, kSmallestSlice), s.taps());
 }
 
-std::int64_t weight_elements(const Conv2dShape& s) {
-  return s.outputs * s.taps();
-}
-
-bool weight_by_images(const Conv2dShape& s) {
-  return weight_elements(s) <= kSmallWeight;
-}
-
 // Floats of scratch memory for one thread, in each direction.
 std::int64_t forward_scratch(const Conv2dShape& s) {
   return round_up(forward_rows(s) * s.taps(), kVector);
@@ -69,13 +59,12 @@ std::int64_t forward_scratch(const Conv2dShape& s) {
 std::int64_t backward_input_scratch(const Conv2dShape& s) {
   return round_up(backward_input_rows(s) * s.taps(), kVector);
 }
-// The columns, and the gradient of an image: of all taps, or of a slice.
+// The columns, and the gradient of an image, of a slice of the taps.
 std::int64_t weight_columns(const Conv2dShape& s) {
-  return round_up(weight_rows(s) * (weight_by_images(s) ? s.taps() : weight_slice(s)), kVector);
+  return round_up(weight_rows(s) * weight_slice(s), kVector);
 }
 std::int64_t weight_scratch(const Conv2dShape& s) {
-  return weight_columns(s) +
-         (weight_by_images(s) ? 0 : round_up(s.outputs * weight_slice(s), kVector));
+  return weight_columns(s) + round_up(s.outputs * weight_slice(s), kVector);
 }
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
@@ -100,10 +89,8 @@ std::int64_t forward_bytes(const Conv2dShape& s, int threads) {
 std::int64_t backward_input_bytes(const Conv2dShape& s, int threads) {
   return threads * backward_input_scratch(s) * kFloat;
 }
-// The threads' scratch memory, then the gradients of the images where a task is one.
 std::int64_t backward_weight_bytes(const Conv2dShape& s, int threads) {
-  const std::int64_t sums = weight_by_images(s) ? s.images * weight_elements(s) : 0;
-  return (threads * weight_scratch(s) + sums) * kFloat;
+  return threads * weight_scratch(s) * kFloat;
 }
 
 bool fits_all(const Conv2dShape&, Convolution) {
@@ -155,7 +142,7 @@ void for_each_segment(const Conv2dShape& s, std::int64_t row_begin, std::int64_t
 }
 
 void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* output,
-             const float* input, const float* form, const float* bias) {
+             const float* input, const float* form, const float* bias, Activation activation) {
   parallel_ranges(pool, s.rows(), forward_rows(s),
                   [&](std::int64_t begin, std::int64_t end, int thread) {
                     float* columns = static_cast<float*>(workspace) + thread * forward_scratch(s);
@@ -166,6 +153,9 @@ void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* out
                     }
                     sgemm_packed(Transpose::kNo, end - begin, s.outputs, s.taps(),
                                  {columns, s.taps()}, form, SumFrom::kOutput, {rows, s.outputs});
+                    if (activation == Activation::kRelu) {
+                      relu_in_place((end - begin) * s.outputs, rows);
+                    }
                   });
 }
 
@@ -225,43 +215,23 @@ void slice_weight_grad(float* scratch, const Conv2dShape& s, Range taps, float* 
   }
 }
 
-// weight_grad (+)= grads[0] + grads[1] + ..., in this order.
-void add_images(ThreadPool& pool, const Conv2dShape& s, float* weight_grad, const float* grads,
-                GradientMode mode) {
-  constexpr std::int64_t kElements = 4096;
-  const std::int64_t elements = weight_elements(s);
-  parallel_ranges(pool, elements, kElements, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t image = 0; image < s.images; ++image) {
-      add_image(end - begin, weight_grad + begin, grads + image * elements + begin,
-                image == 0 && mode == GradientMode::kOverwrite);
-    }
-  });
-}
-
 void backward_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* weight_grad,
                      float* bias_grad, const float* output_grad, const float* input,
                      GradientMode mode) {
-  const std::int64_t scratch = weight_scratch(s);
-  float* grads = static_cast<float*>(workspace) + pool.threads() * scratch;
-  const bool by_images = weight_by_images(s);
   const std::int64_t width = weight_slice(s);
-  const std::int64_t tasks = by_images ? s.images : divide_up(s.taps(), width);
+  const std::int64_t tasks = divide_up(s.taps(), width);
   const std::int64_t bias_tasks = divide_up(s.outputs, kBiasChannels);
   pool.parallel_for(tasks + bias_tasks, [&](std::int64_t i, int thread) {
-    float* mine = static_cast<float*>(workspace) + thread * scratch;
     if (i >= tasks) {
       const std::int64_t begin = (i - tasks) * kBiasChannels;
       conv2d_bias_grad(s, 0, s.images, begin, std::min(begin + kBiasChannels, s.outputs), bias_grad,
                        output_grad, mode == GradientMode::kOverwrite);
-    } else if (by_images) {
-      image_weight_grad(mine, s, i, {0, s.taps()}, {grads + i * weight_elements(s), s.taps()},
-                        output_grad, input);
     } else {
-      slice_weight_grad(mine, s, {i * width, std::min((i + 1) * width, s.taps())}, weight_grad,
+      float* scratch = static_cast<float*>(workspace) + thread * weight_scratch(s);
+      slice_weight_grad(scratch, s, {i * width, std::min((i + 1) * width, s.taps())}, weight_grad,
                         output_grad, input, mode);
     }
   });
-  if (by_images) add_images(pool, s, weight_grad, grads, mode);
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ void for_each_block(const Tiling& t, const Block& block, const Body& body) {
 }
 
 void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output, const float* input,
-              const float* transformed, const float* bias) {
+              const float* transformed, const float* bias, Activation activation) {
   const Block block(t);
   const BlockMemory memory(block, workspace);
   const PointMatrices<const float> weight{transformed, point_stride(t.channels * t.outputs)};
@@ -106,7 +106,7 @@ void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output,
     pool.parallel_for(count, [&](std::int64_t i, int) {
       const PointMatrices<float> from = from_tile(memory.out, i * block.tiles_w, t.outputs);
       transform_output_row(t, rows.begin + i, output, {from.data, from.stride},
-                           bias == nullptr ? memory.zeros : bias);
+                           bias == nullptr ? memory.zeros : bias, activation);
     });
   });
 }
@@ -155,14 +155,16 @@ void winograd_transform_weight_backward(ThreadPool& pool, const Conv2dShape& s, 
 }
 
 void winograd_forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* output,
-                      const float* input, const float* transformed, const float* bias) {
-  convolve(pool, workspace, forward_tiling(s), output, input, transformed, bias);
+                      const float* input, const float* transformed, const float* bias,
+                      Activation activation) {
+  convolve(pool, workspace, forward_tiling(s), output, input, transformed, bias, activation);
 }
 
 void winograd_backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s,
                              float* input_grad, const float* output_grad,
                              const float* transformed) {
-  convolve(pool, workspace, backward_tiling(s), input_grad, output_grad, transformed, nullptr);
+  convolve(pool, workspace, backward_tiling(s), input_grad, output_grad, transformed, nullptr,
+           Activation::kNone);
 }
 
 void winograd_accumulate_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s,

@@ -45,7 +45,8 @@ void winograd_transform_weight_backward(ThreadPool& pool, const Conv2dShape& sha
                                         float* transformed, const float* weight);
 
 void winograd_forward(ThreadPool& pool, void* workspace, const Conv2dShape& shape, float* output,
-                      const float* input, const float* transformed, const float* bias);
+                      const float* input, const float* transformed, const float* bias,
+                      Activation activation);
 void winograd_backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& shape,
                              float* input_grad, const float* output_grad, const float* transformed);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/relu.h"
 #include "kernels/cpu/round_up.h"
 
 namespace stagecoach::cpu {
@@ -45,7 +46,8 @@ std::int64_t linear_workspace_bytes(const LinearShape& s, int threads) {
 // Transposed, output^T = weight input^T: a batch has few rows and a weight has many, which are then
 // read as they lie, once.
 void linear_forward(ThreadPool& pool, void* workspace, const LinearShape& s, float* output,
-                    const float* input, const float* weight, const float* bias) {
+                    const float* input, const float* weight, const float* bias,
+                    Activation activation) {
   auto* packed = static_cast<float*>(workspace);
   float* scratch = packed + packed_floats(s.inputs, s.rows);
   pack(Transpose::kYes, s.inputs, s.rows, {input, s.inputs}, packed);
@@ -58,6 +60,9 @@ void linear_forward(ThreadPool& pool, void* workspace, const LinearShape& s, flo
                     sgemm_packed(Transpose::kNo, end - begin, s.rows, s.inputs,
                                  {weight + begin * s.inputs, s.inputs}, packed, SumFrom::kOutput,
                                  {sums, s.rows});
+                    if (activation == Activation::kRelu) {
+                      relu_in_place((end - begin) * s.rows, sums);
+                    }
                     for (std::int64_t r = 0; r < s.rows; ++r) {
                       for (std::int64_t o = begin; o < end; ++o) {
                         output[r * s.outputs + o] = sums[(o - begin) * s.rows + r];

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/thread_pool.h"
+#include "kernels/activation.h"
 #include "kernels/gradient_mode.h"
 
 namespace stagecoach::cpu {
@@ -15,7 +16,8 @@ struct LinearShape {
 std::int64_t linear_workspace_bytes(const LinearShape& shape, int threads);
 
 void linear_forward(ThreadPool& pool, void* workspace, const LinearShape& shape, float* output,
-                    const float* input, const float* weight, const float* bias);
+                    const float* input, const float* weight, const float* bias,
+                    Activation activation);
 void linear_backward_input(ThreadPool& pool, const LinearShape& shape, float* input_grad,
                            const float* output_grad, const float* weight);
 void linear_backward_weight(ThreadPool& pool, const LinearShape& shape, float* weight_grad,

@@ -68,10 +68,18 @@ struct Maxima {
   }
 }
 
+// No place where nothing was above 0 (see MaxPool2dInput).
+[[gnu::always_inline]] inline void drop_zeros(Maxima& maxima, std::int64_t count) {
+  for (std::int64_t c = 0; c < count; ++c) {
+    maxima.place[c] = maxima.value[c] > 0.0f ? maxima.place[c] : kNoPlace;
+  }
+}
+
 }  // namespace
 
 void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* output,
-                        std::uint8_t* index, const float* input) {
+                        std::uint8_t* index, const float* input, MaxPool2dInput kind) {
+  const bool after_relu = kind == MaxPool2dInput::kOutputOfRelu;
   const MaxPool2dOptions o = shape.options;
   const std::int64_t channels = shape.channels;
   const auto pixel = [&](std::int64_t row, std::int64_t oh, std::int64_t ow) {
@@ -94,6 +102,7 @@ void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* ou
         }
       }
       for (std::int64_t i = 0; i < count; ++i) output[to + c + i] = maxima.value[i];
+      if (after_relu) drop_zeros(maxima, count);
       for (std::int64_t i = 0; i < count; ++i) {
         index[to + c + i] = static_cast<std::uint8_t>(maxima.place[i]);
       }
@@ -149,8 +158,8 @@ HWY_EXPORT(max_pool2d_forward);
 HWY_EXPORT(max_pool2d_backward);
 
 void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* output,
-                        std::uint8_t* index, const float* input) {
-  HWY_DYNAMIC_DISPATCH(max_pool2d_forward)(pool, shape, output, index, input);
+                        std::uint8_t* index, const float* input, MaxPool2dInput kind) {
+  HWY_DYNAMIC_DISPATCH(max_pool2d_forward)(pool, shape, output, index, input, kind);
 }
 
 void max_pool2d_backward(ThreadPool& pool, const MaxPool2dShape& shape, float* input_grad,

@@ -14,7 +14,7 @@ struct MaxPool2dShape {
 };
 
 void max_pool2d_forward(ThreadPool& pool, const MaxPool2dShape& shape, float* output,
-                        std::uint8_t* index, const float* input);
+                        std::uint8_t* index, const float* input, MaxPool2dInput kind);
 void max_pool2d_backward(ThreadPool& pool, const MaxPool2dShape& shape, float* input_grad,
                          const float* output_grad, const std::uint8_t* index);
 

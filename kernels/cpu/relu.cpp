@@ -15,13 +15,17 @@ constexpr std::int64_t kGrain = std::int64_t{1} << 16;
 
 }  // namespace
 
+void relu(std::int64_t elements, float* output, const float* input) {
+  STAGECOACH_IVDEP
+  for (std::int64_t i = 0; i < elements; ++i) {
+    const float x = input[i];
+    output[i] = x <= 0.0f ? 0.0f : x;  // false for NaN
+  }
+}
+
 void relu_forward(ThreadPool& pool, std::int64_t elements, float* output, const float* input) {
   parallel_ranges(pool, elements, kGrain, [=](std::int64_t begin, std::int64_t end, int) {
-    STAGECOACH_IVDEP
-    for (std::int64_t i = begin; i < end; ++i) {
-      const float x = input[i];
-      output[i] = x <= 0.0f ? 0.0f : x;  // false for NaN
-    }
+    relu(end - begin, output + begin, input + begin);
   });
 }
 
@@ -42,11 +46,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace stagecoach::cpu {
 
+HWY_EXPORT(relu);
 HWY_EXPORT(relu_forward);
 HWY_EXPORT(relu_backward);
 
 void relu_forward(ThreadPool& pool, std::int64_t elements, float* output, const float* input) {
   HWY_DYNAMIC_DISPATCH(relu_forward)(pool, elements, output, input);
+}
+
+void relu_in_place(std::int64_t elements, float* values) {
+  HWY_DYNAMIC_DISPATCH(relu)(elements, values, values);
 }
 
 void relu_backward(ThreadPool& pool, std::int64_t elements, float* input_grad,

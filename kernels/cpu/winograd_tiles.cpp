@@ -69,7 +69,7 @@ void output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<float> to,
   }
 }
 
-template <int kTile>
+template <int kTile, Activation kActivation>
 void output_row(const Tiling& t, std::int64_t row, float* output, PointMatrices<const float> from,
                 const float* bias) {
   const std::int64_t image = row / t.tiles_h(), top = row % t.tiles_h() * kTile;
@@ -86,7 +86,11 @@ void output_row(const Tiling& t, std::int64_t row, float* output, PointMatrices<
               HWY_ATTR { return hn::LoadU(d, from.at(y * kSide + x) + tile_x * t.outputs + o); },
           [&](int y, int x, auto value) HWY_ATTR {
             if (y >= height || x >= width) return;
-            hn::StoreU(hn::Add(value, shift), d, pixels + (y * t.out_w + x) * t.outputs + o);
+            auto result = hn::Add(value, shift);
+            if constexpr (kActivation == Activation::kRelu) {
+              result = hn::IfThenZeroElse(hn::Le(result, hn::Zero(d)), result);
+            }
+            hn::StoreU(result, d, pixels + (y * t.out_w + x) * t.outputs + o);
           });
     });
   }
@@ -143,9 +147,16 @@ void transform_input_row(const Tiling& t, std::int64_t row, PointMatrices<float>
 }
 
 void transform_output_row(const Tiling& t, std::int64_t row, float* output,
-                          PointMatrices<const float> from, const float* bias) {
-  t.kernel == 3 ? output_row<4>(t, row, output, from, bias)
-                : output_row<2>(t, row, output, from, bias);
+                          PointMatrices<const float> from, const float* bias,
+                          Activation activation) {
+  using enum Activation;
+  if (activation == kRelu) {
+    t.kernel == 3 ? output_row<4, kRelu>(t, row, output, from, bias)
+                  : output_row<2, kRelu>(t, row, output, from, bias);
+  } else {
+    t.kernel == 3 ? output_row<4, kNone>(t, row, output, from, bias)
+                  : output_row<2, kNone>(t, row, output, from, bias);
+  }
 }
 
 void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<float> to,
@@ -186,8 +197,9 @@ void transform_input_row(const Tiling& t, std::int64_t row, PointMatrices<float>
 }
 
 void transform_output_row(const Tiling& t, std::int64_t row, float* output,
-                          PointMatrices<const float> from, const float* bias) {
-  HWY_DYNAMIC_DISPATCH(transform_output_row)(t, row, output, from, bias);
+                          PointMatrices<const float> from, const float* bias,
+                          Activation activation) {
+  HWY_DYNAMIC_DISPATCH(transform_output_row)(t, row, output, from, bias, activation);
 }
 
 void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<float> to,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/activation.h"
 #include "kernels/cpu/winograd_points.h"
 
 namespace stagecoach::cpu::winograd {
@@ -42,7 +43,8 @@ constexpr std::int64_t point_stride(std::int64_t elements) {
 void transform_input_row(const Tiling& t, std::int64_t row, PointMatrices<float> to,
                          const float* input, const float* zeros);
 void transform_output_row(const Tiling& t, std::int64_t row, float* output,
-                          PointMatrices<const float> from, const float* bias);
+                          PointMatrices<const float> from, const float* bias,
+                          Activation activation);
 void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<float> to,
                                const float* output_grad, const float* zeros);
 

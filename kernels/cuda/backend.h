@@ -15,7 +15,6 @@ namespace stagecoach::cuda {
 class CudaBackend final : public Backend {
  public:
   bool computes_bf16() const override { return true; }
-  bool fuses() const override { return true; }
   std::vector<std::pair<std::string, std::string>> library_versions() const override;
   void check_target(const Target& target) const override;
   void begin_step(Context& context, const StepValues& values) const override;

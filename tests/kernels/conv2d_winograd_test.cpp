@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/relu.h"
 #include "tests/kernels/reference_conv2d.h"
 #include "tests/kernels/tensors.h"
 
@@ -70,7 +71,7 @@ struct Problem {
     return spec;
   }
 
-  OwnedTensor forward(Images images, int threads) const {
+  OwnedTensor forward(Images images, int threads, Activation activation = Activation::kNone) const {
     OwnedTensor y = filled_tensor(of_images(c.output(), images), kUnwritten);
     run(images, threads, [&](ThreadPool& pool, void* workspace, const cpu::Conv2dShape& shape) {
       const OwnedTensor u =
@@ -79,7 +80,7 @@ struct Problem {
                                              weight.tensor.as<float>());
       cpu::winograd_forward(pool, workspace, shape, y.tensor.as<float>(),
                             of_image(input.tensor, images.first), u.tensor.as<float>(),
-                            bias.tensor.as<float>());
+                            bias.tensor.as<float>(), activation);
     });
     return y;
   }
@@ -187,6 +188,19 @@ TEST_P(Conv2dWinogradTest, SameBitsForAnyInstructionSet) {
   for (const std::string& name : cpu::instruction_sets()) {
     cpu::use_instruction_set(name);
     EXPECT_EQ(results(p, 2, p.c.images), best) << name;
+  }
+  cpu::use_instruction_set("");
+}
+
+TEST_P(Conv2dWinogradTest, AppliesTheRelu) {
+  const Problem p(GetParam());
+  const OwnedTensor expected = p.forward(p.all(), 2);
+  testing::run_on_context(
+      1, [&](Context& context) { relu_forward(context, expected.tensor, expected.tensor); });
+  for (const std::string& name : cpu::instruction_sets()) {
+    cpu::use_instruction_set(name);
+    const OwnedTensor result = p.forward(p.all(), 2, Activation::kRelu);
+    EXPECT_EQ(bytes_of(result.tensor), bytes_of(expected.tensor)) << name;
   }
   cpu::use_instruction_set("");
 }

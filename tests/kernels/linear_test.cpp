@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "kernels/relu.h"
 #include "tests/kernels/reference_sums.h"
 #include "tests/kernels/tensors.h"
 
@@ -36,12 +37,12 @@ struct Problem {
         bias(random_tensor(row_major({c.outputs}), 3)),
         output_grad(random_tensor(row_major({c.rows, c.outputs}), 4)) {}
 
-  OwnedTensor forward(int threads = 2) const {
+  OwnedTensor forward(int threads = 2, Activation activation = Activation::kNone) const {
     OwnedTensor y = filled_tensor(output_grad.tensor.spec, 77.0f);
     const std::int64_t bytes =
         linear_workspace_bytes(input.tensor.spec, weight.tensor.spec, Target(threads, {}));
     run_on_context(threads, bytes, [&](Context& context) {
-      linear_forward(context, y.tensor, input.tensor, weight.tensor, bias.tensor);
+      linear_forward(context, y.tensor, input.tensor, weight.tensor, bias.tensor, activation);
     });
     return y;
   }
@@ -152,6 +153,14 @@ TEST_P(LinearTest, SameBitsForAnyNumberOfThreads) {
     EXPECT_EQ(bytes_of(other.weight.tensor), bytes_of(gradients.weight.tensor)) << threads;
     EXPECT_EQ(bytes_of(other.bias.tensor), bytes_of(gradients.bias.tensor)) << threads;
   }
+}
+
+TEST_P(LinearTest, AppliesTheRelu) {
+  const Problem p(GetParam());
+  const OwnedTensor expected = p.forward();
+  run_on_context(
+      1, [&](Context& context) { relu_forward(context, expected.tensor, expected.tensor); });
+  EXPECT_EQ(bytes_of(p.forward(2, Activation::kRelu).tensor), bytes_of(expected.tensor));
 }
 
 // Every group size, tails of vectors and of tiles, several tasks, and batches that go to the GEMM.

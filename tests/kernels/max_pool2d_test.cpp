@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/relu.h"
 #include "tests/kernels/checks.h"
 #include "tests/kernels/tensors.h"
 
@@ -16,6 +17,7 @@ using testing::at;
 using testing::bytes_of;
 using testing::expect_error;
 using testing::expect_same_bytes_everywhere;
+using testing::for_each_instruction_set;
 using testing::offset_of;
 using testing::random_tensor;
 using testing::run_on_context;
@@ -38,9 +40,9 @@ struct Pooling {
         output_grad(random_tensor(output.tensor.spec, 7)),
         input_grad(testing::filled_tensor(spec, kNan)) {}
 
-  void run(int threads) const {
+  void run(int threads, MaxPool2dInput kind = MaxPool2dInput::kAny) const {
     run_on_context(threads, [&](Context& context) {
-      max_pool2d_forward(context, output.tensor, index.tensor, input.tensor, options);
+      max_pool2d_forward(context, output.tensor, index.tensor, input.tensor, options, kind);
       max_pool2d_backward(context, input_grad.tensor, output_grad.tensor, index.tensor, options);
     });
   }
@@ -149,6 +151,28 @@ TEST_P(MaxPool2dTest, GivesTheSameBytesEverywhere) {
       all.insert(all.end(), bytes.begin(), bytes.end());
     }
     return all;
+  });
+}
+
+// B behind a ReLU is that of both.
+TEST_P(MaxPool2dTest, DoesTheBackwardOfTheReluBefore) {
+  const Case& c = GetParam();
+  if (c.options.kernel_h * c.options.kernel_w > kNoPlace) GTEST_SKIP() << "no index for \"none\"";
+  const Pooling pooling(channels_last(c.n, c.c, c.h, c.w), c.options);
+  fill_with_ties(pooling.input.tensor);
+  run_on_context(1, [&](Context& context) {
+    relu_forward(context, pooling.input.tensor, pooling.input.tensor);
+  });
+  pooling.run(2);
+  const OwnedTensor expected = testing::copy_of(pooling.input_grad.tensor);
+  run_on_context(1, [&](Context& context) {
+    relu_backward(context, expected.tensor, expected.tensor, pooling.input.tensor);
+  });
+  const auto output = bytes_of(pooling.output.tensor);
+  for_each_instruction_set([&](const std::string& name) {
+    pooling.run(2, MaxPool2dInput::kOutputOfRelu);
+    EXPECT_EQ(bytes_of(pooling.output.tensor), output) << name;
+    EXPECT_EQ(bytes_of(pooling.input_grad.tensor), bytes_of(expected.tensor)) << name;
   });
 }
 

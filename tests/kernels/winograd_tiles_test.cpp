@@ -131,7 +131,8 @@ TEST(WinogradTiles, InputAtThePoints) {
 TEST(WinogradTiles, OutputFromThePoints) {
   const auto run = [](std::int64_t kernel) {
     return [=](float* to, const float* from) {
-      transform_output_row(one_tile(kernel), 0, to, {from, kChannels}, kZeros.data());
+      transform_output_row(one_tile(kernel), 0, to, {from, kChannels}, kZeros.data(),
+                           Activation::kNone);
     };
   };
   expect_transform(interpolate<4, false>, 6, 4, run(3));

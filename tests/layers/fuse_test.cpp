@@ -7,8 +7,6 @@ namespace {
 
 using enum LayerKind;
 
-const Target kGpu(1, {DeviceType::kCuda, 0});
-
 std::vector<LayerPlan> plans_of(const std::vector<LayerKind>& kinds) {
   std::vector<LayerPlan> plans(kinds.size());
   for (std::size_t i = 0; i < kinds.size(); ++i) {
@@ -28,7 +26,7 @@ std::vector<std::vector<ValueId>> line(int layers) {
 TEST(Fuse, TheReluBehindAProductIsPartOfIt) {
   for (const LayerKind kind : {kConv2d, kLinear}) {
     std::vector<LayerPlan> plans = plans_of({kind, kRelu, kOther});
-    fuse(plans, line(3), kGpu);
+    fuse(plans, line(3));
     EXPECT_EQ(plans[0].fused.activation, Activation::kRelu);
     EXPECT_TRUE(plans[1].fused.forward_is_copy);
     EXPECT_FALSE(plans[1].fused.backward_is_copy);
@@ -38,7 +36,7 @@ TEST(Fuse, TheReluBehindAProductIsPartOfIt) {
 
 TEST(Fuse, ThePoolBehindAReluDoesItsBackward) {
   std::vector<LayerPlan> plans = plans_of({kConv2d, kRelu, kMaxPool2d});
-  fuse(plans, line(3), kGpu);
+  fuse(plans, line(3));
   EXPECT_EQ(plans[0].fused.activation, Activation::kRelu);
   EXPECT_TRUE(plans[1].fused.forward_is_copy);
   EXPECT_TRUE(plans[1].fused.backward_is_copy);
@@ -46,12 +44,9 @@ TEST(Fuse, ThePoolBehindAReluDoesItsBackward) {
   EXPECT_TRUE(plans[2].fused.input_from_relu);
 }
 
-TEST(Fuse, NotOnTheCpuAndNotOtherPairs) {
-  std::vector<LayerPlan> plans = plans_of({kConv2d, kRelu, kMaxPool2d});
-  fuse(plans, line(3), Target(2));
-  EXPECT_EQ(plans[0].fused.activation, Activation::kNone);
-  plans = plans_of({kRelu, kConv2d, kOther, kRelu});
-  fuse(plans, line(4), kGpu);
+TEST(Fuse, NotOtherPairs) {
+  std::vector<LayerPlan> plans = plans_of({kRelu, kConv2d, kOther, kRelu});
+  fuse(plans, line(4));
   for (const LayerPlan& plan : plans) {
     EXPECT_EQ(plan.fused.activation, Activation::kNone);
     EXPECT_FALSE(plan.fused.forward_is_copy || plan.fused.backward_is_copy);
@@ -61,7 +56,7 @@ TEST(Fuse, NotOnTheCpuAndNotOtherPairs) {
 // Whoever else reads the convolution's output wants it as it is.
 TEST(Fuse, OnlyWhereNobodyElseReads) {
   std::vector<LayerPlan> plans = plans_of({kConv2d, kRelu, kOther});
-  fuse(plans, {{{-1, 0}}, {{0, 0}}, {{1, 0}, {0, 0}}}, kGpu);
+  fuse(plans, {{{-1, 0}}, {{0, 0}}, {{1, 0}, {0, 0}}});
   EXPECT_EQ(plans[0].fused.activation, Activation::kNone);
   EXPECT_FALSE(plans[1].fused.forward_is_copy);
 }

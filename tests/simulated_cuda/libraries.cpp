@@ -94,7 +94,8 @@ void compute(const ConvProblem& problem, const ConvTensors& tensors) {
   if (forward) {
     const cpu::Conv2dForward& algorithm = cpu::choose_conv2d_forward(shape, kWanted);
     algorithm.run(pool, workspace.data(), shape, values.data(), widened(x).data(),
-                  form_of(algorithm, pool, shape, w).data(), widened(bias).data());
+                  form_of(algorithm, pool, shape, w).data(), widened(bias).data(),
+                  Activation::kNone);
   } else if (problem.kind == ConvKind::kBackwardInput) {
     const cpu::Conv2dBackwardInput& algorithm = cpu::choose_conv2d_backward_input(shape, kWanted);
     algorithm.run(pool, workspace.data(), shape, values.data(), widened(y).data(),
