@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/conv2d_im2col.h"
 #include "kernels/cpu/conv2d_winograd.h"
 
@@ -40,11 +41,11 @@ Conv2dShape conv2d_shape(const Shape& input, const Shape& weight, const Shape& o
 }
 
 const Conv2dTable& conv2d_table() {
-  static const Conv2dForward forward[] = {kWinogradForward, kIm2colForward};
+  static const Conv2dForward forward[] = {kWinogradForward, kDirectForward, kIm2colForward};
   static const Conv2dBackwardInput backward_input[] = {kWinogradBackwardInput,
                                                        kIm2colBackwardInput};
-  static const Conv2dBackwardWeight backward_weight[] = {kWinogradBackwardWeight,
-                                                         kIm2colBackwardWeight};
+  static const Conv2dBackwardWeight backward_weight[] = {
+      kWinogradBackwardWeight, kDirectBackwardWeight, kIm2colBackwardWeight};
   static const Conv2dTable table{forward, backward_input, backward_weight};
   return table;
 }

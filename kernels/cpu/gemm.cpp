@@ -66,11 +66,11 @@ constexpr std::int64_t kRows = kLanes == 16 ? 12 : 6;
 constexpr std::int64_t kColumns = 2 * kLanes;
 static_assert(kBlockRows % kRows == 0 && kBlockColumns % kColumns == 0);
 
-// One tile's product: element (i, k) of a lies at a.data[i * a.stride + k], or in a strip (see
-// pack_strips) at [k * kRows + i].
+// One tile's product, of so many runs of a. In a strip (see pack_strips), element (i, k) of a lies
+// at [k * kRows + i] instead.
 struct Tile {
-  std::int64_t depth;
-  Matrix<const float> a;
+  std::int64_t runs;
+  RunsMatrix a;
   Matrix<const float> b;
   SumFrom from;
   Matrix<float> c;
@@ -80,7 +80,7 @@ struct Tile {
 // train with it: what a tile reads and writes is tested by guards around it.
 template <std::int64_t R, std::int64_t V, bool kStrip>
 __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_tile(const Tile& t) {
-  const std::int64_t row = kStrip ? 1 : t.a.stride, step = kStrip ? kRows : 1;
+  const std::int64_t row = kStrip ? 1 : t.a.row, step = kStrip ? kRows : t.a.step;
   Vector sums[R][V];
 #pragma GCC unroll 12
   for (std::int64_t i = 0; i < R; ++i) {
@@ -92,15 +92,18 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_til
     }
   }
   const float* HWY_RESTRICT b = t.b.data;
-  for (std::int64_t k = 0; k < t.depth; ++k, b += t.b.stride) {
-    Vector y[V];
+  for (std::int64_t run = 0; run < t.runs; ++run) {
+    const float* HWY_RESTRICT a = t.a.data + run * t.a.run_step;
+    for (std::int64_t k = 0; k < t.a.run; ++k, a += step, b += t.b.stride) {
+      Vector y[V];
 #pragma GCC unroll 2
-    for (std::int64_t v = 0; v < V; ++v) y[v] = hn::LoadU(kFloats, b + v * kLanes);
+      for (std::int64_t v = 0; v < V; ++v) y[v] = hn::LoadU(kFloats, b + v * kLanes);
 #pragma GCC unroll 12
-    for (std::int64_t i = 0; i < R; ++i) {
-      const Vector x = hn::Set(kFloats, t.a.data[i * row + k * step]);
+      for (std::int64_t i = 0; i < R; ++i) {
+        const Vector x = hn::Set(kFloats, a[i * row]);
 #pragma GCC unroll 2
-      for (std::int64_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(x, y[v], sums[i][v]);
+        for (std::int64_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(x, y[v], sums[i][v]);
+      }
     }
   }
 #pragma GCC unroll 12
@@ -216,9 +219,10 @@ void multiply_block(Transpose transpose_a, std::int64_t rows, std::int64_t colum
       const Matrix<float> to{c.data + i * c.stride + j, c.stride};
       const std::int64_t width = std::min(kColumns, columns - j);
       if (transposed) {
-        multiply<true>(count, width, {depth, {strip, 0}, panel, from, to});
+        multiply<true>(count, width, {1, {strip, 0, depth, 0, 0}, panel, from, to});
       } else {
-        multiply<false>(count, width, {depth, {a.data + i * a.stride, a.stride}, panel, from, to});
+        const RunsMatrix rows_of_a{a.data + i * a.stride, a.stride, depth, 0, 1};
+        multiply<false>(count, width, {1, rows_of_a, panel, from, to});
       }
     }
   }
@@ -346,6 +350,20 @@ void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const
   }
 }
 
+void sgemm_runs(std::int64_t m, std::int64_t n, std::int64_t k, RunsMatrix a, Matrix<const float> b,
+                SumFrom from, Matrix<float> c) {
+  const float* const first = a.data;
+  for (std::int64_t i = 0, count = 0; i < m; i += count) {
+    count = tile_rows(m - i);
+    a.data = first + i * a.row;
+    for (std::int64_t j = 0; j < n; j += kColumns) {
+      multiply<false>(
+          count, std::min(kColumns, n - j),
+          {k / a.run, a, {b.data + j, b.stride}, from, {c.data + i * c.stride + j, c.stride}});
+    }
+  }
+}
+
 }  // namespace stagecoach::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -356,6 +374,7 @@ HWY_EXPORT(sgemm);
 HWY_EXPORT(pack);
 HWY_EXPORT(sgemm_packed);
 HWY_EXPORT(sgemm_streamed);
+HWY_EXPORT(sgemm_runs);
 
 void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::int64_t n,
            std::int64_t k, Matrix<const float> a, Matrix<const float> b, SumFrom from,
@@ -380,6 +399,11 @@ void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::in
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c) {
   HWY_DYNAMIC_DISPATCH(sgemm_streamed)(m, n, k, a, b, from, c);
+}
+
+void sgemm_runs(std::int64_t m, std::int64_t n, std::int64_t k, RunsMatrix a, Matrix<const float> b,
+                SumFrom from, Matrix<float> c) {
+  HWY_DYNAMIC_DISPATCH(sgemm_runs)(m, n, k, a, b, from, c);
 }
 
 }  // namespace stagecoach::cpu

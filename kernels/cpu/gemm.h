@@ -37,4 +37,17 @@ void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::in
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c);
 
+// A matrix of k in runs, as an image has it under a window that moves: element (i, k) lies at
+// data[i * row + k / run * run_step + k % run * step].
+struct RunsMatrix {
+  const float* data;
+  std::int64_t row, run, run_step, step;
+};
+
+// c [m, n] (+)= a [m, k] b [k, n], both read as they lie, for operands that a cache holds. n is a
+// multiple of kWholeColumns, and k of a's runs.
+constexpr std::int64_t kWholeColumns = 16;
+void sgemm_runs(std::int64_t m, std::int64_t n, std::int64_t k, RunsMatrix a, Matrix<const float> b,
+                SumFrom from, Matrix<float> c);
+
 }  // namespace stagecoach::cpu

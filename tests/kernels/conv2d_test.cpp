@@ -293,10 +293,13 @@ TEST(Conv2dChoice, TakesWinogradWhereItSavesTimeOrIsAskedFor) {
   };
   const std::string winograd = "F winograd, B winograd, W winograd";
   const std::string im2col = "F im2col, B im2col, W im2col";
+  const std::string direct = "F direct, B im2col, W direct";
   EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kAuto), winograd);
   EXPECT_EQ(chosen({32, 16, 5, 5}, Convolution::kAuto), winograd);
   EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kDirect), im2col);
   EXPECT_EQ(chosen({4, 3, 3, 3}, Convolution::kAuto), im2col);
+  EXPECT_EQ(chosen({64, 3, 11, 11}, Convolution::kAuto, 4), direct);
+  EXPECT_EQ(chosen({64, 3, 3, 3}, Convolution::kDirect), direct);
   EXPECT_EQ(chosen({4, 3, 3, 3}, Convolution::kWinograd), winograd);
   EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kWinograd, 2), im2col);
   EXPECT_EQ(chosen({32, 16, 1, 1}, Convolution::kWinograd), im2col);

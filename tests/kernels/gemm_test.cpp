@@ -123,6 +123,38 @@ TEST_P(GemmTest, StreamsTheSameChains) {
   }
 }
 
+// As an image lies under a window that moves: windows overlap, and so do their rows.
+TEST_P(GemmTest, RunsAreTheSameChains) {
+  struct Shape {
+    std::int64_t m, n, runs;
+    cpu::RunsMatrix a;
+  };
+  const OwnedTensor memory = random_tensor(row_major({3000}), 1);
+  for (const Shape& s : {Shape{1, 16, 1, {nullptr, 0, 1, 0, 1}},
+                         {13, 48, 3, {nullptr, 6, 9, 50, 1}},
+                         {33, 64, 7, {nullptr, 1, 5, 90, 12}},
+                         {25, 80, 2, {nullptr, 12, 33, 300, 1}}}) {
+    const std::int64_t depth = s.runs * s.a.run;
+    const OwnedTensor b = random_tensor(row_major({depth, s.n}), 2);
+    const OwnedTensor c = random_tensor(row_major({s.m, s.n}), 3);
+    cpu::RunsMatrix a = s.a;
+    a.data = memory.tensor.as<float>();
+    for (const SumFrom from : {SumFrom::kZero, SumFrom::kOutput}) {
+      std::vector<float> expected, sums(c.tensor.as<float>(), c.tensor.as<float>() + s.m * s.n);
+      for (std::int64_t i = 0; i < s.m * s.n; ++i) {
+        float sum = from == SumFrom::kZero ? 0.0f : sums[static_cast<std::size_t>(i)];
+        for (std::int64_t k = 0; k < depth; ++k) {
+          const float x = a.data[i / s.n * a.row + k / a.run * a.run_step + k % a.run * a.step];
+          sum = std::fma(x, testing::at(b.tensor, k, i % s.n), sum);
+        }
+        expected.push_back(sum);
+      }
+      cpu::sgemm_runs(s.m, s.n, depth, a, {b.tensor.as<float>(), s.n}, from, {sums.data(), s.n});
+      EXPECT_TRUE(same_bits(sums, expected)) << s.m << " x " << s.n << " x " << depth;
+    }
+  }
+}
+
 TEST_P(GemmTest, WritesNothingBesideItsOutput) {
   constexpr std::int64_t kStride = 40;
   const Product product({7, 17, 5}, Transpose::kNo, Transpose::kNo);
