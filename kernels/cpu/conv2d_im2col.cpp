@@ -151,8 +151,8 @@ void forward(ThreadPool& pool, void* workspace, const Conv2dShape& s, float* out
                     for (std::int64_t i = 0; i < end - begin; ++i) {
                       copy(rows + i * s.outputs, bias, s.outputs);
                     }
-                    sgemm_packed(Transpose::kNo, end - begin, s.outputs, s.taps(),
-                                 {columns, s.taps()}, form, SumFrom::kOutput, {rows, s.outputs});
+                    sgemm_packed(end - begin, s.outputs, s.taps(), {columns, s.taps()}, form,
+                                 SumFrom::kOutput, {rows, s.outputs});
                     if (activation == Activation::kRelu) {
                       relu_in_place((end - begin) * s.outputs, rows);
                     }
@@ -172,7 +172,7 @@ void backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s, flo
         std::fill(input_grad + first * s.in_elements(), input_grad + last * s.in_elements(), 0.0f);
         for (std::int64_t begin = first * s.pixels(); begin < last * s.pixels(); begin += block) {
           const std::int64_t end = std::min(begin + block, last * s.pixels());
-          sgemm_packed(Transpose::kNo, end - begin, s.taps(), s.outputs,
+          sgemm_packed(end - begin, s.taps(), s.outputs,
                        {output_grad + begin * s.outputs, s.outputs}, form, SumFrom::kZero,
                        {columns, s.taps()});
           col2im_add(s, columns, begin, end, input_grad);

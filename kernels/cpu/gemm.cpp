@@ -22,21 +22,23 @@ namespace stagecoach::cpu::gemm {
 
 // Of one block, and the widest vectors: 16 floats, two of them in a row of a tile, 12 rows.
 constexpr std::int64_t kDepth = 256;
+constexpr std::int64_t kFewColumnsDepth = 2304;
+constexpr std::int64_t kShallow = 64;
 constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kBlockColumns = 512;
 constexpr std::int64_t kMostRows = 12;
 constexpr std::int64_t kMostColumns = 32;
 
-// sgemm_streamed, of so many rows and columns at once, sums beside c: rows of c are often a
+// sgemm_streamed, of at most so many rows at once, and sums beside c: rows of c are often a
 // multiple of 4 KiB apart, and push one another out of the cache.
-constexpr std::int64_t kStreamRows = 16;
-constexpr std::int64_t kStreamColumns = 2560;
-constexpr std::int64_t kStreamStride = kStreamColumns + kMostColumns;
+constexpr std::int64_t kStreamRows = 64;
+constexpr std::int64_t kStreamFloats = 16 * 2560;
+constexpr std::int64_t kStreamGap = 32;
 
 struct alignas(64) Scratch {
   float b[kDepth * kBlockColumns];
   float a[kDepth * kBlockRows];
-  float c[kStreamRows * kStreamStride];
+  float c[kStreamFloats + kStreamRows * kStreamGap];
   float tile[kMostRows * kMostColumns];
 };
 
@@ -64,6 +66,8 @@ constexpr std::int64_t kLanes = hn::MaxLanes(kFloats);
 // A tile of c: as many sums as the registers hold beside what they are made of.
 constexpr std::int64_t kRows = kLanes == 16 ? 12 : 6;
 constexpr std::int64_t kColumns = 2 * kLanes;
+// Few columns, as batches of a fully connected layer often are, fill no vector of 16.
+constexpr std::int64_t kFewColumns = kLanes == 16 ? 8 : kLanes;
 static_assert(kBlockRows % kRows == 0 && kBlockColumns % kColumns == 0);
 
 // One tile's product, of so many runs of a. In a strip (see pack_strips), element (i, k) of a lies
@@ -76,31 +80,31 @@ struct Tile {
   Matrix<float> c;
 };
 
-// R rows and V vectors. Without sanitizers, which would make it 80 times slower, and all tests that
-// train with it: what a tile reads and writes is tested by guards around it.
-template <std::int64_t R, std::int64_t V, bool kStrip>
+// R rows and V vectors of L floats. Without sanitizers, which would make it 80 times slower, and
+// all tests that train with it: what a tile reads and writes is tested by guards around it.
+template <std::int64_t L, std::int64_t R, std::int64_t V, bool kStrip>
 __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_tile(const Tile& t) {
+  constexpr hn::CappedTag<float, L> d;
   const std::int64_t row = kStrip ? 1 : t.a.row, step = kStrip ? kRows : t.a.step;
-  Vector sums[R][V];
+  hn::Vec<decltype(d)> sums[R][V];
 #pragma GCC unroll 12
   for (std::int64_t i = 0; i < R; ++i) {
 #pragma GCC unroll 2
     for (std::int64_t v = 0; v < V; ++v) {
-      sums[i][v] = t.from == SumFrom::kZero
-                       ? hn::Zero(kFloats)
-                       : hn::LoadU(kFloats, t.c.data + i * t.c.stride + v * kLanes);
+      sums[i][v] =
+          t.from == SumFrom::kZero ? hn::Zero(d) : hn::LoadU(d, t.c.data + i * t.c.stride + v * L);
     }
   }
   const float* HWY_RESTRICT b = t.b.data;
   for (std::int64_t run = 0; run < t.runs; ++run) {
     const float* HWY_RESTRICT a = t.a.data + run * t.a.run_step;
     for (std::int64_t k = 0; k < t.a.run; ++k, a += step, b += t.b.stride) {
-      Vector y[V];
+      hn::Vec<decltype(d)> y[V];
 #pragma GCC unroll 2
-      for (std::int64_t v = 0; v < V; ++v) y[v] = hn::LoadU(kFloats, b + v * kLanes);
+      for (std::int64_t v = 0; v < V; ++v) y[v] = hn::LoadU(d, b + v * L);
 #pragma GCC unroll 12
       for (std::int64_t i = 0; i < R; ++i) {
-        const Vector x = hn::Set(kFloats, a[i * row]);
+        const auto x = hn::Set(d, a[i * row]);
 #pragma GCC unroll 2
         for (std::int64_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(x, y[v], sums[i][v]);
       }
@@ -110,47 +114,58 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_til
   for (std::int64_t i = 0; i < R; ++i) {
 #pragma GCC unroll 2
     for (std::int64_t v = 0; v < V; ++v) {
-      hn::StoreU(sums[i][v], kFloats, t.c.data + i * t.c.stride + v * kLanes);
+      hn::StoreU(sums[i][v], d, t.c.data + i * t.c.stride + v * L);
     }
   }
 }
 
 // The same for `rows` in [1, R].
-template <std::int64_t V, bool kStrip, std::int64_t R = kRows>
+template <std::int64_t L, std::int64_t V, bool kStrip, std::int64_t R = kRows>
 void multiply_rows_of_tile(std::int64_t rows, const Tile& tile) {
   if constexpr (R > 1) {
-    if (rows < R) return multiply_rows_of_tile<V, kStrip, R - 1>(rows, tile);
+    if (rows < R) return multiply_rows_of_tile<L, V, kStrip, R - 1>(rows, tile);
   }
-  multiply_tile<R, V, kStrip>(tile);
+  multiply_tile<L, R, V, kStrip>(tile);
+}
+
+// A panel is as wide as a tile; the last one as few vectors as hold its columns.
+std::int64_t panel_width(std::int64_t left) {
+  return left <= kFewColumns ? kFewColumns : left <= kLanes ? kLanes : kColumns;
 }
 
 // `columns` in [1, kColumns], of which b has whole vectors, but c may not.
 template <bool kStrip>
 void multiply(std::int64_t rows, std::int64_t columns, Tile tile) {
-  const bool narrow = columns <= kLanes;
+  const std::int64_t width = panel_width(columns);
   const Matrix<float> c = tile.c;
-  const bool edge = columns % kLanes != 0;
+  const bool edge = columns != width;
   if (edge) {
     tile.c = {scratch().tile, kColumns};
     for (std::int64_t i = 0; tile.from == SumFrom::kOutput && i < rows; ++i) {
       std::copy_n(c.data + i * c.stride, columns, tile.c.data + i * kColumns);
     }
   }
-  narrow ? multiply_rows_of_tile<1, kStrip>(rows, tile)
-         : multiply_rows_of_tile<2, kStrip>(rows, tile);
+  if (width == kFewColumns) {
+    multiply_rows_of_tile<kFewColumns, 1, kStrip>(rows, tile);
+  } else if (width == kLanes) {
+    multiply_rows_of_tile<kLanes, 1, kStrip>(rows, tile);
+  } else {
+    multiply_rows_of_tile<kLanes, 2, kStrip>(rows, tile);
+  }
   for (std::int64_t i = 0; edge && i < rows; ++i) {
     std::copy_n(tile.c.data + i * kColumns, columns, c.data + i * c.stride);
   }
 }
 
+// Of the blocks of a packed b. Where few columns share what is read of a, long pieces of its rows
+// come faster from memory.
+std::int64_t packed_depth(std::int64_t n) {
+  return n <= kFewColumns ? kFewColumnsDepth : kDepth;
+}
+
 // The next tile's rows of those that are left: tiles of about the same height.
 std::int64_t tile_rows(std::int64_t left) {
   return divide_up(left, divide_up(left, kRows));
-}
-
-// A panel is as wide as a tile; the last one as few vectors as hold its columns.
-std::int64_t panel_width(std::int64_t left) {
-  return left <= kLanes ? kLanes : kColumns;
 }
 
 Matrix<const float> part(Transpose transpose, Matrix<const float> matrix, std::int64_t row,
@@ -211,18 +226,27 @@ void multiply_block(Transpose transpose_a, std::int64_t rows, std::int64_t colum
                     Matrix<float> c) {
   const bool transposed = transpose_a == Transpose::kYes;
   if (transposed) pack_strips(rows, depth, a, scratch().a);
-  for (std::int64_t j = 0; j < columns; j += kColumns, b += kColumns * depth) {
-    const Matrix<const float> panel{b, panel_width(columns - j)};
+  const auto multiply_at = [&](std::int64_t i, std::int64_t count, const float* strip,
+                               std::int64_t j) {
+    const Matrix<const float> panel{b + j * depth, panel_width(columns - j)};
+    const Matrix<float> to{c.data + i * c.stride + j, c.stride};
+    const std::int64_t width = std::min(kColumns, columns - j);
+    if (transposed) {
+      multiply<true>(count, width, {1, {strip, 0, depth, 0, 0}, panel, from, to});
+    } else {
+      const RunsMatrix rows_of_a{a.data + i * a.stride, a.stride, depth, 0, 1};
+      multiply<false>(count, width, {1, rows_of_a, panel, from, to});
+    }
+  };
+  // A deep panel stays in the L1 cache for all rows. Where it is shallow, the time goes by writing
+  // c, and a row in one piece is better.
+  const std::int64_t piece = depth <= kShallow ? columns : kColumns;
+  for (std::int64_t first = 0; first < columns; first += piece) {
     const float* strip = scratch().a;
     for (std::int64_t i = 0, count = 0; i < rows; i += count, strip += kRows * depth) {
       count = tile_rows(rows - i);
-      const Matrix<float> to{c.data + i * c.stride + j, c.stride};
-      const std::int64_t width = std::min(kColumns, columns - j);
-      if (transposed) {
-        multiply<true>(count, width, {1, {strip, 0, depth, 0, 0}, panel, from, to});
-      } else {
-        const RunsMatrix rows_of_a{a.data + i * a.stride, a.stride, depth, 0, 1};
-        multiply<false>(count, width, {1, rows_of_a, panel, from, to});
+      for (std::int64_t j = first; j < first + piece && j < columns; j += kColumns) {
+        multiply_at(i, count, strip, j);
       }
     }
   }
@@ -279,7 +303,6 @@ void stream_lines(std::int64_t rows, std::int64_t columns, Matrix<const float> a
   }
 }
 
-// For at most kStreamRows x kStreamColumns.
 void stream_block(std::int64_t rows, std::int64_t columns, std::int64_t k, Matrix<const float> a,
                   Matrix<const float> b, Matrix<float> c) {
   constexpr std::int64_t kLines = kLanes == 16 ? 8 : 4;  // as registers hold
@@ -312,29 +335,35 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::in
 
 void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
           float* packed) {
-  for (std::int64_t first = 0; first < k; first += kDepth) {
-    const std::int64_t depth = std::min(kDepth, k - first);
+  for (std::int64_t first = 0; first < k; first += packed_depth(n)) {
+    const std::int64_t depth = std::min(packed_depth(n), k - first);
     pack_columns(transpose_b, depth, n, part(transpose_b, b, first, 0),
                  packed + first * round_up(n, kColumns));
   }
 }
 
-void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::int64_t k,
-                  Matrix<const float> a, const float* packed, SumFrom from, Matrix<float> c) {
-  for (std::int64_t first = 0; first < k; first += kDepth) {
-    const std::int64_t depth = std::min(kDepth, k - first);
-    multiply_rows(transpose_a, m, n, first, depth, a, packed + first * round_up(n, kColumns), from,
-                  c);
+void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
+                  const float* packed, SumFrom from, Matrix<float> c) {
+  for (std::int64_t first = 0; first < k; first += packed_depth(n)) {
+    const std::int64_t depth = std::min(packed_depth(n), k - first);
+    multiply_rows(Transpose::kNo, m, n, first, depth, a, packed + first * round_up(n, kColumns),
+                  from, c);
   }
+}
+
+// Each cache line of c is read and written again for the lines of b that registers hold.
+std::int64_t streamed_rows() {
+  return kLanes == 16 ? kStreamRows : 16;
 }
 
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c) {
-  const Matrix<float> sums{scratch().c, kStreamStride};
   for (std::int64_t i = 0; i < m; i += kStreamRows) {
-    for (std::int64_t j = 0; j < n; j += kStreamColumns) {
-      const std::int64_t rows = std::min(kStreamRows, m - i),
-                         columns = std::min(kStreamColumns, n - j);
+    const std::int64_t rows = std::min(kStreamRows, m - i);
+    const std::int64_t most = kStreamFloats / round_up(rows, 16);
+    const Matrix<float> sums{scratch().c, most + kStreamGap};
+    for (std::int64_t j = 0; j < n; j += most) {
+      const std::int64_t columns = std::min(most, n - j);
       float* to = c.data + i * c.stride + j;
       for (std::int64_t r = 0; r < rows; ++r) {
         float* row = sums.data + r * sums.stride;
@@ -373,6 +402,7 @@ namespace stagecoach::cpu {
 HWY_EXPORT(sgemm);
 HWY_EXPORT(pack);
 HWY_EXPORT(sgemm_packed);
+HWY_EXPORT(streamed_rows);
 HWY_EXPORT(sgemm_streamed);
 HWY_EXPORT(sgemm_runs);
 
@@ -391,9 +421,13 @@ void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const fl
   HWY_DYNAMIC_DISPATCH(pack)(transpose_b, k, n, b, packed);
 }
 
-void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::int64_t k,
-                  Matrix<const float> a, const float* packed, SumFrom from, Matrix<float> c) {
-  HWY_DYNAMIC_DISPATCH(sgemm_packed)(transpose_a, m, n, k, a, packed, from, c);
+void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
+                  const float* packed, SumFrom from, Matrix<float> c) {
+  HWY_DYNAMIC_DISPATCH(sgemm_packed)(m, n, k, a, packed, from, c);
+}
+
+std::int64_t streamed_rows() {
+  return HWY_DYNAMIC_DISPATCH(streamed_rows)();
 }
 
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,

@@ -29,11 +29,13 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::in
 std::int64_t packed_floats(std::int64_t k, std::int64_t n);
 void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
           float* packed);
-void sgemm_packed(Transpose transpose_a, std::int64_t m, std::int64_t n, std::int64_t k,
-                  Matrix<const float> a, const float* packed, SumFrom from, Matrix<float> c);
+void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
+                  const float* packed, SumFrom from, Matrix<float> c);
 
 // c [m, n] (+)= a [m, k] b [k, n] for few rows and a large b, which is read once, as it lies: a
 // copy of it in panels would take longer than the product.
+// Faster than sgemm() for up to streamed_rows() rows, which depend on the instruction set.
+std::int64_t streamed_rows();
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c);
 

@@ -12,14 +12,13 @@ namespace {
 // Cuts into tasks.
 constexpr std::int64_t kForwardOutputs = 96;
 constexpr std::int64_t kBackwardInputs = 512;
-// B: from so many rows on, packing the weight pays. Below, it waits for memory: the longer the
-// pieces of the weight's rows that a task reads, the better is the processor at reading ahead.
-constexpr std::int64_t kPackedRows = 17;
+// B of few rows waits for memory: the longer the pieces of the weight's rows that a task reads, the
+// better is the processor at reading ahead.
 constexpr std::int64_t kStreamedInputs = 2304, kStreamedTasks = 4, kStreamedAlign = 16;
 constexpr std::int64_t kWeightOutputs = 256;
 
 std::int64_t backward_inputs(const LinearShape& s) {
-  if (s.rows >= kPackedRows) return kBackwardInputs;
+  if (s.rows > streamed_rows()) return kBackwardInputs;
   return std::min(kStreamedInputs, round_up(divide_up(s.inputs, kStreamedTasks), kStreamedAlign));
 }
 
@@ -51,24 +50,23 @@ void linear_forward(ThreadPool& pool, void* workspace, const LinearShape& s, flo
   auto* packed = static_cast<float*>(workspace);
   float* scratch = packed + packed_floats(s.inputs, s.rows);
   pack(Transpose::kYes, s.inputs, s.rows, {input, s.inputs}, packed);
-  parallel_ranges(pool, s.outputs, kForwardOutputs,
-                  [&](std::int64_t begin, std::int64_t end, int thread) {
-                    float* sums = scratch + thread * forward_scratch(s);
-                    for (std::int64_t o = begin; o < end; ++o) {
-                      std::fill_n(sums + (o - begin) * s.rows, s.rows, bias[o]);
-                    }
-                    sgemm_packed(Transpose::kNo, end - begin, s.rows, s.inputs,
-                                 {weight + begin * s.inputs, s.inputs}, packed, SumFrom::kOutput,
-                                 {sums, s.rows});
-                    if (activation == Activation::kRelu) {
-                      relu_in_place((end - begin) * s.rows, sums);
-                    }
-                    for (std::int64_t r = 0; r < s.rows; ++r) {
-                      for (std::int64_t o = begin; o < end; ++o) {
-                        output[r * s.outputs + o] = sums[(o - begin) * s.rows + r];
-                      }
-                    }
-                  });
+  parallel_ranges(
+      pool, s.outputs, kForwardOutputs, [&](std::int64_t begin, std::int64_t end, int thread) {
+        float* sums = scratch + thread * forward_scratch(s);
+        for (std::int64_t o = begin; o < end; ++o) {
+          std::fill_n(sums + (o - begin) * s.rows, s.rows, bias[o]);
+        }
+        sgemm_packed(end - begin, s.rows, s.inputs, {weight + begin * s.inputs, s.inputs}, packed,
+                     SumFrom::kOutput, {sums, s.rows});
+        if (activation == Activation::kRelu) {
+          relu_in_place((end - begin) * s.rows, sums);
+        }
+        for (std::int64_t r = 0; r < s.rows; ++r) {
+          for (std::int64_t o = begin; o < end; ++o) {
+            output[r * s.outputs + o] = sums[(o - begin) * s.rows + r];
+          }
+        }
+      });
 }
 
 void linear_backward_input(ThreadPool& pool, const LinearShape& s, float* input_grad,
@@ -77,7 +75,7 @@ void linear_backward_input(ThreadPool& pool, const LinearShape& s, float* input_
       pool, s.inputs, backward_inputs(s), [&](std::int64_t begin, std::int64_t end, int) {
         const Matrix<const float> a{output_grad, s.outputs}, b{weight + begin, s.inputs};
         const Matrix<float> c{input_grad + begin, s.inputs};
-        if (s.rows < kPackedRows) {
+        if (s.rows <= streamed_rows()) {
           sgemm_streamed(s.rows, end - begin, s.outputs, a, b, SumFrom::kZero, c);
         } else {
           sgemm(Transpose::kNo, Transpose::kNo, s.rows, end - begin, s.outputs, a, b,

@@ -22,8 +22,10 @@ struct Sizes {
   std::int64_t m, n, k;
 };
 // Less than a tile, at its edges, and more than one block of each dimension.
-constexpr Sizes kSizes[] = {{1, 1, 1},   {6, 16, 8},    {12, 32, 1},    {13, 33, 7},  {37, 50, 101},
-                            {5, 3, 600}, {97, 20, 257}, {100, 530, 30}, {18, 2601, 9}};
+constexpr Sizes kSizes[] = {{1, 1, 1},     {6, 16, 8},    {12, 32, 1},   {13, 33, 7},
+                            {37, 50, 101}, {5, 3, 600},   {97, 20, 257}, {100, 530, 30},
+                            {18, 2601, 9}, {13, 8, 2500}, {40, 700, 20}, {70, 650, 11},
+                            {97, 545, 65}};
 
 struct Product {
   Product(const Sizes& s, Transpose ta, Transpose tb)
@@ -70,8 +72,8 @@ struct Product {
     std::vector<float> sums = start();
     OwnedTensor packed(row_major({cpu::packed_floats(sizes.k, sizes.n)}));
     cpu::pack(transpose_b, sizes.k, sizes.n, matrix(b), packed.tensor.as<float>());
-    cpu::sgemm_packed(transpose_a, sizes.m, sizes.n, sizes.k, matrix(a), packed.tensor.as<float>(),
-                      from, {sums.data(), sizes.n});
+    cpu::sgemm_packed(sizes.m, sizes.n, sizes.k, matrix(a), packed.tensor.as<float>(), from,
+                      {sums.data(), sizes.n});
     return sums;
   }
   std::vector<float> multiply_streamed(SumFrom from) const {
@@ -105,6 +107,7 @@ TEST_P(GemmTest, EverySumIsOneChainOfMultiplyAdds) {
           const std::vector<float> reference = product.reference(from);
           EXPECT_TRUE(same_bits(product.multiply(from), reference))
               << sizes.m << " x " << sizes.n << " x " << sizes.k;
+          if (ta == Transpose::kYes) continue;
           EXPECT_TRUE(same_bits(product.multiply_packed(from), reference))
               << sizes.m << " x " << sizes.n << " x " << sizes.k << " packed";
         }
