@@ -35,6 +35,13 @@ constexpr std::int64_t kStreamRows = 64;
 constexpr std::int64_t kStreamFloats = 16 * 2560;
 constexpr std::int64_t kStreamGap = 32;
 
+// Rows of a that lie this far apart are fetched this much ahead, as each is a page of its own to
+// the processor; and a tile has fewer of them, because many lie at the same few places of the L1
+// cache.
+constexpr std::int64_t kFar = 1024;
+constexpr std::int64_t kAhead = 512;
+constexpr std::int64_t kFarRows = 8;
+
 struct alignas(64) Scratch {
   float b[kDepth * kBlockColumns];
   float a[kDepth * kBlockRows];
@@ -70,8 +77,11 @@ constexpr std::int64_t kColumns = 2 * kLanes;
 constexpr std::int64_t kFewColumns = kLanes == 16 ? 8 : kLanes;
 static_assert(kBlockRows % kRows == 0 && kBlockColumns % kColumns == 0);
 
-// One tile's product, of so many runs of a. In a strip (see pack_strips), element (i, k) of a lies
-// at [k * kRows + i] instead.
+// How a tile's part of a lies: as RunsMatrix says, near or far apart, or in a strip (see
+// pack_strips), where element (i, k) is [k * kRows + i].
+enum class Rows { kNear, kFar, kStrip };
+
+// One tile's product, of so many runs of a.
 struct Tile {
   std::int64_t runs;
   RunsMatrix a;
@@ -80,11 +90,16 @@ struct Tile {
   Matrix<float> c;
 };
 
+constexpr std::int64_t most_rows(Rows of_a) {
+  return of_a == Rows::kFar ? std::min(kRows, kFarRows) : kRows;
+}
+
 // R rows and V vectors of L floats. Without sanitizers, which would make it 80 times slower, and
 // all tests that train with it: what a tile reads and writes is tested by guards around it.
-template <std::int64_t L, std::int64_t R, std::int64_t V, bool kStrip>
+template <std::int64_t L, std::int64_t R, std::int64_t V, Rows kOfA>
 __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_tile(const Tile& t) {
   constexpr hn::CappedTag<float, L> d;
+  constexpr bool kStrip = kOfA == Rows::kStrip;
   const std::int64_t row = kStrip ? 1 : t.a.row, step = kStrip ? kRows : t.a.step;
   hn::Vec<decltype(d)> sums[R][V];
 #pragma GCC unroll 12
@@ -99,6 +114,10 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_til
   for (std::int64_t run = 0; run < t.runs; ++run) {
     const float* HWY_RESTRICT a = t.a.data + run * t.a.run_step;
     for (std::int64_t k = 0; k < t.a.run; ++k, a += step, b += t.b.stride) {
+      if (kOfA == Rows::kFar && k % 16 == 0) {
+#pragma GCC unroll 12
+        for (std::int64_t i = 0; i < R; ++i) __builtin_prefetch(a + i * row + kAhead, 0, 2);
+      }
       hn::Vec<decltype(d)> y[V];
 #pragma GCC unroll 2
       for (std::int64_t v = 0; v < V; ++v) y[v] = hn::LoadU(d, b + v * L);
@@ -120,12 +139,12 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_til
 }
 
 // The same for `rows` in [1, R].
-template <std::int64_t L, std::int64_t V, bool kStrip, std::int64_t R = kRows>
+template <std::int64_t L, std::int64_t V, Rows kOfA, std::int64_t R = most_rows(kOfA)>
 void multiply_rows_of_tile(std::int64_t rows, const Tile& tile) {
   if constexpr (R > 1) {
-    if (rows < R) return multiply_rows_of_tile<L, V, kStrip, R - 1>(rows, tile);
+    if (rows < R) return multiply_rows_of_tile<L, V, kOfA, R - 1>(rows, tile);
   }
-  multiply_tile<L, R, V, kStrip>(tile);
+  multiply_tile<L, R, V, kOfA>(tile);
 }
 
 // A panel is as wide as a tile; the last one as few vectors as hold its columns.
@@ -134,7 +153,7 @@ std::int64_t panel_width(std::int64_t left) {
 }
 
 // `columns` in [1, kColumns], of which b has whole vectors, but c may not.
-template <bool kStrip>
+template <Rows kOfA>
 void multiply(std::int64_t rows, std::int64_t columns, Tile tile) {
   const std::int64_t width = panel_width(columns);
   const Matrix<float> c = tile.c;
@@ -146,11 +165,11 @@ void multiply(std::int64_t rows, std::int64_t columns, Tile tile) {
     }
   }
   if (width == kFewColumns) {
-    multiply_rows_of_tile<kFewColumns, 1, kStrip>(rows, tile);
+    multiply_rows_of_tile<kFewColumns, 1, kOfA>(rows, tile);
   } else if (width == kLanes) {
-    multiply_rows_of_tile<kLanes, 1, kStrip>(rows, tile);
+    multiply_rows_of_tile<kLanes, 1, kOfA>(rows, tile);
   } else {
-    multiply_rows_of_tile<kLanes, 2, kStrip>(rows, tile);
+    multiply_rows_of_tile<kLanes, 2, kOfA>(rows, tile);
   }
   for (std::int64_t i = 0; edge && i < rows; ++i) {
     std::copy_n(tile.c.data + i * kColumns, columns, c.data + i * c.stride);
@@ -164,8 +183,8 @@ std::int64_t packed_depth(std::int64_t n) {
 }
 
 // The next tile's rows of those that are left: tiles of about the same height.
-std::int64_t tile_rows(std::int64_t left) {
-  return divide_up(left, divide_up(left, kRows));
+std::int64_t tile_rows(std::int64_t left, Rows of_a) {
+  return divide_up(left, divide_up(left, most_rows(of_a)));
 }
 
 Matrix<const float> part(Transpose transpose, Matrix<const float> matrix, std::int64_t row,
@@ -208,7 +227,7 @@ void pack_columns(Transpose transpose, std::int64_t depth, std::int64_t columns,
 void pack_strips(std::int64_t rows, std::int64_t depth, Matrix<const float> a,
                  float* HWY_RESTRICT strips) {
   for (std::int64_t i = 0, count = 0; i < rows; i += count, strips += kRows * depth) {
-    count = tile_rows(rows - i);
+    count = tile_rows(rows - i, Rows::kStrip);
     for (std::int64_t k = 0; k < depth; ++k) {
       const float* from = a.data + k * a.stride + i;
       if (count == kRows) {
@@ -224,18 +243,22 @@ void pack_strips(std::int64_t rows, std::int64_t depth, Matrix<const float> a,
 void multiply_block(Transpose transpose_a, std::int64_t rows, std::int64_t columns,
                     std::int64_t depth, Matrix<const float> a, const float* b, SumFrom from,
                     Matrix<float> c) {
-  const bool transposed = transpose_a == Transpose::kYes;
-  if (transposed) pack_strips(rows, depth, a, scratch().a);
+  const Rows of_a = transpose_a == Transpose::kYes ? Rows::kStrip
+                    : a.stride >= kFar             ? Rows::kFar
+                                                   : Rows::kNear;
+  if (of_a == Rows::kStrip) pack_strips(rows, depth, a, scratch().a);
   const auto multiply_at = [&](std::int64_t i, std::int64_t count, const float* strip,
                                std::int64_t j) {
     const Matrix<const float> panel{b + j * depth, panel_width(columns - j)};
     const Matrix<float> to{c.data + i * c.stride + j, c.stride};
     const std::int64_t width = std::min(kColumns, columns - j);
-    if (transposed) {
-      multiply<true>(count, width, {1, {strip, 0, depth, 0, 0}, panel, from, to});
+    const RunsMatrix rows_of_a{a.data + i * a.stride, a.stride, depth, 0, 1};
+    if (of_a == Rows::kStrip) {
+      multiply<Rows::kStrip>(count, width, {1, {strip, 0, depth, 0, 0}, panel, from, to});
+    } else if (of_a == Rows::kFar) {
+      multiply<Rows::kFar>(count, width, {1, rows_of_a, panel, from, to});
     } else {
-      const RunsMatrix rows_of_a{a.data + i * a.stride, a.stride, depth, 0, 1};
-      multiply<false>(count, width, {1, rows_of_a, panel, from, to});
+      multiply<Rows::kNear>(count, width, {1, rows_of_a, panel, from, to});
     }
   };
   // A deep panel stays in the L1 cache for all rows. Where it is shallow, the time goes by writing
@@ -244,7 +267,7 @@ void multiply_block(Transpose transpose_a, std::int64_t rows, std::int64_t colum
   for (std::int64_t first = 0; first < columns; first += piece) {
     const float* strip = scratch().a;
     for (std::int64_t i = 0, count = 0; i < rows; i += count, strip += kRows * depth) {
-      count = tile_rows(rows - i);
+      count = tile_rows(rows - i, of_a);
       for (std::int64_t j = first; j < first + piece && j < columns; j += kColumns) {
         multiply_at(i, count, strip, j);
       }
@@ -383,10 +406,10 @@ void sgemm_runs(std::int64_t m, std::int64_t n, std::int64_t k, RunsMatrix a, Ma
                 SumFrom from, Matrix<float> c) {
   const float* const first = a.data;
   for (std::int64_t i = 0, count = 0; i < m; i += count) {
-    count = tile_rows(m - i);
+    count = tile_rows(m - i, Rows::kNear);
     a.data = first + i * a.row;
     for (std::int64_t j = 0; j < n; j += kColumns) {
-      multiply<false>(
+      multiply<Rows::kNear>(
           count, std::min(kColumns, n - j),
           {k / a.run, a, {b.data + j, b.stride}, from, {c.data + i * c.stride + j, c.stride}});
     }
