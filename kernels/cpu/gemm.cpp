@@ -29,11 +29,10 @@ constexpr std::int64_t kBlockColumns = 512;
 constexpr std::int64_t kMostRows = 12;
 constexpr std::int64_t kMostColumns = 32;
 
-// sgemm_streamed, of at most so many rows at once, and sums beside c: rows of c are often a
+// sgemm_streamed, of so many rows and columns at once, sums beside c: rows of c are often a
 // multiple of 4 KiB apart, and push one another out of the cache.
-constexpr std::int64_t kStreamRows = 64;
-constexpr std::int64_t kStreamFloats = 16 * 2560;
-constexpr std::int64_t kStreamGap = 32;
+constexpr std::int64_t kStreamColumns = 2560;
+constexpr std::int64_t kStreamStride = kStreamColumns + kMostColumns;
 
 // Rows of a that lie this far apart are fetched this much ahead, as each is a page of its own to
 // the processor; and a tile has fewer of them, because many lie at the same few places of the L1
@@ -41,11 +40,12 @@ constexpr std::int64_t kStreamGap = 32;
 constexpr std::int64_t kFar = 1024;
 constexpr std::int64_t kAhead = 512;
 constexpr std::int64_t kFarRows = 8;
+constexpr std::int64_t kRowsAhead = 8;  // of b, where it is packed
 
 struct alignas(64) Scratch {
   float b[kDepth * kBlockColumns];
   float a[kDepth * kBlockRows];
-  float c[kStreamFloats + kStreamRows * kStreamGap];
+  float c[kStreamRows * kStreamStride];
   float tile[kMostRows * kMostColumns];
 };
 
@@ -90,6 +90,14 @@ struct Tile {
   Matrix<float> c;
 };
 
+// Into the L2 cache. What lies behind the end of the memory is no error, but its address is no
+// pointer's.
+HWY_INLINE void fetch(const float* from, std::int64_t floats) {
+  const auto address =
+      reinterpret_cast<std::uintptr_t>(from) + static_cast<std::uintptr_t>(floats) * sizeof(float);
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+}
+
 constexpr std::int64_t most_rows(Rows of_a) {
   return of_a == Rows::kFar ? std::min(kRows, kFarRows) : kRows;
 }
@@ -116,7 +124,7 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_til
     for (std::int64_t k = 0; k < t.a.run; ++k, a += step, b += t.b.stride) {
       if (kOfA == Rows::kFar && k % 16 == 0) {
 #pragma GCC unroll 12
-        for (std::int64_t i = 0; i < R; ++i) __builtin_prefetch(a + i * row + kAhead, 0, 2);
+        for (std::int64_t i = 0; i < R; ++i) fetch(a, i * row + kAhead);
       }
       hn::Vec<decltype(d)> y[V];
 #pragma GCC unroll 2
@@ -194,7 +202,7 @@ Matrix<const float> part(Transpose transpose, Matrix<const float> matrix, std::i
 }
 
 // b [depth, columns] as panels, filled up with zeros. Row by row of what lies in memory, as rows
-// may be pages apart.
+// may be pages apart; those to come are fetched ahead.
 void pack_columns(Transpose transpose, std::int64_t depth, std::int64_t columns,
                   Matrix<const float> b, float* HWY_RESTRICT packed) {
   const std::int64_t whole = columns / kColumns * kColumns, rest = columns - whole;
@@ -215,6 +223,9 @@ void pack_columns(Transpose transpose, std::int64_t depth, std::int64_t columns,
     const float* from = b.data + k * b.stride;
     for (std::int64_t j = 0; j < whole; j += kColumns) {
       float* to = packed + j * depth + k * kColumns;
+      for (std::int64_t line = 0; line < kColumns; line += 16) {
+        fetch(from, kRowsAhead * b.stride + j + line);
+      }
       hn::StoreU(hn::LoadU(kFloats, from + j), kFloats, to);
       hn::StoreU(hn::LoadU(kFloats, from + j + kLanes), kFloats, to + kLanes);
     }
@@ -326,6 +337,7 @@ void stream_lines(std::int64_t rows, std::int64_t columns, Matrix<const float> a
   }
 }
 
+// For at most kStreamRows x kStreamColumns.
 void stream_block(std::int64_t rows, std::int64_t columns, std::int64_t k, Matrix<const float> a,
                   Matrix<const float> b, Matrix<float> c) {
   constexpr std::int64_t kLines = kLanes == 16 ? 8 : 4;  // as registers hold
@@ -374,19 +386,13 @@ void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const f
   }
 }
 
-// Each cache line of c is read and written again for the lines of b that registers hold.
-std::int64_t streamed_rows() {
-  return kLanes == 16 ? kStreamRows : 16;
-}
-
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c) {
+  const Matrix<float> sums{scratch().c, kStreamStride};
   for (std::int64_t i = 0; i < m; i += kStreamRows) {
-    const std::int64_t rows = std::min(kStreamRows, m - i);
-    const std::int64_t most = kStreamFloats / round_up(rows, 16);
-    const Matrix<float> sums{scratch().c, most + kStreamGap};
-    for (std::int64_t j = 0; j < n; j += most) {
-      const std::int64_t columns = std::min(most, n - j);
+    for (std::int64_t j = 0; j < n; j += kStreamColumns) {
+      const std::int64_t rows = std::min(kStreamRows, m - i),
+                         columns = std::min(kStreamColumns, n - j);
       float* to = c.data + i * c.stride + j;
       for (std::int64_t r = 0; r < rows; ++r) {
         float* row = sums.data + r * sums.stride;
@@ -425,7 +431,6 @@ namespace stagecoach::cpu {
 HWY_EXPORT(sgemm);
 HWY_EXPORT(pack);
 HWY_EXPORT(sgemm_packed);
-HWY_EXPORT(streamed_rows);
 HWY_EXPORT(sgemm_streamed);
 HWY_EXPORT(sgemm_runs);
 
@@ -447,10 +452,6 @@ void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const fl
 void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                   const float* packed, SumFrom from, Matrix<float> c) {
   HWY_DYNAMIC_DISPATCH(sgemm_packed)(m, n, k, a, packed, from, c);
-}
-
-std::int64_t streamed_rows() {
-  return HWY_DYNAMIC_DISPATCH(streamed_rows)();
 }
 
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,

@@ -34,8 +34,8 @@ void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const f
 
 // c [m, n] (+)= a [m, k] b [k, n] for few rows and a large b, which is read once, as it lies: a
 // copy of it in panels would take longer than the product.
-// Faster than sgemm() for up to streamed_rows() rows, which depend on the instruction set.
-std::int64_t streamed_rows();
+// Faster than sgemm() for up to kStreamRows rows.
+constexpr std::int64_t kStreamRows = 16;
 void sgemm_streamed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                     Matrix<const float> b, SumFrom from, Matrix<float> c);
 

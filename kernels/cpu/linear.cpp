@@ -18,7 +18,7 @@ constexpr std::int64_t kStreamedInputs = 2304, kStreamedTasks = 4, kStreamedAlig
 constexpr std::int64_t kWeightOutputs = 256;
 
 std::int64_t backward_inputs(const LinearShape& s) {
-  if (s.rows > streamed_rows()) return kBackwardInputs;
+  if (s.rows > kStreamRows) return kBackwardInputs;
   return std::min(kStreamedInputs, round_up(divide_up(s.inputs, kStreamedTasks), kStreamedAlign));
 }
 
@@ -75,7 +75,7 @@ void linear_backward_input(ThreadPool& pool, const LinearShape& s, float* input_
       pool, s.inputs, backward_inputs(s), [&](std::int64_t begin, std::int64_t end, int) {
         const Matrix<const float> a{output_grad, s.outputs}, b{weight + begin, s.inputs};
         const Matrix<float> c{input_grad + begin, s.inputs};
-        if (s.rows <= streamed_rows()) {
+        if (s.rows <= kStreamRows) {
           sgemm_streamed(s.rows, end - begin, s.outputs, a, b, SumFrom::kZero, c);
         } else {
           sgemm(Transpose::kNo, Transpose::kNo, s.rows, end - begin, s.outputs, a, b,
