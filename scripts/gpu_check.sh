@@ -51,10 +51,15 @@ if ((${#parts[@]} > 1)); then part_seconds=3600; fi
 
 gpu_name='' gpu_architecture='' cuda_home='' cublas_root='' cudnn_root='' nccl_root='' wheel_libraries=''
 command -v python3 >/dev/null || fail "python3 is missing"
-if ! variables=$(python3 bench/gpu/machine.py --shell 2>&1); then
-  printf 'gpu_check: %s\n' "$variables" >&2
+# What Python warns of is for people: only what it prints is evaluated.
+errors=$(mktemp)
+if ! variables=$(python3 bench/gpu/machine.py --shell 2>"$errors"); then
+  sed 's/^/gpu_check: /' "$errors" >&2
+  rm "$errors"
   exit 3
 fi
+cat "$errors" >&2
+rm "$errors"
 eval "$variables"
 
 check_tools() {
@@ -93,8 +98,11 @@ use_cuda() {
   if [[ -n $cublas_root ]]; then export CPATH=$cublas_root/include${CPATH:+:$CPATH}; fi
   if [[ -n $cudnn_root ]]; then export CUDNN_ROOT=$cudnn_root; fi
   if [[ -n $nccl_root ]]; then export NCCL_ROOT=$nccl_root; fi
-  local libraries=$wheel_libraries:$cuda_home/lib64:$cuda_home/lib:${LD_LIBRARY_PATH:-}
-  export LD_LIBRARY_PATH=${libraries#:}
+  # Without empty entries: each would be the folder that a program is started in.
+  local libraries
+  libraries=$(tr -s : <<<"$wheel_libraries:$cuda_home/lib64:$cuda_home/lib:${LD_LIBRARY_PATH:-}")
+  libraries=${libraries#:}
+  export LD_LIBRARY_PATH=${libraries%:}
   # Without a GPU the tests fail, not skip.
   export STAGECOACH_REQUIRE_GPU=1
 }

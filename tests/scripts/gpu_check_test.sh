@@ -119,7 +119,7 @@ sys.exit(1 if failed else 0)
 END
 cat >"$work/stagecoach" <<'END'
 #!/usr/bin/env bash
-[[ $1 != info ]] || { echo "cuda made of paper" && exit 0; }
+[[ $1 != info ]] || { echo "cuda made of paper" && echo "libraries $LD_LIBRARY_PATH" && exit 0; }
 while (($# > 0)); do
   [[ $1 != --report ]] || report=$2
   shift
@@ -165,7 +165,7 @@ END
 
 run() { # sets status, output, record
   status=0
-  output=$(cd "$work" && PATH=$work/toolkit/bin:$PATH LD_LIBRARY_PATH=$work/driver \
+  output=$(cd "$work" && PATH=$work/toolkit/bin:$PATH LD_LIBRARY_PATH=$work/driver: \
     TORCH_PYTHON=python-with-torch STAGECOACH_COMMIT=abc123 CUDA_VISIBLE_DEVICES=0 \
     timeout 120 "$copy/scripts/gpu_check.sh" "$@" --out "$work/out" 2>&1) || status=$?
   record=$(cat "$work"/out/gpu_paper_1_*.md 2>/dev/null) || true
@@ -226,6 +226,22 @@ for file in pathlib.Path(sys.argv[1], "tests/cuda").glob("*_test.cpp"):
 for suite, group in expected.items():
     assert set(found[suite]) == {group}, (suite, found[suite])
 PYTHON
+
+# The words of a Python that warns are no commands, and no library comes from the folder a user is in.
+machine "a Python that warns, a library path that ends in a colon"
+stand_in python3 <<END
+echo "warning: touch $work/evaluated" >&2
+echo "touch $work/evaluated" >&2
+exec $(command -v python3) "\$@"
+END
+run build
+expect "succeeds" test "$status" = 0
+expect "shows the warning" matches "$output" "warning: touch"
+expect "does not run it" test ! -e "$work/evaluated"
+libraries=$(grep -rh '^libraries ' "$copy/build/gpu_check" | head -1) || true
+expect "starts programs with the path" matches "$libraries" "$work/driver"
+expect "has no empty entry in it" test -z "$(grep -E ' :|::|:$' <<<"$libraries")"
+rm "$work/toolkit/bin/python3"
 
 # What an earlier part found stays in the record; another commit's does not.
 machine "in parts"
