@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "pipeline/gradient_tree.h"
 #include "pipeline/memory_plan/gradients.h"
 #include "pipeline/memory_plan/packer.h"
 #include "pipeline/memory_plan/values.h"
@@ -58,6 +59,10 @@ void plan_parameters(const StageGraph& graph, const StageMemory& stage, MemoryPl
   plan.flat = row_major({bytes / size_of(DType::kF32)});
   plan.parameters = plan.arena.add("parameters", bytes);
   plan.gradients = plan.arena.add("gradients of parameters", bytes);
+  const GradientTree tree(stage.gradient_groups, stage.micro_batches);
+  for (int i = 0; i < tree.waiting_sums(); ++i) {
+    plan.waiting_gradients.push_back(plan.arena.add("gradients of groups", bytes));
+  }
   for (int i = 0; i < stage.optimizer_states; ++i) {
     plan.optimizer_states.push_back(plan.arena.add("optimizer state", bytes));
   }

@@ -27,6 +27,7 @@ struct StageMemory {
   bool recomputes = false;
   int recompute_interval = 0;
   int micro_batches = 1;                   // in a step: layers keep something of each until its end
+  int gradient_groups = 1;                 // see GradientTree
   std::int64_t loss_rows = 0;              // samples in a step: losses kept by the last stage
   int optimizer_states = 0;                // tensors like the parameters: SGD 1, Adam 2
   std::int64_t least_workspace_bytes = 0;  // beside what the layers use
@@ -61,6 +62,7 @@ struct MemoryPlan {
   // Regions of one slot: tensors of the optimizer's steps, flat, each like all parameters together.
   int parameters = -1, gradients = -1, workspace = -1;
   int copies = -1;  // of the parameters, in BF16, where a layer computes in it; else none
+  std::vector<int> waiting_gradients;  // see GradientTree
   std::vector<int> optimizer_states;
   // Likewise, what layers keep: from step to step, and of each micro-batch until the step ends.
   int buffers = -1, step_state = -1;

@@ -25,10 +25,12 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       tensors_(stage_graph(network, plans, options.first, options.end), options.memory,
                context.device(), name_of(options)),
       state_(context.stream()),
+      tree_(options.memory.gradient_groups, options.memory.micro_batches),
       context_(context) {
   const MemoryPlan& plan = memory_plan();
   values_.resize(plan.parameter.size());
   grads_.resize(plan.parameter.size());
+  waiting_.resize(plan.parameter.size());
   buffers_ = views_of(plan.buffer);
   prepared_ = views_of(plan.prepared_of);
   weight_state_ = views_of(plan.weight_state_of);
@@ -42,6 +44,10 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
     gradient.region = plan.gradients;
     values_[layer].push_back(tensors_.view(used));
     grads_[layer].push_back(tensors_.view(gradient));
+    if (!plan.waiting_gradients.empty()) {
+      gradient.region = plan.waiting_gradients.front();
+      waiting_[layer].push_back(tensors_.view(gradient));
+    }
     parameters_.push_back({named[i].name, tensors_.view(place), grads_[layer].back()});
     parameter_index_.push_back(static_cast<int>(i));
     state_.add(named[i].name, StateKind::kParameter, parameters_.back().value);
@@ -132,15 +138,15 @@ LayerCall Stage::call_of(int i, const MicroBatch& micro) {
   }
   LayerCall call;
   call.parameters = values_[i];
-  call.parameter_grads = grads_[i];
+  call.parameter_grads = tree_.waits(tree_.group_of(weights_)) ? waiting_[i] : grads_[i];
   call.buffers = buffers_[i];
   call.prepared = prepared_[i];
   call.weight_state = weight_state_[i];
   call.saved = call_.saved;
   call.micro = micro;
   call.layer = static_cast<std::uint32_t>(options_.first + i);
-  call.weight_calls = weights_;
-  call.last_weight = weights_ + 1 == options_.memory.micro_batches;
+  call.weight_calls = tree_.before_in_group(weights_);
+  call.last_weight = tree_.ends_group(weights_);
   return call;
 }
 
@@ -333,10 +339,22 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
       fmt::format("W of micro-batch {}, as gradients are added in one order", weights_),
       fmt::format("that of {}", micro.index));
   progress = Progress::kWeight;
+  if (tree_.ends_group(weights_)) {
+    tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(),
+                    tensors_.view(Place{memory_plan().gradients, 0, memory_plan().flat}));
+  }
   ++weights_;
   tensors_.give_gradients(micro.index);
   tensors_.give_slot(micro.index);
   tensors_.give_inputs(micro.index);
+}
+
+std::vector<Tensor> Stage::waiting_gradients() const {
+  std::vector<Tensor> sums;
+  for (const int region : memory_plan().waiting_gradients) {
+    sums.push_back(tensors_.view(Place{region, 0, memory_plan().flat}));
+  }
+  return sums;
 }
 
 void Stage::end_step(const MicroBatch& micro) {

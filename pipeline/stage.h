@@ -9,6 +9,7 @@
 
 #include "core/context.h"
 #include "layers/network.h"
+#include "pipeline/gradient_tree.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/stage_tensors.h"
 #include "pipeline/state_dict.h"
@@ -77,9 +78,9 @@ class Stage {
   // until W has run. That of the first segment completes input_grads(micro).
   void backward_input(std::span<const Tensor> output_grads, const MicroBatch& micro,
                       int segment = 0);
-  // W of a segment. The first micro-batch of a step overwrites the gradients of the parameters,
-  // later ones add; they are complete after the last of StageMemory::micro_batches. That of the
-  // first segment gives the slot back.
+  // W of a segment. The first micro-batch of a group (see GradientTree) overwrites the gradients of
+  // the parameters, later ones add; they are complete after the last of StageMemory::micro_batches.
+  // That of the first segment gives the slot back.
   void backward_weight(const MicroBatch& micro, int segment = 0);
   // What layers do once in a training step, after W of all its micro-batches and before the
   // gradients are used. A second call in a step does nothing.
@@ -168,6 +169,7 @@ class Stage {
   void fill_outputs(int layer, const MicroBatch& micro, int second_from);
   void fill_output_grads(int layer, std::int64_t micro);
   void fill_step_state(int layer, std::int64_t micro);
+  std::vector<Tensor> waiting_gradients() const;
 
   const Network& network_;
   StageOptions options_;
@@ -176,8 +178,10 @@ class Stage {
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network
   StateDict state_;
-  // [layer][parameter]
-  std::vector<std::vector<Tensor>> values_, grads_;  // values_: what the layers compute with
+  GradientTree tree_;
+  // [layer][parameter]. values_: what the layers compute with. waiting_: where W writes that of a
+  // group whose sum waits.
+  std::vector<std::vector<Tensor>> values_, grads_, waiting_;
   std::vector<std::vector<Tensor>> buffers_, prepared_,
       weight_state_;  // [layer][of the plan's list]
   CallTensors call_;

@@ -127,6 +127,7 @@ Stage& TrainingLoop::stage_of(const std::string& state) const {
 StageMemory memory_of_job(const PipelineOptions& options) {
   StageMemory memory;
   memory.micro_batches = options.schedule.micro_batches;
+  memory.gradient_groups = options.gradient_groups;
   memory.loss_rows = options.loss_rows;
   memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
   memory.least_workspace_bytes = options.clip_norm > 0 ? kSumOfSquaresWorkspace : 0;

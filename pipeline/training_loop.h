@@ -89,6 +89,7 @@ struct PipelineOptions {
   bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
   std::shared_ptr<const Optimizer> optimizer = make_sgd(0.01f);
   double clip_norm = 0;          // of the gradients of all stages: see GradientClip; 0: never
+  int gradient_groups = 1;       // see GradientTree
   std::int64_t loss_rows = 0;    // samples in a step
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };

@@ -180,6 +180,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.eager = job.eager;
   pipeline.optimizer = optimizer_;
   pipeline.clip_norm = job.optimizer.clip_norm;
+  pipeline.gradient_groups = job.gradient_groups;
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
   check_least_memory(plans, pipeline);

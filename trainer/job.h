@@ -77,7 +77,8 @@ struct TrainJob {
   // One sample: an image [channels, height, width], which lies channels last in a batch, or [n].
   Shape sample{3, 224, 224};
   OptimizerRequest optimizer;
-  std::uint64_t seed = 0;  // of the initial weights and dropout
+  int gradient_groups = 1;  // see GradientTree
+  std::uint64_t seed = 0;   // of the initial weights and dropout
   InitScheme init = InitScheme::kTorch;
 
   DeviceRequest device;

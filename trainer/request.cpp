@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
@@ -164,6 +165,19 @@ void check_optimizer(const TrainRequest& request) {
   check_learning_rate(request.learning_rate_schedule, learning_rate);
 }
 
+void check_gradient_groups(const TrainRequest& request, const Sizes& sizes) {
+  const int groups = request.gradient_groups;
+  check_range("--gradient-groups", groups, 1, kMany);
+  if (std::has_single_bit(static_cast<unsigned>(groups)) && sizes.micro_batches % groups == 0) {
+    return;
+  }
+  throw UsageError(
+      kTrain,
+      fmt::format("--gradient-groups: a power of two that divides the {} micro-batches",
+                  sizes.micro_batches),
+      fmt::format("{}", groups), "a group is of whole micro-batches");
+}
+
 // --steps or --epochs, whichever is given.
 void check_length(const TrainRequest& request) {
   if (request.steps) check_range("--steps", *request.steps, 1, kForever);
@@ -224,6 +238,7 @@ void check_request(const TrainRequest& request, const Sizes& sizes, const Networ
   check_range("--threads", request.threads, 0, 1024, "0 shares the cores among the stages");
   check_length(request);
   check_optimizer(request);
+  check_gradient_groups(request, sizes);
   check_checkpoints(request);
   check_files(request);
 }
@@ -267,6 +282,7 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.micro_batch_size = request.micro_batch_size;
   job.sample = {3, request.image_size, request.image_size};
   job.optimizer = optimizer_of(request);
+  job.gradient_groups = request.gradient_groups;
   job.seed = request.seed;
   job.init = request.init_scheme;
   job.device = request.device;

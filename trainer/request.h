@@ -64,6 +64,7 @@ struct TrainRequest {
   std::optional<double> momentum;                     // of sgd
   LearningRateRequest learning_rate_schedule;
   double clip_grad_norm = 0;  // 0: never
+  int gradient_groups = 1;
   double label_smoothing = 0;
   InitScheme init_scheme = InitScheme::kTorch;
   LastBatch last_batch = LastBatch::kDrop;

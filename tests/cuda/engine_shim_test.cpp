@@ -74,6 +74,23 @@ TEST_P(EngineShim, GivesTheSameBitsWhereGradientsAreClipped) {
   }
 }
 
+TEST_P(EngineShim, GivesTheSameBitsForGroupsOfGradients) {
+  TrainRequest config = gpu_config(0, GetParam());
+  config.micro_batches = 4;
+  const Trained chain = train_steps(config, kSteps);
+  config.gradient_groups = 2;
+  const Trained expected = train_steps(config, kSteps);
+  // A few gradients of bf16's 8 bits add up exactly in fp32, in any order.
+  if (GetParam() != Precision::kBf16) {
+    EXPECT_NE(expected, chain);
+  }
+  for (const int stages : {1, 2, 4}) {
+    config.stages = stages;
+    EXPECT_EQ(train_steps(config, kSteps), expected) << stages << " stages";
+    EXPECT_EQ(testing::train_ahead(config, kSteps), expected) << stages << " stages, ahead";
+  }
+}
+
 // Between graphs: what a loss divides by is a part of them.
 TEST_P(EngineShim, ABatchThatIsNotFullIsAStepOnItsSamples) {
   const auto train = [&](int stages, bool eager) {

@@ -232,6 +232,8 @@ TEST_F(ResumeTest, OtherSettingsAreRefusedUnlessAskedFor) {
       error([](TrainRequest& r) { r.learning_rate_schedule.kind = LearningRateKind::kCosine; }),
       "learning_rate_schedule \"cosine to 0 at step 4\" instead of \"constant\"");
   expect_has(error([](TrainRequest& r) { r.clip_grad_norm = 1; }), "clip_grad_norm 1.0 instead of");
+  expect_has(error([](TrainRequest& r) { r.gradient_groups = 2; }),
+             "gradient_groups 2 instead of nothing");
   expect_has(error([](TrainRequest& r) { r.label_smoothing = 0.5; }), "label_smoothing 0.5");
   expect_has(error([](TrainRequest& r) { r.last_batch = LastBatch::kKeep; }),
              "last_batch \"keep\" instead of \"drop\"");

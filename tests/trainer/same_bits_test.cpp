@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
@@ -283,6 +284,37 @@ TEST(SameBits, HoldForEveryCutOfTheBatch) {
       for (const int stages : {0, 2, 4}) expect_same_bits_for_schedules(job, reference, stages);
     }
   }
+}
+
+// The tree that groups of gradients are added in is the same for every cut; and it adds the same
+// gradients as the chain of all, in another order.
+TEST(SameBits, HoldForGroupsOfGradients) {
+  TrainRequest config = testing::small_config(0);
+  config.micro_batches = 4;
+  config.micro_batch_size = 2;
+  const Reference chain({testing::small_network(0.5f), config});
+  config.gradient_groups = 4;
+  Job job{testing::small_network(0.5f), config};
+  const Reference tree(job);
+  EXPECT_TRUE(tree.weights != chain.weights);
+  for (const auto& [name, bytes] : tree.weights) {
+    const auto floats = [](const testing::Bytes& from) {
+      std::vector<float> values(from.size() / sizeof(float));
+      std::memcpy(values.data(), from.data(), from.size());
+      return values;
+    };
+    const std::vector<float> a = floats(bytes), b = floats(chain.weights.at(name));
+    for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-6) << name;
+  }
+  for (const auto& [micro_batches, size] : {std::pair{4, 2}, {8, 1}}) {
+    job.config.micro_batches = micro_batches;
+    job.config.micro_batch_size = size;
+    for (const int stages : {0, 2, 4}) expect_same_bits_for_schedules(job, tree, stages);
+  }
+  job.config.stages = 2;
+  job.config.recompute = Recompute::kAlways;
+  job.config.recompute_interval = 2;
+  expect_same_bits(job, tree, job.config);
 }
 
 // What the bits do depend on: were they the same here too, the comparisons would be worth nothing.

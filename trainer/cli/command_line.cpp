@@ -165,6 +165,10 @@ void add_training_options(CLI::App& app, TrainRequest& c) {
                         kSgdDefaults.weight_decay, kAdamDefaults.weight_decay));
   group.add("--clip-grad-norm", c.clip_grad_norm, "X",
             "scales the gradients down where their norm, over all weights, is\nabove X; 0: never");
+  group.add("--gradient-groups", c.gradient_groups, "G",
+            "a power of two: the gradients of so many parts of the batch, each\n"
+            "of whole micro-batches, are added two by two, as so many replicas\n"
+            "would; decides the bits, as the batch does");
   group.add("--label-smoothing", c.label_smoothing, "X",
             "share of the targets that goes to all classes, below 1");
   group.add("--init-scheme", c.init_scheme, "NAME",

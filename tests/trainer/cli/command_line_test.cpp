@@ -292,12 +292,13 @@ TEST(CommandLine, ARecipe) {
   const TrainRun run =
       train({"--lr-schedule", "milestones", "--lr-milestones", "100,2.5epochs", "--lr-gamma", "0.5",
              "--lr-warmup", "0.1epochs", "--clip-grad-norm", "2", "--label-smoothing", "0.1",
-             "--init-scheme", "kaiming", "--last-batch", "keep"});
+             "--init-scheme", "kaiming", "--last-batch", "keep", "--gradient-groups", "4"});
   EXPECT_EQ(run.learning_rate_schedule.kind, LearningRateKind::kMilestones);
   EXPECT_EQ(run.learning_rate_schedule.milestones, (std::vector<Duration>{{100, 0}, {0, 2.5}}));
   EXPECT_EQ(run.learning_rate_schedule.gamma, 0.5);
   EXPECT_EQ(run.learning_rate_schedule.warmup, (Duration{0, 0.1}));
   EXPECT_EQ(run.job.optimizer.clip_norm, 2);
+  EXPECT_EQ(run.job.gradient_groups, 4);
   EXPECT_EQ(run.job.init, InitScheme::kKaiming);
   EXPECT_EQ(run.last_batch, LastBatch::kKeep);
   EXPECT_EQ(run.network.loss().describe(), "SoftmaxCrossEntropy(label_smoothing 0.1)");
@@ -320,6 +321,11 @@ TEST(CommandLine, LengthsAreStepsOrEpochs) {
   expect_has(train_error({"--clip-grad-norm", "inf"}), "--clip-grad-norm of at least 0");
   expect_has(train_error({"--label-smoothing", "1"}),
              "--label-smoothing of at least 0 and below 1");
+  for (const char* bad : {"3", "16"}) {
+    expect_has(train_error({"--gradient-groups", bad}),
+               "--gradient-groups: a power of two that divides the 8 micro-batches");
+  }
+  expect_has(train_error({"--gradient-groups", "0"}), "--gradient-groups");
   expect_has(train_error({"--lr-gamma", "0.5"}), "--lr-gamma with --lr-schedule step");
   expect_has(train_error({"--init-scheme", "kaimin"}), "kaiming");
 }
