@@ -16,6 +16,8 @@ constexpr std::int64_t kBandRows = 8;
 constexpr std::int64_t kSumTaps = 16;
 // With more channels, Winograd's products or packed ones are faster.
 constexpr std::int64_t kFewChannels = 16;
+// W keeps a gradient for each image: of at most so many floats.
+constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
@@ -105,6 +107,10 @@ std::int64_t grad_floats(const Conv2dShape& s) {
   return (s.taps() + 1) * s.outputs;
 }
 
+bool fits_backward_weight(const Conv2dShape& s, Convolution wanted) {
+  return fits(s, wanted) && grad_floats(s) <= kSmallWeight;
+}
+
 // The threads' padded rows, then the gradients of the images.
 std::int64_t backward_weight_bytes(const Conv2dShape& s, int threads) {
   return (threads * padded_floats(s) + s.images * grad_floats(s)) * kFloat;
@@ -173,6 +179,6 @@ void backward_weight(ThreadPool& pool, void* workspace, const Conv2dShape& s, fl
 const Conv2dForward kDirectForward = {
     {"direct", fits, forward_bytes, forward}, form_floats, make_form};
 const Conv2dBackwardWeight kDirectBackwardWeight = {
-    {"direct", fits, backward_weight_bytes, backward_weight}, nullptr, nullptr};
+    {"direct", fits_backward_weight, backward_weight_bytes, backward_weight}, nullptr, nullptr};
 
 }  // namespace stagecoach::cpu

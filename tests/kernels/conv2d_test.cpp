@@ -300,6 +300,7 @@ TEST(Conv2dChoice, TakesWinogradWhereItSavesTimeOrIsAskedFor) {
   EXPECT_EQ(chosen({4, 3, 3, 3}, Convolution::kAuto), im2col);
   EXPECT_EQ(chosen({64, 3, 11, 11}, Convolution::kAuto, 4), direct);
   EXPECT_EQ(chosen({64, 3, 3, 3}, Convolution::kDirect), direct);
+  EXPECT_EQ(chosen({1024, 15, 5, 5}, Convolution::kDirect), "F direct, B im2col, W im2col");
   EXPECT_EQ(chosen({4, 3, 3, 3}, Convolution::kWinograd), winograd);
   EXPECT_EQ(chosen({32, 16, 3, 3}, Convolution::kWinograd, 2), im2col);
   EXPECT_EQ(chosen({32, 16, 1, 1}, Convolution::kWinograd), im2col);
