@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/replica_sum.h"
 
 namespace stagecoach {
 namespace {
@@ -14,8 +15,11 @@ Stream& stream_of(int rank, const std::map<int, LinkedStage>& stages) {
 }
 
 // The error with the place where it struck.
-std::exception_ptr located(const std::exception_ptr& error, int rank, const std::string& place) {
-  return with_where(error, fmt::format("rank {}, {}", rank, place));
+std::exception_ptr located(const std::exception_ptr& error, int rank, const LinkedStage& linked,
+                           const std::string& place) {
+  const std::string replica =
+      linked.replicas.size() > 1 ? fmt::format("replica {}, ", linked.replica) : "";
+  return with_where(error, fmt::format("{}rank {}, {}", replica, rank, place));
 }
 
 Channel& channel_of(Channel* channel, const Action& action) {
@@ -70,7 +74,8 @@ void Executor::run(const Program& program, const StepInput& input) {
     const SpanRecorder::Failure failure = spans_.first_failure();
     failed_at_ = failure.time;
     stream_.reset();
-    std::rethrow_exception(located(std::current_exception(), rank_, failure.place));
+    std::rethrow_exception(
+        located(std::current_exception(), rank_, stages_.begin()->second, failure.place));
   }
 }
 
@@ -82,19 +87,21 @@ void Executor::abort_channels(const std::exception_ptr& error) {
     }
     for (const auto* channels :
          {&linked.output_readers, &linked.gradient_readers, &linked.output_makers,
-          &linked.gradient_makers, &linked.norm_readers, &linked.norm_makers}) {
+          &linked.gradient_makers, &linked.norm_readers, &linked.norm_makers,
+          &linked.replica_readers, &linked.replica_makers}) {
       for (Channel* channel : *channels) channel->abort(error);
     }
   }
 }
 
 std::exception_ptr Executor::located_here(const std::exception_ptr& error) const {
-  return located(error, rank_,
+  return located(error, rank_, stages_.begin()->second,
                  place_of(current_.stage, name_of(current_.kind), current_.micro_batch));
 }
 
 void Executor::begin() {
   for (const auto& [number, linked] : stages_) linked.stage->begin_step();
+  reduced_.clear();
   clipped_.clear();
   spans_.begin(stream_);
 }
@@ -231,11 +238,25 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release_all(linked.gradient_makers, action);
 }
 
-// A stage has one replica, so its gradients are reduced as they are.
+// Each replica sums a share of the elements, for all of them.
+void Executor::reduce_gradients(const Action& action, const LinkedStage& linked) {
+  if (linked.replicas.size() < 2 || !reduced_.insert(action.stage).second) return;
+  constexpr int kThere = 0, kSummed = 1;
+  for (Channel* reader : linked.replica_readers) reader->release(kThere, stream_);
+  for (Channel* maker : linked.replica_makers) wait_released(maker, action, kThere);
+  std::vector<Tensor> gradients;
+  for (const Stage* replica : linked.replicas) gradients.push_back(replica->gradients());
+  sum_replicas(linked.stage->context(), gradients, linked.replica);
+  for (Channel* reader : linked.replica_readers) reader->release(kSummed, stream_);
+  for (Channel* maker : linked.replica_makers) wait_released(maker, action, kSummed);
+  end_span(TraceKind::kOptimizer, action);
+}
+
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {
   STAGECOACH_CHECK(linked.stage->has_all_gradients(), "Executor", "W of every micro-batch before",
                    action.to_string());
   linked.stage->end_step(micro_batch_of(step.input, 0, step.rows()));
+  reduce_gradients(action, linked);
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
   if (clip_ != nullptr) {
     clip_->measure(*linked.stage);

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,11 @@ struct LinkedStage {
   // Where gradients are clipped: by which this stage says that its norm is there, and, on the first
   // stage of a rank, by which those of other ranks do.
   std::vector<Channel*> norm_readers, norm_makers;
+  // Where the stage has replicas: all of them in order, the place of this one, and how it tells the
+  // others, and they tell it: that gradients are there (message 0), that a share is summed (1).
+  std::vector<Stage*> replicas;
+  int replica = 0;
+  std::vector<Channel*> replica_readers, replica_makers;
 };
 
 class Executor {
@@ -77,6 +83,7 @@ class Executor {
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
   void backward(const Step& step, const Action& action, const LinkedStage& linked);
   void end_backward(const Action& action, const LinkedStage& linked);
+  void reduce_gradients(const Action& action, const LinkedStage& linked);
   void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
   // The steps that had to wait for the norm: after the table, whose last W may come behind a STEP.
   void end_clipped(const StepInput& input);
@@ -94,6 +101,7 @@ class Executor {
   Stream& stream_;
   SpanRecorder spans_;
   const GradientClip* clip_;
+  std::set<int> reduced_;        // stages whose gradients are those of all replicas
   std::vector<Action> clipped_;  // STEPs of this step whose gradients were measured
   Action current_;               // of the walk
   Clock::time_point failed_at_;

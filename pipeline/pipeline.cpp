@@ -1,6 +1,8 @@
 #include "pipeline/pipeline.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -99,6 +101,24 @@ void check_recompute(const PipelineOptions& options) {
                    fmt::format("{} and {}", again, joint));
 }
 
+// Replicas add their gradients in the CPU's memory, and a layer's statistics are of one of them.
+void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
+  const int replicas = options.replicas;
+  STAGECOACH_CHECK(replicas >= 1 && std::has_single_bit(static_cast<unsigned>(replicas)) &&
+                       options.gradient_groups % replicas == 0,
+                   "Pipeline",
+                   fmt::format("a power of two replicas that divides the {} gradient groups",
+                               options.gradient_groups),
+                   fmt::format("{}", replicas));
+  if (replicas == 1) return;
+  STAGECOACH_CHECK(options.target.device.type == DeviceType::kCpu, "Pipeline",
+                   "replicas on the CPU", options.target.device.to_string());
+  STAGECOACH_CHECK(
+      std::ranges::all_of(plans, [](const LayerPlan& plan) { return plan.step_state.empty(); }),
+      "Pipeline", "layers without statistics of a batch, for several replicas",
+      "one that has them");
+}
+
 void check_partition(const Network& network, const PipelineOptions& options) {
   const Partition& partition = options.partition;
   STAGECOACH_CHECK(
@@ -139,21 +159,29 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                         {.buffers = training_.buffers(), .reach = training_.reach()})),
       copied_(copied_between(options, training_)) {
   check_recompute(options);
-  for (int rank = 0; rank < training_.ranks(); ++rank) {
-    Target target = options.target;
-    if (!options.devices.empty()) {
-      target.device = options.devices.at(static_cast<std::size_t>(rank));
-    }
-    contexts_.push_back(std::make_unique<Context>(target));
-  }
-  guard_.emplace(contexts(), training_.micro_batches());
+  check_replicas(plans, options);
+  make_contexts(options);
+  guard_.emplace(contexts(), training_.micro_batches() * options.replicas);
   make_stages(network, plans, options, graphs);
-  make_clip(options);
+  for (const Replica& replica : replicas_) make_clip(options, replica.stages);
   make_executors();
   make_drivers(plans, options);
 }
 
 Pipeline::~Pipeline() = default;
+
+void Pipeline::make_contexts(const PipelineOptions& options) {
+  replicas_.resize(static_cast<std::size_t>(options.replicas));
+  for (Replica& replica : replicas_) {
+    for (int rank = 0; rank < training_.ranks(); ++rank) {
+      Target target = options.target;
+      if (!options.devices.empty()) {
+        target.device = options.devices.at(static_cast<std::size_t>(rank));
+      }
+      replica.contexts.push_back(std::make_unique<Context>(target));
+    }
+  }
+}
 
 void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                            const PipelineOptions& options, const std::vector<StageGraph>& graphs) {
@@ -163,35 +191,67 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
     stages[s - 1].memory.receives_gradients = copied_[s];
   }
   std::map<int, std::int64_t> bytes;  // by index of the device
-  bytes[context_of(0).device().index] = options.other_bytes;
+  bytes[context_of(first(), 0).device().index] = options.other_bytes;
   for (std::size_t s = 0; s < stages.size(); ++s) {
-    bytes[context_of(s).device().index] += plan_memory(graphs[s], stages[s].memory).arena.bytes();
+    bytes[context_of(first(), s).device().index] +=
+        plan_memory(graphs[s], stages[s].memory).arena.bytes() * options.replicas;
   }
   for (const auto& [index, sum] : bytes) {
     check_memory("the plan", sum, {options.target.device.type, index}, kMemoryHint);
   }
-  for (std::size_t s = 0; s < stages.size(); ++s) {
-    stages_.push_back(std::make_unique<Stage>(network, plans, stages[s], context_of(s)));
+  for (Replica& replica : replicas_) {
+    for (std::size_t s = 0; s < stages.size(); ++s) {
+      replica.stages.push_back(
+          std::make_unique<Stage>(network, plans, stages[s], context_of(replica, s)));
+    }
   }
 }
 
 std::vector<Context*> Pipeline::contexts() const {
   std::vector<Context*> all;
-  for (const auto& context : contexts_) all.push_back(context.get());
+  for (const Replica& replica : replicas_) {
+    for (const auto& context : replica.contexts) all.push_back(context.get());
+  }
   return all;
 }
 
-Context& Pipeline::context_of(std::size_t stage) const {
-  return *contexts_[static_cast<std::size_t>(training_.rank_of(static_cast<int>(stage)))];
+std::vector<Stage*> Pipeline::all_stages() const {
+  std::vector<Stage*> all;
+  for (const Replica& replica : replicas_) {
+    for (const auto& stage : replica.stages) all.push_back(stage.get());
+  }
+  return all;
+}
+
+Context& Pipeline::context_of(const Replica& replica, std::size_t stage) const {
+  return *replica.contexts[static_cast<std::size_t>(training_.rank_of(static_cast<int>(stage)))];
+}
+
+// A channel without messages, by which one rank says that it has done something.
+Channel* Pipeline::make_signal() {
+  return channels_.emplace_back(make_local_channel(rendezvous_)).get();
 }
 
 void Pipeline::make_executors() {
-  std::vector<std::map<int, LinkedStage>> linked(contexts_.size());
+  std::vector<Linked> linked;
+  for (Replica& replica : replicas_) linked.push_back(link_stages(replica));
+  if (replicas_.size() > 1) link_replicas(linked);
+  for (std::size_t r = 0; r < replicas_.size(); ++r) {
+    if (clip() != nullptr) link_norms(linked[r]);
+    for (std::size_t rank = 0; rank < linked[r].size(); ++rank) {
+      replicas_[r].executors.push_back(
+          std::make_unique<Executor>(static_cast<int>(rank), linked[r][rank], clip(r)));
+    }
+  }
+}
+
+Pipeline::Linked Pipeline::link_stages(Replica& replica) {
+  Linked linked(replica.contexts.size());
   const auto stage = [&](int s) -> LinkedStage& {
     return linked[static_cast<std::size_t>(training_.rank_of(s))][s];
   };
   for (int s = 0; s < training_.stages(); ++s) {
-    stage(s).stage = stages_[static_cast<std::size_t>(s)].get();
+    stage(s).stage = replica.stages[static_cast<std::size_t>(s)].get();
     if (s == 0 || training_.rank_of(s) == training_.rank_of(s - 1)) continue;
     const auto make_channel = copied_[s] ? make_copying_channel : make_local_channel;
     channels_.push_back(make_channel(rendezvous_));
@@ -203,9 +263,9 @@ void Pipeline::make_executors() {
   const Reach& reach = training_.reach();
   const auto link = [&](int maker, int reader, auto readers, auto makers) {
     if (training_.rank_of(maker) == training_.rank_of(reader)) return;
-    channels_.push_back(make_local_channel(rendezvous_));
-    (stage(maker).*readers).push_back(channels_.back().get());
-    (stage(reader).*makers).push_back(channels_.back().get());
+    Channel* signal = make_signal();
+    (stage(maker).*readers).push_back(signal);
+    (stage(reader).*makers).push_back(signal);
   };
   for (int s = 0; s + 1 < training_.stages(); ++s) {
     for (int reader = s + 2; reader <= reach.last_reader_of(s); ++reader) {
@@ -217,21 +277,37 @@ void Pipeline::make_executors() {
       link(s, reader, &LinkedStage::gradient_readers, &LinkedStage::gradient_makers);
     }
   }
-  if (clip() != nullptr) link_norms(linked);
-  for (std::size_t rank = 0; rank < linked.size(); ++rank) {
-    executors_.push_back(std::make_unique<Executor>(static_cast<int>(rank), linked[rank], clip()));
+  return linked;
+}
+
+// Every stage tells every other replica's how far it is with its gradients.
+void Pipeline::link_replicas(std::vector<Linked>& linked) {
+  for (int s = 0; s < training_.stages(); ++s) {
+    const auto stage = [&](std::size_t replica) -> LinkedStage& {
+      return linked[replica][static_cast<std::size_t>(training_.rank_of(s))].at(s);
+    };
+    for (std::size_t r = 0; r < linked.size(); ++r) {
+      stage(r).replica = static_cast<int>(r);
+      for (std::size_t other = 0; other < linked.size(); ++other) {
+        stage(r).replicas.push_back(replicas_[other].stages[static_cast<std::size_t>(s)].get());
+        if (other == r) continue;
+        Channel* signal = make_signal();
+        stage(r).replica_readers.push_back(signal);
+        stage(other).replica_makers.push_back(signal);
+      }
+    }
   }
 }
 
 // Every stage tells every other rank when the norm of its gradients is there.
-void Pipeline::link_norms(std::vector<std::map<int, LinkedStage>>& linked) {
+void Pipeline::link_norms(Linked& linked) {
   for (std::size_t rank = 0; rank < linked.size(); ++rank) {
     for (auto& [number, own] : linked[rank]) {
       for (std::size_t other = 0; other < linked.size(); ++other) {
         if (other == rank) continue;
-        channels_.push_back(make_local_channel(rendezvous_));
-        own.norm_readers.push_back(channels_.back().get());
-        linked[other].begin()->second.norm_makers.push_back(channels_.back().get());
+        Channel* signal = make_signal();
+        own.norm_readers.push_back(signal);
+        linked[other].begin()->second.norm_makers.push_back(signal);
       }
     }
   }
@@ -240,17 +316,17 @@ void Pipeline::link_norms(std::vector<std::map<int, LinkedStage>>& linked) {
 // Either threads that run the ranks side by side, or one that enqueues the work of all: streams of
 // GPUs are asynchronous by themselves, and only one thread can capture a graph.
 void Pipeline::make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
-  if (!Graph::can_capture(contexts_[0]->device())) {
-    for (std::size_t rank = 0; rank < contexts_.size(); ++rank) {
+  if (!Graph::can_capture(first().contexts[0]->device())) {
+    for (std::size_t i = 0; i < contexts().size(); ++i) {
       threads_.push_back(std::make_unique<Worker>());
     }
     return;
   }
   std::vector<SpanRecorder*> spans;
-  for (const auto& executor : executors_) spans.push_back(&executor->spans());
-  launcher_.emplace(contexts(), spans, *stages_.back(), *guard_, options.eager);
-  const Device last = stages_.back()->context().device();
-  if (last != contexts_[0]->device()) {
+  for (const auto& executor : first().executors) spans.push_back(&executor->spans());
+  launcher_.emplace(contexts(), spans, *stages().back(), *guard_, options.eager);
+  const Device last = stages().back()->context().device();
+  if (last != first().contexts[0]->device()) {
     TensorSpec spec = plans.back().inputs[1];
     spec.shape = spec.shape.with(0, options.loss_rows);
     targets_.emplace(spec, last);
@@ -262,37 +338,61 @@ void Pipeline::enqueue(const StepInput& step_input) {
   for (const auto& channel : channels_) channel->reset();
   StepInput input = step_input;
   if (targets_) {
-    copy(stages_.back()->context().stream(), targets_->tensor, input.targets);
+    copy(stages().back()->context().stream(), targets_->tensor, input.targets);
     input.targets = targets_->tensor;
   }
   const Program& program = input.micro.training ? training_ : evaluation_;
-  enqueue_step(program, executors_, *rendezvous_, input);
+  enqueue_step(program, first().executors, *rendezvous_, input);
 }
 
 void Pipeline::run_on_cpu(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
   const Program& program = input.micro.training ? training_ : evaluation_;
   FirstError first_error;
-  for (const auto& context : contexts_) begin_step(*context, values_of(input));
+  for (Context* context : contexts()) begin_step(*context, values_of(input));
   rendezvous_->begin(static_cast<int>(threads_.size()));
-  for (std::size_t rank = 0; rank < threads_.size(); ++rank) {
-    threads_[rank]->enqueue([&, rank] {
-      try {
-        executors_[rank]->run(program, input);
-      } catch (...) {
-        first_error.set(std::current_exception(), executors_[rank]->failed_at());
-      }
-      rendezvous_->leave();
-    });
+  std::size_t thread = 0;
+  for (std::size_t r = 0; r < replicas_.size(); ++r) {
+    const StepInput part =
+        input_of_replica(input, static_cast<int>(r), static_cast<int>(replicas_.size()));
+    for (const auto& executor : replicas_[r].executors) {
+      threads_[thread++]->enqueue([&, part] {
+        try {
+          executor->run(program, part);
+        } catch (...) {
+          first_error.set(std::current_exception(), executor->failed_at());
+        }
+        rendezvous_->leave();
+      });
+    }
   }
-  for (const auto& thread : threads_) thread->drain();
+  for (const auto& each : threads_) each->drain();
   first_error.rethrow();
   for (const auto& channel : channels_) channel->check_complete();
+  collect_results();
+}
+
+// The results of all replicas' rows, with the first one's.
+void Pipeline::collect_results() const {
+  const auto collect = [&](Tensor (Stage::*results)() const) {
+    const Tensor to = (*stages().back().*results)();
+    if (!to.defined()) return;
+    const auto count = static_cast<std::int64_t>(replicas_.size());
+    const std::int64_t rows = to.elements() / count;
+    for (std::int64_t r = 1; r < count; ++r) {
+      const Stage& last = *replicas_[static_cast<std::size_t>(r)].stages.back();
+      const Tensor from = rows_of((last.*results)(), r * rows, rows);
+      std::memcpy(rows_of(to, r * rows, rows).data, from.data,
+                  static_cast<std::size_t>(from.bytes()));
+    }
+  };
+  collect(&Stage::losses);
+  collect(&Stage::correct);
 }
 
 std::vector<TraceEvent> Pipeline::trace(Clock::time_point origin, std::int64_t step) const {
   std::vector<TraceEvent> events;
-  for (const auto& executor : executors_) {
+  for (const auto& executor : replicas_[0].executors) {
     const std::vector<TraceEvent> own = executor->trace(origin, step);
     events.insert(events.end(), own.begin(), own.end());
   }

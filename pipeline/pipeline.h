@@ -1,5 +1,5 @@
 // Pipeline: all ranks of a training job in one process, a stream for each; on the CPU a thread,
-// too.
+// too. With several replicas, each has all of the schedule's ranks.
 #pragma once
 
 #include <map>
@@ -27,39 +27,51 @@ class Pipeline : public TrainingLoop {
   ~Pipeline() override;
 
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
-  const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
+  const std::vector<std::unique_ptr<Stage>>& stages() const override { return replicas_[0].stages; }
   // What runs: with communication and optimizer steps.
   const Program& program() const { return training_; }
 
  protected:
   StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
   StepGuard& guard() override { return *guard_; }
+  std::vector<Stage*> all_stages() const override;
   void enqueue(const StepInput& input) override;
   void run_on_cpu(const StepInput& input) override;
 
  private:
   Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
            const PipelineOptions& options, const std::vector<StageGraph>& graphs);
+  struct Replica {
+    std::vector<std::unique_ptr<Context>> contexts;  // per rank
+    std::vector<std::unique_ptr<Stage>> stages;
+    std::vector<std::unique_ptr<Executor>> executors;  // per rank
+  };
+  using Linked = std::vector<std::map<int, LinkedStage>>;  // per rank, by stage
+
+  void make_contexts(const PipelineOptions& options);
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                    const PipelineOptions& options, const std::vector<StageGraph>& graphs);
   void make_executors();
-  void link_norms(std::vector<std::map<int, LinkedStage>>& linked);
+  Linked link_stages(Replica& replica);
+  void link_norms(Linked& linked);
+  void link_replicas(std::vector<Linked>& linked);
+  Channel* make_signal();
   void make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options);
-  std::vector<Context*> contexts() const;  // of all ranks
-  Context& context_of(std::size_t stage) const;
+  std::vector<Context*> contexts() const;  // of all ranks of all replicas
+  Context& context_of(const Replica& replica, std::size_t stage) const;
+  Replica& first() { return replicas_.front(); }
+  void collect_results() const;
 
   Program training_, evaluation_;
   // Per stage: whether what it and the one before send each other is copied from device to device.
   std::vector<bool> copied_;
-  std::vector<std::unique_ptr<Context>> contexts_;  // per rank
+  std::vector<Replica> replicas_;
   std::optional<StepGuard> guard_;
-  std::vector<std::unique_ptr<Stage>> stages_;
   std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();
   std::vector<std::unique_ptr<Channel>> channels_;
-  std::vector<std::unique_ptr<Executor>> executors_;  // per rank
-  std::vector<std::unique_ptr<Worker>> threads_;      // per rank; they use the members above
-  std::optional<OwnedTensor> targets_;                // the last stage's, when on another GPU
-  std::optional<StepLauncher> launcher_;              // on GPUs, instead of threads_
+  std::vector<std::unique_ptr<Worker>> threads_;  // per replica and rank; they use what is above
+  std::optional<OwnedTensor> targets_;            // the last stage's, when on another GPU
+  std::optional<StepLauncher> launcher_;          // on GPUs, instead of threads_
 };
 
 }  // namespace stagecoach

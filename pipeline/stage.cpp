@@ -340,13 +340,16 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
       fmt::format("that of {}", micro.index));
   progress = Progress::kWeight;
   if (tree_.ends_group(weights_)) {
-    tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(),
-                    tensors_.view(Place{memory_plan().gradients, 0, memory_plan().flat}));
+    tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(), gradients());
   }
   ++weights_;
   tensors_.give_gradients(micro.index);
   tensors_.give_slot(micro.index);
   tensors_.give_inputs(micro.index);
+}
+
+Tensor Stage::gradients() const {
+  return tensors_.view(Place{memory_plan().gradients, 0, memory_plan().flat});
 }
 
 std::vector<Tensor> Stage::waiting_gradients() const {
@@ -384,10 +387,8 @@ void Stage::sum_squares_of_gradients(double* sums) {
 }
 
 void Stage::clip_gradients(std::span<const double> sums, double max_norm, double* norms) {
-  const MemoryPlan& plan = memory_plan();
-  const Tensor gradients =
-      parameters_.empty() ? Tensor{} : tensors_.view(Place{plan.gradients, 0, plan.flat});
-  stagecoach::clip_gradients(context_, gradients, sums, max_norm, norms);
+  stagecoach::clip_gradients(context_, parameters_.empty() ? Tensor{} : gradients(), sums, max_norm,
+                             norms);
 }
 
 void Stage::optimizer_step(const Optimizer& optimizer) {

@@ -85,6 +85,8 @@ class Stage {
   // What layers do once in a training step, after W of all its micro-batches and before the
   // gradients are used. A second call in a step does nothing.
   void end_step(const MicroBatch& micro);
+  // Of all parameters, flat.
+  Tensor gradients() const;
   // Whether W of all micro-batches has run since begin_step().
   bool has_all_gradients() const { return weights_ == options_.memory.micro_batches; }
   // The sum of squares of the gradient of the network's parameter i goes to sums[i]; see

@@ -34,29 +34,36 @@ StepResult TrainingLoop::finish() {
 }
 
 std::optional<double> TrainingLoop::gradient_norm(std::int64_t step) const {
-  if (!clip_) return std::nullopt;
-  return clip_->norm(step);
+  if (clip() == nullptr) return std::nullopt;
+  return clip()->norm(step);
 }
 
-void TrainingLoop::make_clip(const PipelineOptions& options) {
+std::vector<Stage*> TrainingLoop::all_stages() const {
+  std::vector<Stage*> all;
+  for (const auto& stage : stages()) all.push_back(stage.get());
+  return all;
+}
+
+void TrainingLoop::make_clip(const PipelineOptions& options,
+                             const std::vector<std::unique_ptr<Stage>>& replica) {
   if (!(options.clip_norm > 0)) return;
   std::vector<Context*> contexts;
   std::int64_t parameters = 0;
-  for (const auto& stage : stages()) {
+  for (const auto& stage : replica) {
     contexts.push_back(&stage->context());
     parameters += std::ssize(stage->parameters());
   }
-  clip_.emplace(contexts, parameters, options.clip_norm);
+  clips_.push_back(std::make_unique<GradientClip>(contexts, parameters, options.clip_norm));
 }
 
 bool TrainingLoop::stages_agree() const {
-  return std::ranges::all_of(stages(), [&](const auto& stage) {
+  return std::ranges::all_of(all_stages(), [&](const Stage* stage) {
     return stage->context().device() == Device{} && stage->updates() == stages().front()->updates();
   });
 }
 
 void TrainingLoop::initialize(std::uint64_t seed, InitScheme scheme) {
-  for (const auto& stage : stages()) {
+  for (Stage* stage : all_stages()) {
     stage->initialize(seed, scheme);
     stage->context().stream().synchronize();
   }
@@ -80,7 +87,10 @@ void TrainingLoop::read_state(const std::string& name, const Tensor& destination
 }
 
 void TrainingLoop::set_state(const std::string& name, const Tensor& value) {
-  stage_of(name).set_state(name, value);
+  stage_of(name);  // throws where there is none
+  for (Stage* stage : all_stages()) {
+    if (stage->state().has(name)) stage->set_state(name, value);
+  }
 }
 
 bool TrainingLoop::is_finite(const std::string& name) const {
@@ -98,11 +108,12 @@ std::optional<TrainingLoop::NonFinite> TrainingLoop::first_nonfinite(const StepI
   for (const auto& stage : stages()) begin_step(stage->context(), values_of(input));
   const std::int64_t rows = input.images.shape()[0] / micro_batches;
   for (std::int64_t m = 0; m < micro_batches; ++m) {
-    const MicroBatch micro = micro_batch_of(input, m, rows);
+    MicroBatch micro = micro_batch_of(input, m, rows);
+    micro.index = 0;  // of a step of its own; a stage has no more than a replica's
     std::vector<Tensor> fed = {rows_of(input.images, micro.first_sample, rows)};
     for (const auto& stage : stages()) {
       stage->begin_step();
-      const std::vector<Tensor> received = stage->receive_inputs(m);
+      const std::vector<Tensor> received = stage->receive_inputs(micro.index);
       if (!received.empty()) {
         Stream& stream = stage->context().stream();
         for (std::size_t i = 0; i < fed.size(); ++i) copy(stream, received[i], fed[i]);
@@ -111,7 +122,7 @@ std::optional<TrainingLoop::NonFinite> TrainingLoop::first_nonfinite(const StepI
       }
       const int layer = stage->first_nonfinite_layer(fed, micro);
       if (layer >= 0) return NonFinite{layer, m};
-      fed = stage->outputs(m);
+      fed = stage->outputs(micro.index);
     }
   }
   return std::nullopt;
@@ -127,7 +138,7 @@ Stage& TrainingLoop::stage_of(const std::string& state) const {
 StageMemory memory_of_job(const PipelineOptions& options) {
   StageMemory memory;
   memory.micro_batches = options.schedule.micro_batches;
-  memory.gradient_groups = options.gradient_groups;
+  memory.gradient_groups = options.gradient_groups / options.replicas;
   memory.loss_rows = options.loss_rows;
   memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
   memory.least_workspace_bytes = options.clip_norm > 0 ? kSumOfSquaresWorkspace : 0;

@@ -38,6 +38,7 @@ class TrainingLoop {
   std::optional<double> gradient_norm(std::int64_t step) const;
   // What the step that was finished last did, in seconds since `origin`; until the next launch.
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
+  // Of the first replica, if there are several: what they hold is the same.
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
 
   // Whether all stages have made the same steps of the optimizer. On a GPU, after a failure that
@@ -64,9 +65,14 @@ class TrainingLoop {
  protected:
   virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
   virtual StepGuard& guard() = 0;
-  // Made where the gradients are clipped, once the stages are there.
-  void make_clip(const PipelineOptions& options);
-  const GradientClip* clip() const { return clip_ ? &*clip_ : nullptr; }
+  // Of all replicas.
+  virtual std::vector<Stage*> all_stages() const;
+  // Made where the gradients are clipped, once a replica's stages are there; the first one's first.
+  void make_clip(const PipelineOptions& options,
+                 const std::vector<std::unique_ptr<Stage>>& replica);
+  const GradientClip* clip(std::size_t replica = 0) const {
+    return clips_.empty() ? nullptr : clips_[replica].get();
+  }
   virtual void enqueue(const StepInput& input) = 0;
   // On the CPU; blocks, and the result is in the last stage's tensors.
   virtual void run_on_cpu(const StepInput& input) = 0;
@@ -74,8 +80,8 @@ class TrainingLoop {
  private:
   Stage& stage_of(const std::string& state) const;
 
-  std::optional<StepInput> launched_;  // on the CPU
-  std::optional<GradientClip> clip_;
+  std::optional<StepInput> launched_;                 // on the CPU
+  std::vector<std::unique_ptr<GradientClip>> clips_;  // by replica
 };
 
 struct PipelineOptions {
@@ -88,9 +94,12 @@ struct PipelineOptions {
   std::vector<Device> devices;
   bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
   std::shared_ptr<const Optimizer> optimizer = make_sgd(0.01f);
-  double clip_norm = 0;          // of the gradients of all stages: see GradientClip; 0: never
-  int gradient_groups = 1;       // see GradientTree
-  std::int64_t loss_rows = 0;    // samples in a step
+  double clip_norm = 0;  // of the gradients of all stages: see GradientClip; 0: never
+  // Copies of all stages, on ranks of their own, each of which trains a part of the batch: a power
+  // of two. On the CPU only.
+  int replicas = 1;
+  int gradient_groups = 1;       // see GradientTree; a multiple of the replicas
+  std::int64_t loss_rows = 0;    // samples in a step, of all replicas
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };
 

@@ -30,7 +30,8 @@ DeviceChoice choose_cpu(const TrainJob& job) {
   if (job.tune) refuse("--tune");
   if (job.fast_nondeterministic) refuse("--fast-nondeterministic");
   DeviceChoice choice;
-  choice.target = Target(job.threads > 0 ? job.threads : threads_of_rank(job.ranks()));
+  choice.target =
+      Target(job.threads > 0 ? job.threads : threads_of_rank(job.ranks() * job.replicas));
   choice.target.convolution = job.convolution;
   check_target(choice.target);
   choice.devices.resize(static_cast<std::size_t>(job.ranks()));
@@ -73,6 +74,9 @@ DeviceChoice choose_devices(const TrainJob& job) {
   }
   if (job.convolution != Convolution::kAuto) {
     throw UsageError(kTrain, "--convolution on the CPU", "a GPU", "leave it out, or --device cpu");
+  }
+  if (job.replicas > 1) {
+    throw UsageError(kTrain, "--replicas on the CPU", "a GPU", "leave it out, or --device cpu");
   }
   std::vector<int> gpus = existing_gpus(job.device.gpus, count, why_none);
   const auto ranks = static_cast<std::size_t>(job.ranks());

@@ -180,6 +180,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.eager = job.eager;
   pipeline.optimizer = optimizer_;
   pipeline.clip_norm = job.optimizer.clip_norm;
+  pipeline.replicas = job.replicas;
   pipeline.gradient_groups = job.gradient_groups;
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
@@ -331,7 +332,7 @@ void Engine::Impl::explain(const std::string& operation, const std::string& got,
 // The first layer whose output is not finite, and which of its parameters are not either; empty
 // where there is none.
 std::string Engine::Impl::nonfinite_layer(const StepInput& input) {
-  const auto found = loop_->first_nonfinite(input, job_.micro_batches());
+  const auto found = loop_->first_nonfinite(input, job_.micro_batches() * job_.replicas);
   if (!found) return "";
   const NamedLayer& named = network_[found->layer];
   std::string text =

@@ -77,7 +77,9 @@ struct TrainJob {
   // One sample: an image [channels, height, width], which lies channels last in a batch, or [n].
   Shape sample{3, 224, 224};
   OptimizerRequest optimizer;
-  int gradient_groups = 1;  // see GradientTree
+  // Copies of all stages, each on ranks of its own with its own micro-batches: a power of two.
+  int replicas = 1;
+  int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
   std::uint64_t seed = 0;   // of the initial weights and dropout
   InitScheme init = InitScheme::kTorch;
 
@@ -92,7 +94,7 @@ struct TrainJob {
   int ranks() const { return pipeline ? static_cast<int>(schedule.ranks.size()) : 1; }
   int stages() const { return pipeline ? schedule.stages : 1; }  // of all ranks
   int micro_batches() const { return schedule.micro_batches; }
-  std::int64_t batch() const { return micro_batch_size * micro_batches(); }
+  std::int64_t batch() const { return micro_batch_size * micro_batches() * replicas; }
   // The network's input of so many samples.
   TensorSpec input(std::int64_t samples, DType dtype = DType::kF32) const;
 };

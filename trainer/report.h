@@ -58,6 +58,7 @@ struct RunReport {
   Recompute recompute = Recompute::kNever;
   int recompute_interval = 0;
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
+  int replicas = 1;
   std::int64_t micro_batch_size = 0, image_size = 0;
   // Those of this run that ended well; the first of them; and the last that was asked for.
   std::int64_t steps = 0, first_step = 1, planned_steps = 0;

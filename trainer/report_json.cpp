@@ -61,6 +61,7 @@ nlohmann::json to_json(const RunReport& report) {
                          {"planned_bytes_without_recompute", report.planned_without_recompute},
                          {"micro_batches", report.micro_batches},
                          {"micro_batch_size", report.micro_batch_size},
+                         {"replicas", report.replicas},
                          {"image_size", report.image_size},
                          {"threads", report.threads},
                          {"instruction_set", nullptr},

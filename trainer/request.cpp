@@ -165,17 +165,31 @@ void check_optimizer(const TrainRequest& request) {
   check_learning_rate(request.learning_rate_schedule, learning_rate);
 }
 
-void check_gradient_groups(const TrainRequest& request, const Sizes& sizes) {
-  const int groups = request.gradient_groups;
-  check_range("--gradient-groups", groups, 1, kMany);
-  if (std::has_single_bit(static_cast<unsigned>(groups)) && sizes.micro_batches % groups == 0) {
-    return;
+bool is_power_of_two(int number) {
+  return std::has_single_bit(static_cast<unsigned>(number));
+}
+
+void check_replicas(const TrainRequest& request, const Sizes& sizes) {
+  const int replicas = request.replicas;
+  check_range("--replicas", replicas, 1, kMany);
+  if (!is_power_of_two(replicas)) {
+    throw UsageError(kTrain, "--replicas: a power of two", fmt::format("{}", replicas),
+                     "their gradients are added two by two");
   }
-  throw UsageError(
-      kTrain,
-      fmt::format("--gradient-groups: a power of two that divides the {} micro-batches",
-                  sizes.micro_batches),
-      fmt::format("{}", groups), "a group is of whole micro-batches");
+  if (replicas > 1 && sizes.stages == 0) {
+    throw UsageError(kTrain, "--stages of at least 1 with --replicas", "--stages 0");
+  }
+  const int groups = request.gradient_groups.value_or(replicas);
+  check_range("--gradient-groups", groups, 1, kMany);
+  const std::int64_t micro_batches = std::int64_t{sizes.micro_batches} * replicas;
+  if (is_power_of_two(groups) && groups % replicas == 0 && micro_batches % groups == 0) return;
+  const std::string at_least =
+      replicas > 1 ? fmt::format(", at least the {} replicas", replicas) : "";
+  throw UsageError(kTrain,
+                   fmt::format("--gradient-groups: a power of two that divides the {} "
+                               "micro-batches{}",
+                               micro_batches, at_least),
+                   fmt::format("{}", groups), "a group is of whole micro-batches");
 }
 
 // --steps or --epochs, whichever is given.
@@ -238,7 +252,7 @@ void check_request(const TrainRequest& request, const Sizes& sizes, const Networ
   check_range("--threads", request.threads, 0, 1024, "0 shares the cores among the stages");
   check_length(request);
   check_optimizer(request);
-  check_gradient_groups(request, sizes);
+  check_replicas(request, sizes);
   check_checkpoints(request);
   check_files(request);
 }
@@ -282,7 +296,8 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.micro_batch_size = request.micro_batch_size;
   job.sample = {3, request.image_size, request.image_size};
   job.optimizer = optimizer_of(request);
-  job.gradient_groups = request.gradient_groups;
+  job.replicas = request.replicas;
+  job.gradient_groups = request.gradient_groups.value_or(request.replicas);
   job.seed = request.seed;
   job.init = request.init_scheme;
   job.device = request.device;

@@ -64,7 +64,8 @@ struct TrainRequest {
   std::optional<double> momentum;                     // of sgd
   LearningRateRequest learning_rate_schedule;
   double clip_grad_norm = 0;  // 0: never
-  int gradient_groups = 1;
+  int replicas = 1;
+  std::optional<int> gradient_groups;  // as many as replicas
   double label_smoothing = 0;
   InitScheme init_scheme = InitScheme::kTorch;
   LastBatch last_batch = LastBatch::kDrop;

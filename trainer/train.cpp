@@ -337,6 +337,7 @@ class Training {
     report_.planned_without_recompute = engine_.planned_without_recompute();
     report_.micro_batches = job.micro_batches();
     report_.micro_batch_size = job.micro_batch_size;
+    report_.replicas = job.replicas;
     report_.threads = devices_.target.threads;
     report_.device = devices_.text;
     report_.precision = devices_.target.precision;

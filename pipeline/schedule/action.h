@@ -19,7 +19,7 @@ enum class ActionKind : std::uint8_t {
   kReceiveActivation,  // from stage - 1; posted here, waited for where F reads it
   kSendGradient,       // to stage - 1
   kReceiveGradient,    // from stage + 1; posted here, waited for where B reads it
-  kReduceGradient,     // of a stage's weights, over its replicas: it has none yet, so nothing to do
+  kReduceGradient,     // of a stage's weights, over its replicas; else STEP does it
   kOptimizerStep,      // of a stage's weights
 };
 

@@ -181,16 +181,13 @@ struct Job {
       : options(job_options),
         network(std::move(of)),
         loop(network, network.plan(small_input(), options.target), options) {
-    for (const auto& stage : loop.stages()) {
-      stage->initialize(kSeed);
-      stage->context().stream().synchronize();
-    }
+    loop.initialize(kSeed);
   }
 
   // Trains steps [first, first + count).
   void train(int count, int first = 0) {
     for (int step = first; step < first + count; ++step) {
-      const SmallBatch batch(options.schedule.micro_batches, static_cast<std::uint64_t>(step));
+      const SmallBatch batch(micro_batches(), static_cast<std::uint64_t>(step));
       loop.run(batch.input(step, options.optimizer.get()));
       note_losses();
     }
@@ -199,10 +196,12 @@ struct Job {
   }
 
   void evaluate(std::uint64_t seed = 77) {
-    const SmallBatch batch(options.schedule.micro_batches, seed);
+    const SmallBatch batch(micro_batches(), seed);
     loop.run(batch.evaluation());
     note_losses();
   }
+
+  int micro_batches() const { return options.schedule.micro_batches * options.replicas; }
 
   double loss(const SmallBatch& batch, const Optimizer* optimizer = nullptr) {
     loop.run(batch.input(0, optimizer));

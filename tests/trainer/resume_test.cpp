@@ -32,6 +32,7 @@ struct Layout {
   const char* cut = "";  // the default split: uniform
   Recompute recompute = Recompute::kNever;
   int threads = 1;
+  int replicas = 1;
 };
 
 const std::vector<Layout> kLayouts = {
@@ -70,7 +71,9 @@ class ResumeTest : public ::testing::Test {
     request.stages = layout.stages;
     request.schedule = layout.schedule;
     request.micro_batches = layout.micro_batches;
-    request.micro_batch_size = kBatch / layout.micro_batches;
+    request.replicas = layout.replicas;
+    request.gradient_groups = groups_;
+    request.micro_batch_size = kBatch / layout.micro_batches / layout.replicas;
     request.partition = *layout.cut == 0 ? PartitionRequest{PartitionKind::kUniform, {}}
                                          : PartitionRequest::at({*layout.cut - '0'});
     request.recompute = layout.recompute;
@@ -101,7 +104,8 @@ class ResumeTest : public ::testing::Test {
   }
 
   OptimizerKind optimizer_ = OptimizerKind::kSgd;
-  bool recipe_ = false;  // clipping, a smaller last batch, rates that change
+  bool recipe_ = false;
+  std::optional<int> groups_;  // clipping, a smaller last batch, rates that change
   const ScratchFolder scratch_;
 };
 
@@ -132,6 +136,26 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, ResumePairs,
                          [](const auto& test) {
                            return test.param == OptimizerKind::kSgd ? "sgd" : "adam";
                          });
+
+TEST_F(ResumeTest, GoesOnWithAnotherNumberOfReplicas) {
+  groups_ = 4;
+  const std::vector<Layout> layouts = {{0, "1f1b", 8},
+                                       {2, "1f1b", 2, "5", Recompute::kNever, 1, 2},
+                                       {2, "zb-h1", 4, "3", Recompute::kNever, 1, 2},
+                                       {1, "gpipe", 2, "", Recompute::kNever, 1, 4}};
+  const fs::path never = scratch_.path() / "never";
+  expect_ends_well(request(layouts[0], 5, never));
+  const std::string expected = weights_of(never, 5);
+  for (std::size_t from = 0; from < layouts.size(); ++from) {
+    for (std::size_t to = 0; to < layouts.size(); ++to) {
+      SCOPED_TRACE(fmt::format("from {} to {}", from, to));
+      const fs::path folder = scratch_.path() / fmt::format("{}_{}", from, to);
+      expect_ends_well(request(layouts[from], 2, folder));
+      expect_ends_well(request(layouts[to], 5, folder));
+      EXPECT_TRUE(weights_of(folder, 5) == expected);
+    }
+  }
+}
 
 TEST_F(ResumeTest, ARecipeGoesOnInTheMiddleOfItself) {
   recipe_ = true;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -32,9 +33,10 @@ struct Job {
 };
 
 std::string name_of(const TrainRequest& c) {
-  return fmt::format("K = {}, {}, partition {}{}, {} threads, M = {}, {}", *c.stages, c.schedule,
-                     name_of(c.partition.kind), fmt::join(c.partition.cuts, ","), c.threads,
-                     *c.micro_batches, word_of(kOptimizerWords, *c.optimizer));
+  return fmt::format("R = {}, K = {}, {}, partition {}{}, {} threads, M = {}, {}", c.replicas,
+                     *c.stages, c.schedule, name_of(c.partition.kind),
+                     fmt::join(c.partition.cuts, ","), c.threads, *c.micro_batches,
+                     word_of(kOptimizerWords, *c.optimizer));
 }
 
 std::vector<double> train(Engine& engine, const TrainRequest& config) {
@@ -315,6 +317,15 @@ TEST(SameBits, HoldForGroupsOfGradients) {
   job.config.recompute = Recompute::kAlways;
   job.config.recompute_interval = 2;
   expect_same_bits(job, tree, job.config);
+  job.config.recompute.reset();
+  job.config.recompute_interval = 0;
+  for (const auto& [replicas, micro_batches, size] :
+       {std::tuple{2, 2, 2}, {2, 4, 1}, {4, 1, 2}, {4, 2, 1}}) {
+    job.config.replicas = replicas;
+    job.config.micro_batches = micro_batches;
+    job.config.micro_batch_size = size;
+    for (const int stages : {1, 2, 4}) expect_same_bits_for_schedules(job, tree, stages);
+  }
 }
 
 // What the bits do depend on: were they the same here too, the comparisons would be worth nothing.

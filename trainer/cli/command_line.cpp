@@ -50,9 +50,10 @@ What a run measures, and prints at its end:
             with the measured F, B and W; and by the schedule's formula for equal stages
   memory    what was planned for each stage before the first step, and its measured peak
 Losses and weights do not depend on --stages, --schedule, --chunks, --recompute, --partition,
---threads or --eager, nor on --micro-batches and --micro-batch-size where their product is the same,
-to the last bit, whatever processor, compiler or library; on a GPU they do depend on the device, the
-precision and the micro-batches. (Batch norm's depend on the micro-batches everywhere.))";
+--threads or --eager, nor on --micro-batches, --micro-batch-size and --replicas where their product
+and --gradient-groups are the same, to the last bit, whatever processor, compiler or library; on a
+GPU they do depend on the device, the precision and the micro-batches. (Batch norm's depend on the
+micro-batches everywhere.))";
 
 void add_data_options(CLI::App& app, TrainRequest& c) {
   const Group group(app, "Network and data");
@@ -101,7 +102,11 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
             "V, stages that each of the K holds, for interleaved\n"
             "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]");
   group.add("--micro-batch-size", c.micro_batch_size, "B",
-            "images in a micro-batch; a step trains M x B images");
+            "images in a micro-batch; a step trains M x B x R images");
+  group.add("--replicas", c.replicas, "R",
+            "R, a power of two: so many copies of the K stages, each with M\n"
+            "micro-batches of its own; their gradients are added in a tree\n"
+            "(--gradient-groups). On the CPU");
   group
       .add_text("--partition", "HOW",
                 "how layers are shared out: by measured time, uniform,\n"
@@ -167,8 +172,8 @@ void add_training_options(CLI::App& app, TrainRequest& c) {
             "scales the gradients down where their norm, over all weights, is\nabove X; 0: never");
   group.add("--gradient-groups", c.gradient_groups, "G",
             "a power of two: the gradients of so many parts of the batch, each\n"
-            "of whole micro-batches, are added two by two, as so many replicas\n"
-            "would; decides the bits, as the batch does");
+            "of whole micro-batches, are added two by two; decides the bits,\n"
+            "as the batch does [the replicas]");
   group.add("--label-smoothing", c.label_smoothing, "X",
             "share of the targets that goes to all classes, below 1");
   group.add("--init-scheme", c.init_scheme, "NAME",

@@ -53,8 +53,10 @@ std::string header(const RunReport& r) {
                               : r.launch == Launch::kGraph
                                   ? "a captured graph launched for each step"
                                   : "kernels launched one by one";
-  const std::string batches = fmt::format("M = {}, B = {}: {} images a step", r.micro_batches,
-                                          r.micro_batch_size, r.micro_batches * r.micro_batch_size);
+  const std::string replicas = r.replicas > 1 ? fmt::format(", R = {}", r.replicas) : "";
+  const std::string batches =
+      fmt::format("M = {}, B = {}{}: {} images a step", r.micro_batches, r.micro_batch_size,
+                  replicas, r.micro_batches * r.micro_batch_size * r.replicas);
   if (r.stages == 0) {
     text += fmt::format("plain loop without a pipeline, {}, {}\n", batches,
                         on_cpu ? plural(r.threads, "thread") : threads);
@@ -235,9 +237,9 @@ std::string memory_block(const RunReport& r) {
   std::string text = "\n";
   for (std::size_t i = 0; i < r.memory.size(); ++i) {
     const MemoryReport& m = r.memory[i];
-    text += fmt::format("memory of stage {}: planned {}, measured peak {}{}\n", i,
-                        mebibytes(m.planned_bytes), mebibytes(m.peak_bytes),
-                        m.planned_bytes == m.peak_bytes ? ": equal" : "");
+    text += fmt::format("memory of stage {}{}: planned {}, measured peak {}{}\n", i,
+                        r.replicas > 1 ? ", of each replica" : "", mebibytes(m.planned_bytes),
+                        mebibytes(m.peak_bytes), m.planned_bytes == m.peak_bytes ? ": equal" : "");
   }
   if (!r.planned_without_recompute.empty()) text += recompute_line(r);
   text += fmt::format(

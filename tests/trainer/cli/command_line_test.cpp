@@ -326,6 +326,11 @@ TEST(CommandLine, LengthsAreStepsOrEpochs) {
                "--gradient-groups: a power of two that divides the 8 micro-batches");
   }
   expect_has(train_error({"--gradient-groups", "0"}), "--gradient-groups");
+  EXPECT_EQ(train({"--replicas", "2"}).job.gradient_groups, 2);
+  EXPECT_EQ(train({"--replicas", "2"}).job.batch(), 128);
+  expect_has(train_error({"--replicas", "3"}), "--replicas: a power of two");
+  expect_has(train_error({"--replicas", "2", "--stages", "0"}), "--stages of at least 1");
+  expect_has(train_error({"--replicas", "4", "--gradient-groups", "2"}), "at least the 4 replicas");
   expect_has(train_error({"--lr-gamma", "0.5"}), "--lr-gamma with --lr-schedule step");
   expect_has(train_error({"--init-scheme", "kaimin"}), "kaiming");
 }
