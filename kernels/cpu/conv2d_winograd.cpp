@@ -73,6 +73,17 @@ struct BlockMemory {
   PointMatrices<float> in, out;
 };
 
+std::int64_t packed_stride(std::int64_t k, std::int64_t n) {
+  return point_stride(packed_floats(k, n));
+}
+
+// Those that transform_weight_block() writes; it leaves out what fills up the last columns.
+PointMatrices<float> packed_matrices(const PackedLayout& layout, float* floats) {
+  const PointMatrices<float> matrices{floats, packed_stride(layout.k, layout.n)};
+  if (layout.n % kMostColumns != 0) std::fill(floats, matrices.at(kPoints), 0.0f);
+  return matrices;
+}
+
 PointMatrices<float> from_tile(PointMatrices<float> matrices, std::int64_t tile,
                                std::int64_t columns) {
   return {matrices.data + tile * columns, matrices.stride};
@@ -91,7 +102,7 @@ void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output,
               const float* transformed, const float* bias, Activation activation) {
   const Block block(t);
   const BlockMemory memory(block, workspace);
-  const PointMatrices<const float> weight{transformed, point_stride(t.channels * t.outputs)};
+  const PointMatrices<const float> weight{transformed, packed_stride(t.channels, t.outputs)};
   for_each_block(t, block, [&](Range rows, std::int64_t tiles) {
     const std::int64_t count = rows.end - rows.begin;
     pool.parallel_for(count, [&](std::int64_t i, int) {
@@ -99,9 +110,8 @@ void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output,
                           input, memory.zeros);
     });
     pool.parallel_for(kPoints, [&](std::int64_t point, int) {
-      sgemm(Transpose::kNo, Transpose::kNo, tiles, t.outputs, t.channels,
-            {memory.in.at(point), t.channels}, {weight.at(point), t.outputs}, SumFrom::kZero,
-            {memory.out.at(point), t.outputs});
+      sgemm_packed(tiles, t.outputs, t.channels, {memory.in.at(point), t.channels},
+                   weight.at(point), SumFrom::kZero, {memory.out.at(point), t.outputs});
     });
     pool.parallel_for(count, [&](std::int64_t i, int) {
       const PointMatrices<float> from = from_tile(memory.out, i * block.tiles_w, t.outputs);
@@ -125,8 +135,11 @@ std::int64_t winograd_workspace_bytes(const Conv2dShape& s, int) {
   return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
-std::int64_t winograd_weight_floats(const Conv2dShape& s) {
-  return kPoints * point_stride(s.channels * s.outputs);
+std::int64_t winograd_forward_weight_floats(const Conv2dShape& s) {
+  return kPoints * packed_stride(s.channels, s.outputs);
+}
+std::int64_t winograd_backward_weight_floats(const Conv2dShape& s) {
+  return kPoints * packed_stride(s.outputs, s.channels);
 }
 
 std::int64_t winograd_sums_floats(const Conv2dShape& s) {
@@ -136,10 +149,11 @@ std::int64_t winograd_sums_floats(const Conv2dShape& s) {
 // Matrices [channels, outputs].
 void winograd_transform_weight_forward(ThreadPool& pool, const Conv2dShape& s, float* transformed,
                                        const float* weight) {
-  const WeightView view{weight, 1, s.taps(), s.channels, s.outputs};
-  const PointMatrices<float> to{transformed, point_stride(s.channels * s.outputs)};
+  const WeightView view{weight, 1, s.taps(), s.channels};
+  const PackedLayout layout = packed_layout(s.channels, s.outputs);
+  const PointMatrices<float> to = packed_matrices(layout, transformed);
   parallel_ranges(pool, s.outputs, kWeightTask, [&](std::int64_t begin, std::int64_t end, int) {
-    transform_weight_block(s.kernel_h, view, {0, s.channels}, {begin, end}, to);
+    transform_weight_block(s.kernel_h, view, {0, s.channels}, {begin, end}, layout, to);
   });
 }
 
@@ -147,10 +161,11 @@ void winograd_transform_weight_forward(ThreadPool& pool, const Conv2dShape& s, f
 void winograd_transform_weight_backward(ThreadPool& pool, const Conv2dShape& s, float* transformed,
                                         const float* weight) {
   const float* last_tap = weight + (s.kernel_h * s.kernel_w - 1) * s.channels;
-  const WeightView view{last_tap, s.taps(), 1, -s.channels, s.channels};
-  const PointMatrices<float> to{transformed, point_stride(s.channels * s.outputs)};
+  const WeightView view{last_tap, s.taps(), 1, -s.channels};
+  const PackedLayout layout = packed_layout(s.outputs, s.channels);
+  const PointMatrices<float> to = packed_matrices(layout, transformed);
   parallel_ranges(pool, s.outputs, kWeightTask, [&](std::int64_t begin, std::int64_t end, int) {
-    transform_weight_block(s.kernel_h, view, {begin, end}, {0, s.channels}, to);
+    transform_weight_block(s.kernel_h, view, {begin, end}, {0, s.channels}, layout, to);
   });
 }
 
@@ -223,11 +238,11 @@ bool fits(const Conv2dShape& s, Convolution wanted) {
 
 const Conv2dForward kWinogradForward = {
     {"winograd", fits, winograd_workspace_bytes, winograd_forward},
-    winograd_weight_floats,
+    winograd_forward_weight_floats,
     winograd_transform_weight_forward};
 const Conv2dBackwardInput kWinogradBackwardInput = {
     {"winograd", fits, winograd_workspace_bytes, winograd_backward_input},
-    winograd_weight_floats,
+    winograd_backward_weight_floats,
     winograd_transform_weight_backward};
 const Conv2dBackwardWeight kWinogradBackwardWeight = {
     {"winograd", fits, winograd_workspace_bytes, winograd_accumulate_weight},

@@ -36,9 +36,10 @@ bool winograd_fits(const Conv2dShape& shape);
 // The most that forward, backward_input and accumulate_weight need.
 std::int64_t winograd_workspace_bytes(const Conv2dShape& shape, int threads);
 
-// The transformed weights of F and of B have the same number of floats. Not all of them are used:
-// those between the points' matrices are neither written nor read.
-std::int64_t winograd_weight_floats(const Conv2dShape& shape);
+// The transformed weights, packed for the products. Not all floats are used: those between the
+// points' matrices are neither written nor read.
+std::int64_t winograd_forward_weight_floats(const Conv2dShape& shape);
+std::int64_t winograd_backward_weight_floats(const Conv2dShape& shape);
 void winograd_transform_weight_forward(ThreadPool& pool, const Conv2dShape& shape,
                                        float* transformed, const float* weight);
 void winograd_transform_weight_backward(ThreadPool& pool, const Conv2dShape& shape,

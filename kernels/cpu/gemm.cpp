@@ -27,7 +27,6 @@ constexpr std::int64_t kShallow = 64;
 constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kBlockColumns = 512;
 constexpr std::int64_t kMostRows = 12;
-constexpr std::int64_t kMostColumns = 32;
 
 // sgemm_streamed, of so many rows and columns at once, sums beside c: rows of c are often a
 // multiple of 4 KiB apart, and push one another out of the cache.
@@ -377,6 +376,10 @@ void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const fl
   }
 }
 
+PackedLayout packed_layout(std::int64_t k, std::int64_t n) {
+  return {k, n, packed_depth(n), kFewColumns, kLanes, kColumns};
+}
+
 void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                   const float* packed, SumFrom from, Matrix<float> c) {
   for (std::int64_t first = 0; first < k; first += packed_depth(n)) {
@@ -430,6 +433,7 @@ namespace stagecoach::cpu {
 
 HWY_EXPORT(sgemm);
 HWY_EXPORT(pack);
+HWY_EXPORT(packed_layout);
 HWY_EXPORT(sgemm_packed);
 HWY_EXPORT(sgemm_streamed);
 HWY_EXPORT(sgemm_runs);
@@ -441,12 +445,16 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::in
 }
 
 std::int64_t packed_floats(std::int64_t k, std::int64_t n) {
-  return k * round_up(n, gemm::kMostColumns);
+  return k * round_up(n, kMostColumns);
 }
 
 void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
           float* packed) {
   HWY_DYNAMIC_DISPATCH(pack)(transpose_b, k, n, b, packed);
+}
+
+PackedLayout packed_layout(std::int64_t k, std::int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(packed_layout)(k, n);
 }
 
 void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,

@@ -29,6 +29,24 @@ void sgemm(Transpose transpose_a, Transpose transpose_b, std::int64_t m, std::in
 std::int64_t packed_floats(std::int64_t k, std::int64_t n);
 void pack(Transpose transpose_b, std::int64_t k, std::int64_t n, Matrix<const float> b,
           float* packed);
+// Where pack() has element (row, column) of b [k, n], for whoever writes it there himself. Columns
+// from a multiple of 4 on lie side by side as far as a vector goes; between the last one and the
+// next multiple of kMostColumns there are zeros.
+constexpr std::int64_t kMostColumns = 32;
+struct PackedLayout {
+  std::int64_t k, n, depth, few_columns, vector, panel;
+
+  std::int64_t width(std::int64_t columns) const {  // of the panel that has so many
+    return columns <= few_columns ? few_columns : columns <= vector ? vector : panel;
+  }
+  std::int64_t at(std::int64_t row, std::int64_t column) const {
+    const std::int64_t first = row / depth * depth, begin = column / panel * panel;
+    const std::int64_t rows = depth < k - first ? depth : k - first;
+    return first * ((n + panel - 1) / panel * panel) + begin * rows +
+           (row - first) * width(n - begin) + column - begin;
+  }
+};
+PackedLayout packed_layout(std::int64_t k, std::int64_t n);
 void sgemm_packed(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const float> a,
                   const float* packed, SumFrom from, Matrix<float> c);
 

@@ -106,19 +106,20 @@ HWY_INLINE hn::Vec<D> load_strided(D d, const float* from, std::int64_t stride) 
 }
 
 template <int kKernel>
-void weight_block(const WeightView& weight, Range rows, Range columns, PointMatrices<float> to) {
+void weight_block(const WeightView& weight, Range rows, Range columns, const PackedLayout& layout,
+                  PointMatrices<float> to) {
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     for_each_vector(columns.begin, columns.end, [&](auto d, std::int64_t column) HWY_ATTR {
       const float* taps = weight.data + row * weight.row_stride + column * weight.column_stride;
+      const std::int64_t place = layout.at(row, column);
       transform_tile<Evaluate<kKernel, true>>(
           d,
           [&](int y, int x) HWY_ATTR {
             return load_strided(d, taps + (y * kKernel + x) * weight.tap_stride,
                                 weight.column_stride);
           },
-          [&](int y, int x, auto value) HWY_ATTR {
-            hn::StoreU(value, d, to.at(y * kSide + x) + row * weight.columns + column);
-          });
+          [&](int y, int x, auto value)
+              HWY_ATTR { hn::StoreU(value, d, to.at(y * kSide + x) + place); });
     });
   }
 }
@@ -166,9 +167,9 @@ void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<
 }
 
 void transform_weight_block(std::int64_t kernel, const WeightView& weight, Range rows,
-                            Range columns, PointMatrices<float> to) {
-  kernel == 3 ? weight_block<3>(weight, rows, columns, to)
-              : weight_block<5>(weight, rows, columns, to);
+                            Range columns, const PackedLayout& layout, PointMatrices<float> to) {
+  kernel == 3 ? weight_block<3>(weight, rows, columns, layout, to)
+              : weight_block<5>(weight, rows, columns, layout, to);
 }
 
 void finish_weight_rows(std::int64_t kernel, std::int64_t channels, Range outputs,
@@ -208,8 +209,8 @@ void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<
 }
 
 void transform_weight_block(std::int64_t kernel, const WeightView& weight, Range rows,
-                            Range columns, PointMatrices<float> to) {
-  HWY_DYNAMIC_DISPATCH(transform_weight_block)(kernel, weight, rows, columns, to);
+                            Range columns, const PackedLayout& layout, PointMatrices<float> to) {
+  HWY_DYNAMIC_DISPATCH(transform_weight_block)(kernel, weight, rows, columns, layout, to);
 }
 
 void finish_weight_rows(std::int64_t kernel, std::int64_t channels, Range outputs,

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/activation.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/winograd_points.h"
 
 namespace stagecoach::cpu::winograd {
@@ -53,15 +54,15 @@ void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<
 struct WeightView {
   const float* data;
   std::int64_t row_stride, column_stride, tap_stride;
-  std::int64_t columns;
 };
 
 struct Range {
   std::int64_t begin, end;
 };
 
+// The matrices as `layout` has them. Columns from a multiple of 16 on.
 void transform_weight_block(std::int64_t kernel, const WeightView& weight, Range rows,
-                            Range columns, PointMatrices<float> to);
+                            Range columns, const PackedLayout& layout, PointMatrices<float> to);
 
 // Matrices [outputs, channels] to weight_grad [outputs, kernel, kernel, channels].
 void finish_weight_rows(std::int64_t kernel, std::int64_t channels, Range outputs,

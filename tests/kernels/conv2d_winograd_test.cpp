@@ -75,7 +75,7 @@ struct Problem {
     OwnedTensor y = filled_tensor(of_images(c.output(), images), kUnwritten);
     run(images, threads, [&](ThreadPool& pool, void* workspace, const cpu::Conv2dShape& shape) {
       const OwnedTensor u =
-          filled_tensor(row_major({cpu::winograd_weight_floats(shape)}), kUnwritten);
+          filled_tensor(row_major({cpu::winograd_forward_weight_floats(shape)}), kUnwritten);
       cpu::winograd_transform_weight_forward(pool, shape, u.tensor.as<float>(),
                                              weight.tensor.as<float>());
       cpu::winograd_forward(pool, workspace, shape, y.tensor.as<float>(),
@@ -88,7 +88,7 @@ struct Problem {
     OwnedTensor dx = filled_tensor(of_images(c.input(), images), kUnwritten);
     run(images, threads, [&](ThreadPool& pool, void* workspace, const cpu::Conv2dShape& shape) {
       const OwnedTensor u =
-          filled_tensor(row_major({cpu::winograd_weight_floats(shape)}), kUnwritten);
+          filled_tensor(row_major({cpu::winograd_backward_weight_floats(shape)}), kUnwritten);
       cpu::winograd_transform_weight_backward(pool, shape, u.tensor.as<float>(),
                                               weight.tensor.as<float>());
       cpu::winograd_backward_input(pool, workspace, shape, dx.tensor.as<float>(),

@@ -116,6 +116,23 @@ TEST_P(GemmTest, EverySumIsOneChainOfMultiplyAdds) {
   }
 }
 
+TEST_P(GemmTest, APackedMatrixLiesAsItsLayoutSays) {
+  for (const Sizes& sizes : kSizes) {
+    const Product product(sizes, Transpose::kNo, Transpose::kNo);
+    const OwnedTensor packed =
+        testing::filled_tensor(row_major({cpu::packed_floats(sizes.k, sizes.n)}), -1.0f);
+    cpu::pack(Transpose::kNo, sizes.k, sizes.n, product.matrix(product.b),
+              packed.tensor.as<float>());
+    const cpu::PackedLayout layout = cpu::packed_layout(sizes.k, sizes.n);
+    for (std::int64_t k = 0; k < sizes.k; ++k) {
+      for (std::int64_t n = 0; n < sizes.n; ++n) {
+        ASSERT_EQ(packed.tensor.as<float>()[layout.at(k, n)], testing::at(product.b.tensor, k, n))
+            << sizes.k << " x " << sizes.n << ": " << k << ", " << n;
+      }
+    }
+  }
+}
+
 TEST_P(GemmTest, StreamsTheSameChains) {
   for (const Sizes& sizes : kSizes) {
     const Product product(sizes, Transpose::kNo, Transpose::kNo);

@@ -152,8 +152,9 @@ TEST(WinogradTiles, OutputGradientAtThePoints) {
 TEST(WinogradTiles, WeightsAtThePoints) {
   const auto run = [](std::int64_t kernel) {
     return [=](float* to, const float* from) {
-      const WeightView view{from, 0, 1, kChannels, kChannels};
-      transform_weight_block(kernel, view, {0, 1}, {0, kChannels}, {to, kChannels});
+      const WeightView view{from, 0, 1, kChannels};
+      transform_weight_block(kernel, view, {0, 1}, {0, kChannels}, packed_layout(1, kChannels),
+                             {to, kChannels});
     };
   };
   expect_transform(evaluate<3, true>, 3, 6, run(3));
@@ -181,9 +182,10 @@ TEST(WinogradTiles, WeightsAreGatheredWhereColumnsLieApart) {
   for (const std::string& name : instruction_sets()) {
     use_instruction_set(name);
     Line a(kPoints * kChannels), b(kPoints * kChannels);
-    transform_weight_block(3, {weight.tensor.as<float>(), 0, 1, kChannels, kChannels}, {0, 1},
-                           {0, kChannels}, {a.data(), kChannels});
-    transform_weight_block(3, {apart.data(), 0, 9, 1, kChannels}, {0, 1}, {0, kChannels},
+    const PackedLayout layout = packed_layout(1, kChannels);  // of a row: as it is
+    transform_weight_block(3, {weight.tensor.as<float>(), 0, 1, kChannels}, {0, 1}, {0, kChannels},
+                           layout, {a.data(), kChannels});
+    transform_weight_block(3, {apart.data(), 0, 9, 1}, {0, 1}, {0, kChannels}, layout,
                            {b.data(), kChannels});
     EXPECT_EQ(a, b) << name;
   }
