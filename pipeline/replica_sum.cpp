@@ -20,6 +20,7 @@ void sum_replicas(Context& context, const std::vector<Tensor>& gradients, int sh
       share + 1 == count ? gradients[0].elements() : (share + 1) * lines / count * kLine;
   if (first == end) return;
   std::vector<Tensor> parts;
+  parts.reserve(gradients.size());
   for (const Tensor& all : gradients) parts.push_back(rows_of(all, first, end - first));
   for (std::size_t step = 1; step < parts.size(); step *= 2) {
     for (std::size_t r = 0; r < parts.size(); r += 2 * step) {
