@@ -392,8 +392,9 @@ class Training {
   // The weights first: they are what cannot be had again.
   void write_files(Outputs& outputs) {
     const std::string title =
-        fmt::format("{}, {}, K = {}, M = {}, B = {}", report_.model, report_.schedule,
-                    report_.stages, report_.micro_batches, report_.micro_batch_size);
+        fmt::format("{}, {}, K = {}, M = {}, B = {}{}", report_.model, report_.schedule,
+                    report_.stages, report_.micro_batches, report_.micro_batch_size,
+                    report_.replicas > 1 ? fmt::format(", R = {}", report_.replicas) : "");
     outputs.write(run_.save, [&](const auto& file) { engine_.save(file); });
     outputs.write(run_.report, [&](const auto& file) { write_json(file, to_json(report_)); });
     outputs.write(run_.trace,

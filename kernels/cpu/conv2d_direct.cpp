@@ -21,11 +21,6 @@ constexpr std::int64_t kSmallWeight = std::int64_t{1} << 16;
 
 constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
 
-struct Range {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-
 bool fits(const Conv2dShape& s, Convolution) {
   return s.channels < kFewChannels && s.outputs % kWholeColumns == 0;
 }

@@ -180,11 +180,6 @@ void backward_input(ThreadPool& pool, void* workspace, const Conv2dShape& s, flo
       });
 }
 
-struct Range {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-};
-
 // grad [O, taps of the range]: a chain over the pixels of one image.
 void image_weight_grad(float* columns, const Conv2dShape& s, std::int64_t image, Range taps,
                        Matrix<float> grad, const float* output_grad, const float* input) {

@@ -13,7 +13,6 @@ namespace {
 using winograd::kPoints;
 using winograd::point_stride;
 using winograd::PointMatrices;
-using winograd::Range;
 using winograd::Tiling;
 using winograd::WeightView;
 

@@ -156,7 +156,7 @@ void multiply_rows_of_tile(std::int64_t rows, const Tile& tile) {
 
 // A panel is as wide as a tile; the last one as few vectors as hold its columns.
 std::int64_t panel_width(std::int64_t left) {
-  return left <= kFewColumns ? kFewColumns : left <= kLanes ? kLanes : kColumns;
+  return PackedLayout{0, 0, 0, kFewColumns, kLanes, kColumns}.width(left);
 }
 
 // `columns` in [1, kColumns], of which b has whole vectors, but c may not.

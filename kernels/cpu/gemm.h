@@ -1,7 +1,10 @@
 // Matrix products whose bits nothing but the problem decides, on the calling thread alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+
+#include "kernels/cpu/round_up.h"
 
 namespace stagecoach::cpu {
 
@@ -41,9 +44,9 @@ struct PackedLayout {
   }
   std::int64_t at(std::int64_t row, std::int64_t column) const {
     const std::int64_t first = row / depth * depth, begin = column / panel * panel;
-    const std::int64_t rows = depth < k - first ? depth : k - first;
-    return first * ((n + panel - 1) / panel * panel) + begin * rows +
-           (row - first) * width(n - begin) + column - begin;
+    const std::int64_t rows = std::min(depth, k - first);
+    return first * round_up(n, panel) + begin * rows + (row - first) * width(n - begin) + column -
+           begin;
   }
 };
 PackedLayout packed_layout(std::int64_t k, std::int64_t n);

@@ -13,4 +13,10 @@ constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
   return divide_up(a, b) * b;
 }
 
+// The pieces [begin, end).
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+
 }  // namespace stagecoach::cpu

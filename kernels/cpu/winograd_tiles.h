@@ -6,6 +6,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/round_up.h"
 #include "kernels/cpu/winograd_points.h"
 
 namespace stagecoach::cpu::winograd {
@@ -54,10 +55,6 @@ void transform_output_grad_row(const Tiling& t, std::int64_t row, PointMatrices<
 struct WeightView {
   const float* data;
   std::int64_t row_stride, column_stride, tap_stride;
-};
-
-struct Range {
-  std::int64_t begin, end;
 };
 
 // The matrices as `layout` has them. Columns from a multiple of 16 on.
