@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "pipeline/replica_sum.h"
 
 namespace stagecoach {
 namespace {
@@ -18,7 +17,7 @@ Stream& stream_of(int rank, const std::map<int, LinkedStage>& stages) {
 std::exception_ptr located(const std::exception_ptr& error, int rank, const LinkedStage& linked,
                            const std::string& place) {
   const std::string replica =
-      linked.replicas.size() > 1 ? fmt::format("replica {}, ", linked.replica) : "";
+      linked.replicas > 1 ? fmt::format("replica {}, ", linked.replica) : "";
   return with_where(error, fmt::format("{}rank {}, {}", replica, rank, place));
 }
 
@@ -87,10 +86,10 @@ void Executor::abort_channels(const std::exception_ptr& error) {
     }
     for (const auto* channels :
          {&linked.output_readers, &linked.gradient_readers, &linked.output_makers,
-          &linked.gradient_makers, &linked.norm_readers, &linked.norm_makers,
-          &linked.replica_readers, &linked.replica_makers}) {
+          &linked.gradient_makers, &linked.norm_readers, &linked.norm_makers}) {
       for (Channel* channel : *channels) channel->abort(error);
     }
+    if (linked.sum != nullptr) linked.sum->abort(error);
   }
 }
 
@@ -238,17 +237,9 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release_all(linked.gradient_makers, action);
 }
 
-// Each replica sums a share of the elements, for all of them.
 void Executor::reduce_gradients(const Action& action, const LinkedStage& linked) {
-  if (linked.replicas.size() < 2 || !reduced_.insert(action.stage).second) return;
-  constexpr int kThere = 0, kSummed = 1;
-  for (Channel* reader : linked.replica_readers) reader->release(kThere, stream_);
-  for (Channel* maker : linked.replica_makers) wait_released(maker, action, kThere);
-  std::vector<Tensor> gradients;
-  for (const Stage* replica : linked.replicas) gradients.push_back(replica->gradients());
-  sum_replicas(linked.stage->context(), gradients, linked.replica);
-  for (Channel* reader : linked.replica_readers) reader->release(kSummed, stream_);
-  for (Channel* maker : linked.replica_makers) wait_released(maker, action, kSummed);
+  if (linked.sum == nullptr || !reduced_.insert(action.stage).second) return;
+  linked.sum->enqueue(linked.stage->context(), [&] { end_span(TraceKind::kWait, action); });
   end_span(TraceKind::kOptimizer, action);
 }
 
@@ -271,8 +262,11 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
 void Executor::end_clipped(const StepInput& input) {
   if (clipped_.empty()) return;
   current_ = clipped_.front();
-  for (Channel* maker : stages_.begin()->second.norm_makers) {
-    wait_released(maker, current_, 0);
+  const LinkedStage& first = stages_.begin()->second;
+  for (Channel* maker : first.norm_makers) wait_released(maker, current_, 0);
+  if (first.norms != nullptr) {
+    first.norms->enqueue(stream_);
+    end_span(TraceKind::kWait, current_);
   }
   for (const Action& action : clipped_) {
     current_ = action;

@@ -12,6 +12,8 @@
 #include "comm/channel.h"
 #include "comm/rendezvous.h"
 #include "pipeline/gradient_clip.h"
+#include "pipeline/norm_exchange.h"
+#include "pipeline/replica_sum.h"
 #include "pipeline/schedule/program.h"
 #include "pipeline/span_recorder.h"
 #include "pipeline/stage.h"
@@ -35,11 +37,11 @@ struct LinkedStage {
   // Where gradients are clipped: by which this stage says that its norm is there, and, on the first
   // stage of a rank, by which those of other ranks do.
   std::vector<Channel*> norm_readers, norm_makers;
-  // Where the stage has replicas: all of them in order, the place of this one, and how it tells the
-  // others, and they tell it: that gradients are there (message 0), that a share is summed (1).
-  std::vector<Stage*> replicas;
-  int replica = 0;
-  std::vector<Channel*> replica_readers, replica_makers;
+  // Likewise on the first stage of a rank, where the other ranks are processes; instead of those.
+  NormExchange* norms = nullptr;
+  // Where the stage has replicas: how many, which this is, and how their gradients are added.
+  int replicas = 1, replica = 0;
+  ReplicaSum* sum = nullptr;
 };
 
 class Executor {

@@ -3,6 +3,7 @@
 // run; when every stage has, each computes the same norm from them and scales its own gradients.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "core/buffer.h"
@@ -23,6 +24,8 @@ class GradientClip {
   // Of the gradients of a training step, from 0, before they were clipped. After that step; kept
   // while kNormsKept - 1 others run.
   double norm(std::int64_t step) const;
+  // By parameter of the network: what measure() of its stage left.
+  std::span<double> all_sums() const { return {sums(), static_cast<std::size_t>(parameters_)}; }
 
  private:
   double* sums() const { return static_cast<double*>(memory_.data()); }

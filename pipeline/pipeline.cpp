@@ -1,7 +1,5 @@
 #include "pipeline/pipeline.h"
 
-#include <algorithm>
-#include <bit>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -10,11 +8,8 @@
 #include "comm/copying_channel.h"
 #include "comm/local_channel.h"
 #include "core/copy.h"
-#include "core/error.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
-#include "pipeline/schedule/check.h"
-#include "pipeline/stage_reach.h"
 
 namespace stagecoach {
 namespace {
@@ -38,132 +33,17 @@ class FirstError {
   Clock::time_point time_;
 };
 
-std::vector<StageOptions> stage_options(const PipelineOptions& options, const Program& program) {
-  std::vector<StageOptions> stages;
-  const int count = options.partition.stages();
-  for (int s = 0; s < count; ++s) {
-    StageOptions stage;
-    stage.first = options.partition.first[s];
-    stage.end = options.partition.end(s);
-    stage.memory = memory_of_stage(program.buffers(), s, memory_of_job(options));
-    stage.memory.recomputes = program.slots().recomputed(s) > 0;
-    stage.memory.recompute_interval = options.recompute_interval;
-    stage.optimizer = options.optimizer;
-    stages.push_back(stage);
-  }
-  return stages;
-}
-
-std::vector<StageGraph> graphs_of(const Network& network, const std::vector<LayerPlan>& plans,
-                                  const Partition& partition) {
-  std::vector<StageGraph> graphs;
-  graphs.reserve(partition.first.size());
-  for (int s = 0; s < partition.stages(); ++s) {
-    graphs.push_back(stage_graph(network, plans, partition.first[s], partition.end(s)));
-  }
-  return graphs;
-}
-
-// By stage, whether what it and the one before send each other is copied from device to device.
-std::vector<bool> copied_between(const PipelineOptions& options, const Program& program) {
-  std::vector<bool> copied(static_cast<std::size_t>(program.stages()), false);
-  for (int s = 1; s < program.stages() && !options.devices.empty(); ++s) {
-    copied[s] =
-        options.devices.at(program.rank_of(s)) != options.devices.at(program.rank_of(s - 1));
-  }
-  return copied;
-}
-
-// The schedule, with buffers that hold what the stages of this network exchange.
-Program checked(const Schedule& schedule, const std::vector<StageGraph>& graphs,
-                const PipelineOptions& options) {
-  const Program program = check(schedule);
-  const Reach reach = reach_of(graphs, copied_between(options, program));
-  return reach.last_reader.empty() ? program : check(schedule, {.reach = reach});
-}
-
-// Several segments have their B and W together, and all their micro-batches recomputed.
-void check_recompute(const PipelineOptions& options) {
-  if (options.recompute_interval == 0) return;
-  std::size_t again = 0, joint = 0;
-  for (const auto& actions : options.schedule.ranks) {
-    for (const Action& action : actions) {
-      again += action.kind == ActionKind::kRecompute ? 1 : 0;
-      joint += action.kind == ActionKind::kBackward ? 1 : 0;
-    }
-  }
-  const auto all = static_cast<std::size_t>(options.schedule.stages) *
-                   static_cast<std::size_t>(options.schedule.micro_batches);
-  STAGECOACH_CHECK(again == all && joint == all, "Pipeline",
-                   fmt::format("an R and a BW for each of {} micro-batches of all stages, as "
-                               "layers are recomputed in runs of {}",
-                               all, options.recompute_interval),
-                   fmt::format("{} and {}", again, joint));
-}
-
-// Replicas add their gradients in the CPU's memory, and a layer's statistics are of one of them.
-void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
-  const int replicas = options.replicas;
-  STAGECOACH_CHECK(replicas >= 1 && std::has_single_bit(static_cast<unsigned>(replicas)) &&
-                       options.gradient_groups % replicas == 0,
-                   "Pipeline",
-                   fmt::format("a power of two replicas that divides the {} gradient groups",
-                               options.gradient_groups),
-                   fmt::format("{}", replicas));
-  if (replicas == 1) return;
-  STAGECOACH_CHECK(options.target.device.type == DeviceType::kCpu, "Pipeline",
-                   "replicas on the CPU", options.target.device.to_string());
-  STAGECOACH_CHECK(
-      std::ranges::all_of(plans, [](const LayerPlan& plan) { return plan.step_state.empty(); }),
-      "Pipeline", "layers without statistics of a batch, for several replicas",
-      "one that has them");
-}
-
-void check_partition(const Network& network, const PipelineOptions& options) {
-  const Partition& partition = options.partition;
-  STAGECOACH_CHECK(
-      partition.layers == network.size() && partition.stages() == options.schedule.stages,
-      "Pipeline",
-      fmt::format("a partition of {} layers into {} stages", network.size(),
-                  options.schedule.stages),
-      fmt::format("{} layers into {}", partition.layers, partition.stages()));
-}
-
 }  // namespace
-
-std::vector<std::int64_t> planned_bytes(const Network& network, const std::vector<LayerPlan>& plans,
-                                        const PipelineOptions& options) {
-  check_partition(network, options);
-  const std::vector<StageGraph> graphs = graphs_of(network, plans, options.partition);
-  const std::vector<StageOptions> stages =
-      stage_options(options, checked(options.schedule, graphs, options));
-  std::vector<std::int64_t> bytes;
-  for (std::size_t s = 0; s < stages.size(); ++s) {
-    bytes.push_back(plan_memory(graphs[s], stages[s].memory).arena.bytes());
-  }
-  return bytes;
-}
 
 Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
-    : Pipeline(network, plans, options, [&] {
-        check_partition(network, options);
-        return graphs_of(network, plans, options.partition);
-      }()) {}
-
-Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
-                   const PipelineOptions& options, const std::vector<StageGraph>& graphs)
-    : training_(
-          checked(with_optimizer_steps(with_communication(options.schedule)), graphs, options)),
-      evaluation_(check(with_communication(forwards_of(options.schedule)),
-                        {.buffers = training_.buffers(), .reach = training_.reach()})),
-      copied_(copied_between(options, training_)) {
-  check_recompute(options);
-  check_replicas(plans, options);
+    : plan_(network, plans, options) {
   make_contexts(options);
-  guard_.emplace(contexts(), training_.micro_batches() * options.replicas);
-  make_stages(network, plans, options, graphs);
-  for (const Replica& replica : replicas_) make_clip(options, replica.stages);
+  guard_.emplace(contexts(), training().micro_batches() * options.replicas);
+  make_stages(network, plans, options);
+  for (const Replica& replica : replicas_) {
+    make_clip(options, replica.stages, std::ssize(parameters_of(network, plans)));
+  }
   make_executors();
   make_drivers(plans, options);
 }
@@ -173,7 +53,7 @@ Pipeline::~Pipeline() = default;
 void Pipeline::make_contexts(const PipelineOptions& options) {
   replicas_.resize(static_cast<std::size_t>(options.replicas));
   for (Replica& replica : replicas_) {
-    for (int rank = 0; rank < training_.ranks(); ++rank) {
+    for (int rank = 0; rank < training().ranks(); ++rank) {
       Target target = options.target;
       if (!options.devices.empty()) {
         target.device = options.devices.at(static_cast<std::size_t>(rank));
@@ -184,25 +64,20 @@ void Pipeline::make_contexts(const PipelineOptions& options) {
 }
 
 void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
-                           const PipelineOptions& options, const std::vector<StageGraph>& graphs) {
-  std::vector<StageOptions> stages = stage_options(options, training_);
-  for (std::size_t s = 1; s < stages.size(); ++s) {
-    stages[s].memory.receives_activations = copied_[s];
-    stages[s - 1].memory.receives_gradients = copied_[s];
-  }
+                           const PipelineOptions& options) {
   std::map<int, std::int64_t> bytes;  // by index of the device
   bytes[context_of(first(), 0).device().index] = options.other_bytes;
-  for (std::size_t s = 0; s < stages.size(); ++s) {
+  for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     bytes[context_of(first(), s).device().index] +=
-        plan_memory(graphs[s], stages[s].memory).arena.bytes() * options.replicas;
+        plan_memory(plan_.graphs[s], plan_.stages[s].memory).arena.bytes() * options.replicas;
   }
   for (const auto& [index, sum] : bytes) {
     check_memory("the plan", sum, {options.target.device.type, index}, kMemoryHint);
   }
   for (Replica& replica : replicas_) {
-    for (std::size_t s = 0; s < stages.size(); ++s) {
+    for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
       replica.stages.push_back(
-          std::make_unique<Stage>(network, plans, stages[s], context_of(replica, s)));
+          std::make_unique<Stage>(network, plans, plan_.stages[s], context_of(replica, s)));
     }
   }
 }
@@ -224,7 +99,7 @@ std::vector<Stage*> Pipeline::all_stages() const {
 }
 
 Context& Pipeline::context_of(const Replica& replica, std::size_t stage) const {
-  return *replica.contexts[static_cast<std::size_t>(training_.rank_of(static_cast<int>(stage)))];
+  return *replica.contexts[static_cast<std::size_t>(training().rank_of(static_cast<int>(stage)))];
 }
 
 // A channel without messages, by which one rank says that it has done something.
@@ -248,31 +123,31 @@ void Pipeline::make_executors() {
 Pipeline::Linked Pipeline::link_stages(Replica& replica) {
   Linked linked(replica.contexts.size());
   const auto stage = [&](int s) -> LinkedStage& {
-    return linked[static_cast<std::size_t>(training_.rank_of(s))][s];
+    return linked[static_cast<std::size_t>(training().rank_of(s))][s];
   };
-  for (int s = 0; s < training_.stages(); ++s) {
+  for (int s = 0; s < training().stages(); ++s) {
     stage(s).stage = replica.stages[static_cast<std::size_t>(s)].get();
-    if (s == 0 || training_.rank_of(s) == training_.rank_of(s - 1)) continue;
-    const auto make_channel = copied_[s] ? make_copying_channel : make_local_channel;
+    if (s == 0 || training().rank_of(s) == training().rank_of(s - 1)) continue;
+    const auto make_channel = plan_.copied[s] ? make_copying_channel : make_local_channel;
     channels_.push_back(make_channel(rendezvous_));
     stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
     channels_.push_back(make_channel(rendezvous_));
     stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
   }
   // Stages that are no neighbours say by channels of their own that they have read.
-  const Reach& reach = training_.reach();
+  const Reach& reach = training().reach();
   const auto link = [&](int maker, int reader, auto readers, auto makers) {
-    if (training_.rank_of(maker) == training_.rank_of(reader)) return;
+    if (training().rank_of(maker) == training().rank_of(reader)) return;
     Channel* signal = make_signal();
     (stage(maker).*readers).push_back(signal);
     (stage(reader).*makers).push_back(signal);
   };
-  for (int s = 0; s + 1 < training_.stages(); ++s) {
+  for (int s = 0; s + 1 < training().stages(); ++s) {
     for (int reader = s + 2; reader <= reach.last_reader_of(s); ++reader) {
       link(s, reader, &LinkedStage::output_readers, &LinkedStage::output_makers);
     }
   }
-  for (int s = 1; s < training_.stages(); ++s) {
+  for (int s = 1; s < training().stages(); ++s) {
     for (int reader = reach.first_reader_of(s); reader < s - 1; ++reader) {
       link(s, reader, &LinkedStage::gradient_readers, &LinkedStage::gradient_makers);
     }
@@ -282,19 +157,27 @@ Pipeline::Linked Pipeline::link_stages(Replica& replica) {
 
 // Every stage tells every other replica's how far it is with its gradients.
 void Pipeline::link_replicas(std::vector<Linked>& linked) {
-  for (int s = 0; s < training_.stages(); ++s) {
-    const auto stage = [&](std::size_t replica) -> LinkedStage& {
-      return linked[replica][static_cast<std::size_t>(training_.rank_of(s))].at(s);
-    };
-    for (std::size_t r = 0; r < linked.size(); ++r) {
-      stage(r).replica = static_cast<int>(r);
-      for (std::size_t other = 0; other < linked.size(); ++other) {
-        stage(r).replicas.push_back(replicas_[other].stages[static_cast<std::size_t>(s)].get());
+  const std::size_t count = linked.size();
+  for (int s = 0; s < training().stages(); ++s) {
+    std::vector<Tensor> gradients;
+    std::vector<std::vector<Channel*>> readers(count), makers(count);
+    for (std::size_t r = 0; r < count; ++r) {
+      gradients.push_back(replicas_[r].stages[static_cast<std::size_t>(s)]->gradients());
+      for (std::size_t other = 0; other < count; ++other) {
         if (other == r) continue;
         Channel* signal = make_signal();
-        stage(r).replica_readers.push_back(signal);
-        stage(other).replica_makers.push_back(signal);
+        readers[r].push_back(signal);
+        makers[other].push_back(signal);
       }
+    }
+    for (std::size_t r = 0; r < count; ++r) {
+      LinkedStage& stage = linked[r][static_cast<std::size_t>(training().rank_of(s))].at(s);
+      stage.replicas = static_cast<int>(count);
+      stage.replica = static_cast<int>(r);
+      stage.sum = sums_
+                      .emplace_back(make_shared_sum(gradients, stage.replica, std::move(readers[r]),
+                                                    std::move(makers[r])))
+                      .get();
     }
   }
 }
@@ -341,13 +224,13 @@ void Pipeline::enqueue(const StepInput& step_input) {
     copy(stages().back()->context().stream(), targets_->tensor, input.targets);
     input.targets = targets_->tensor;
   }
-  const Program& program = input.micro.training ? training_ : evaluation_;
+  const Program& program = input.micro.training ? training() : plan_.evaluation;
   enqueue_step(program, first().executors, *rendezvous_, input);
 }
 
 void Pipeline::run_on_cpu(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
-  const Program& program = input.micro.training ? training_ : evaluation_;
+  const Program& program = input.micro.training ? training() : plan_.evaluation;
   FirstError first_error;
   for (Context* context : contexts()) begin_step(*context, values_of(input));
   rendezvous_->begin(static_cast<int>(threads_.size()));

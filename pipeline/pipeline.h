@@ -10,14 +10,9 @@
 #include "comm/rendezvous.h"
 #include "core/worker.h"
 #include "pipeline/executor.h"
-#include "pipeline/training_loop.h"
+#include "pipeline/pipeline_plan.h"
 
 namespace stagecoach {
-
-// What the plan of each stage takes; for ranks on one device. Throws Error where the schedule does
-// not pass check(), or does not fit the partition.
-std::vector<std::int64_t> planned_bytes(const Network& network, const std::vector<LayerPlan>& plans,
-                                        const PipelineOptions& options);
 
 class Pipeline : public TrainingLoop {
  public:
@@ -29,7 +24,7 @@ class Pipeline : public TrainingLoop {
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return replicas_[0].stages; }
   // What runs: with communication and optimizer steps.
-  const Program& program() const { return training_; }
+  const Program& program() const { return plan_.training; }
 
  protected:
   StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
@@ -39,8 +34,6 @@ class Pipeline : public TrainingLoop {
   void run_on_cpu(const StepInput& input) override;
 
  private:
-  Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
-           const PipelineOptions& options, const std::vector<StageGraph>& graphs);
   struct Replica {
     std::vector<std::unique_ptr<Context>> contexts;  // per rank
     std::vector<std::unique_ptr<Stage>> stages;
@@ -50,7 +43,7 @@ class Pipeline : public TrainingLoop {
 
   void make_contexts(const PipelineOptions& options);
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
-                   const PipelineOptions& options, const std::vector<StageGraph>& graphs);
+                   const PipelineOptions& options);
   void make_executors();
   Linked link_stages(Replica& replica);
   void link_norms(Linked& linked);
@@ -58,17 +51,17 @@ class Pipeline : public TrainingLoop {
   Channel* make_signal();
   void make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options);
   std::vector<Context*> contexts() const;  // of all ranks of all replicas
+  const Program& training() const { return plan_.training; }
   Context& context_of(const Replica& replica, std::size_t stage) const;
   Replica& first() { return replicas_.front(); }
   void collect_results() const;
 
-  Program training_, evaluation_;
-  // Per stage: whether what it and the one before send each other is copied from device to device.
-  std::vector<bool> copied_;
+  PipelinePlan plan_;
   std::vector<Replica> replicas_;
   std::optional<StepGuard> guard_;
   std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();
   std::vector<std::unique_ptr<Channel>> channels_;
+  std::vector<std::unique_ptr<ReplicaSum>> sums_;
   std::vector<std::unique_ptr<Worker>> threads_;  // per replica and rank; they use what is above
   std::optional<OwnedTensor> targets_;            // the last stage's, when on another GPU
   std::optional<StepLauncher> launcher_;          // on GPUs, instead of threads_

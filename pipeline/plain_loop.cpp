@@ -26,7 +26,7 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
                    options.other_bytes,
                options.target.device, kMemoryHint);
   stages_.push_back(std::make_unique<Stage>(network, plans, stage, context_));
-  make_clip(options, stages_);
+  make_clip(options, stages_, std::ssize(parameters_of(network, plans)));
   if (Graph::can_capture(options.target.device)) {
     launcher_.emplace(std::vector<Context*>{&context_}, std::vector<SpanRecorder*>{&spans_},
                       *stages_[0], *guard_, options.eager);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "kernels/gradient_norm.h"
 #include "kernels/step.h"
+#include "pipeline/replica_exchange.h"
 
 namespace stagecoach {
 
@@ -28,9 +29,13 @@ StepResult TrainingLoop::finish() {
   const StepInput input = *std::exchange(launched_, std::nullopt);
   guard().begin(false);
   run_on_cpu(input);
-  const StepResult result{stages().back()->losses(), stages().back()->correct()};
+  const StepResult result = step_result();
   guard().check(input, result.losses);
   return result;
+}
+
+StepResult TrainingLoop::step_result() const {
+  return {stages().back()->losses(), stages().back()->correct()};
 }
 
 std::optional<double> TrainingLoop::gradient_norm(std::int64_t step) const {
@@ -45,14 +50,11 @@ std::vector<Stage*> TrainingLoop::all_stages() const {
 }
 
 void TrainingLoop::make_clip(const PipelineOptions& options,
-                             const std::vector<std::unique_ptr<Stage>>& replica) {
+                             const std::vector<std::unique_ptr<Stage>>& replica,
+                             std::int64_t parameters) {
   if (!(options.clip_norm > 0)) return;
   std::vector<Context*> contexts;
-  std::int64_t parameters = 0;
-  for (const auto& stage : replica) {
-    contexts.push_back(&stage->context());
-    parameters += std::ssize(stage->parameters());
-  }
+  for (const auto& stage : replica) contexts.push_back(&stage->context());
   clips_.push_back(std::make_unique<GradientClip>(contexts, parameters, options.clip_norm));
 }
 
@@ -76,6 +78,10 @@ std::vector<StateEntry> TrainingLoop::state() const {
     all.insert(all.end(), own.begin(), own.end());
   }
   return all;
+}
+
+bool TrainingLoop::has_state(const std::string& name) const {
+  return std::ranges::any_of(stages(), [&](const auto& stage) { return stage->state().has(name); });
 }
 
 OwnedTensor TrainingLoop::get_state(const std::string& name) const {
@@ -141,7 +147,10 @@ StageMemory memory_of_job(const PipelineOptions& options) {
   memory.gradient_groups = options.gradient_groups / options.replicas;
   memory.loss_rows = options.loss_rows;
   memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
-  memory.least_workspace_bytes = options.clip_norm > 0 ? kSumOfSquaresWorkspace : 0;
+  if (options.clip_norm > 0) memory.least_workspace_bytes = kSumOfSquaresWorkspace;
+  if (options.world != nullptr && options.replicas > 1) {
+    memory.least_workspace_bytes = std::max(memory.least_workspace_bytes, kExchangeWorkspace);
+  }
   return memory;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/world.h"
 #include "pipeline/gradient_clip.h"
 #include "pipeline/schedule/partition.h"
 #include "pipeline/schedule/schedule.h"
@@ -35,32 +36,35 @@ class TrainingLoop {
   }
   // Of all gradients of the training step that was finished last, before they were clipped; none
   // where they are not. `step`: its number, from 0.
-  std::optional<double> gradient_norm(std::int64_t step) const;
+  virtual std::optional<double> gradient_norm(std::int64_t step) const;
   // What the step that was finished last did, in seconds since `origin`; until the next launch.
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
-  // Of the first replica, if there are several: what they hold is the same.
+  // Of the first replica, if there are several: what they hold is the same. Of this process.
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
 
   // Whether all stages have made the same steps of the optimizer. On a GPU, after a failure that
   // was no NumericError, nobody knows, and it is false.
-  bool stages_agree() const;
+  virtual bool stages_agree() const;
 
   // What follows is asked of the stages by values, and blocks; not while a step is in flight.
   // Initial weights: see Stage::initialize().
   void initialize(std::uint64_t seed, InitScheme scheme = InitScheme::kTorch);
   // Of all stages, in the network's order; see StateDict.
-  std::vector<StateEntry> state() const;
-  OwnedTensor get_state(const std::string& name) const;
+  virtual std::vector<StateEntry> state() const;
+  // Whether its value is in this process: see ProcessPipeline.
+  virtual bool has_state(const std::string& name) const;
+  virtual OwnedTensor get_state(const std::string& name) const;
   void read_state(const std::string& name, const Tensor& destination) const;
-  void set_state(const std::string& name, const Tensor& value);
-  bool is_finite(const std::string& name) const;
-  std::vector<StageSummary> summaries() const;
+  virtual void set_state(const std::string& name, const Tensor& value);
+  virtual bool is_finite(const std::string& name) const;
+  virtual std::vector<StageSummary> summaries() const;
   // The first output that is not finite when the step runs again, one micro-batch after another.
   struct NonFinite {
     int layer = 0;
     std::int64_t micro_batch = 0;
   };
-  std::optional<NonFinite> first_nonfinite(const StepInput& input, std::int64_t micro_batches);
+  virtual std::optional<NonFinite> first_nonfinite(const StepInput& input,
+                                                   std::int64_t micro_batches);
 
  protected:
   virtual StepLauncher* launcher() = 0;  // on GPUs; null on the CPU
@@ -68,14 +72,16 @@ class TrainingLoop {
   // Of all replicas.
   virtual std::vector<Stage*> all_stages() const;
   // Made where the gradients are clipped, once a replica's stages are there; the first one's first.
-  void make_clip(const PipelineOptions& options,
-                 const std::vector<std::unique_ptr<Stage>>& replica);
+  // `parameters`: of the network.
+  void make_clip(const PipelineOptions& options, const std::vector<std::unique_ptr<Stage>>& replica,
+                 std::int64_t parameters);
   const GradientClip* clip(std::size_t replica = 0) const {
     return clips_.empty() ? nullptr : clips_[replica].get();
   }
   virtual void enqueue(const StepInput& input) = 0;
-  // On the CPU; blocks, and the result is in the last stage's tensors.
+  // On the CPU; blocks. step_result(): then, by default the last stage's tensors.
   virtual void run_on_cpu(const StepInput& input) = 0;
+  virtual StepResult step_result() const;
 
  private:
   Stage& stage_of(const std::string& state) const;
@@ -98,7 +104,10 @@ struct PipelineOptions {
   // Copies of all stages, on ranks of their own, each of which trains a part of the batch: a power
   // of two. On the CPU only.
   int replicas = 1;
-  int gradient_groups = 1;       // see GradientTree; a multiple of the replicas
+  int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
+  // The processes of the job, each with one rank of one replica: see ProcessPipeline. Null: all
+  // ranks of all replicas are threads of this one.
+  World* world = nullptr;
   std::int64_t loss_rows = 0;    // samples in a step, of all replicas
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };

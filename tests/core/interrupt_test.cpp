@@ -12,12 +12,16 @@
 namespace stagecoach {
 namespace {
 
-// A process has one memory of its signals, so each case has a process of its own. The exit status
-// of `body`'s; 128 + the number of the signal that killed it.
+// A process has one memory of its signals, so each case has a process of its own, in which none is
+// ignored, as in a test under nohup. The exit status of `body`'s; 128 + the number of the signal
+// that killed it.
 template <typename Body>
 int status_of(const Body& body) {
   const pid_t child = ::fork();
-  if (child == 0) ::_exit(body());
+  if (child == 0) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(signal, SIG_DFL);
+    ::_exit(body());
+  }
   int status = 0;
   if (::waitpid(child, &status, 0) != child) return -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

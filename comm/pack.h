@@ -1,0 +1,78 @@
+// Values as bytes, for messages between processes of one build.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/error.h"
+
+namespace stagecoach {
+
+class Packer {
+ public:
+  template <typename T>
+  void put(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    put_bytes(&value, sizeof value);
+  }
+  void put(const std::string& text) {
+    put(static_cast<std::int64_t>(text.size()));
+    put_bytes(text.data(), text.size());
+  }
+  template <typename T>
+  void put(const std::vector<T>& values) {
+    put(static_cast<std::int64_t>(values.size()));
+    for (const T& value : values) put(value);
+  }
+  void put_bytes(const void* data, std::size_t count) {
+    const auto* first = static_cast<const std::byte*>(data);
+    bytes_.insert(bytes_.end(), first, first + count);
+  }
+  const std::vector<std::byte>& bytes() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+// Reads back what a Packer has packed, in its order. Throws Error when there is no more.
+class Unpacker {
+ public:
+  explicit Unpacker(const std::vector<std::byte>& bytes) : bytes_(bytes) {}
+
+  template <typename T>
+  T get() {
+    if constexpr (std::is_same_v<T, std::string>) {
+      std::string text(static_cast<std::size_t>(get<std::int64_t>()), '\0');
+      get_bytes(text.data(), text.size());
+      return text;
+    } else {
+      static_assert(std::is_trivially_copyable_v<T>);
+      T value;
+      get_bytes(&value, sizeof value);
+      return value;
+    }
+  }
+  template <typename T>
+  std::vector<T> get_all() {
+    std::vector<T> values;
+    for (auto left = get<std::int64_t>(); left > 0; --left) values.push_back(get<T>());
+    return values;
+  }
+  bool empty() const { return read_ == bytes_.size(); }
+  void get_bytes(void* to, std::size_t count) {
+    STAGECOACH_CHECK(count <= bytes_.size() - read_, "a message",
+                     fmt::format("{} more bytes", count), fmt::format("{}", bytes_.size() - read_));
+    if (count > 0) std::memcpy(to, bytes_.data() + read_, count);
+    read_ += count;
+  }
+
+ private:
+  const std::vector<std::byte>& bytes_;
+  std::size_t read_ = 0;
+};
+
+}  // namespace stagecoach

@@ -1,0 +1,40 @@
+// World: the processes of one job, numbered from 0, and how bytes get from one to another. What a
+// transport between processes must give; channels and collectives are made from it.
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <span>
+
+#include "comm/transfer.h"
+
+namespace stagecoach {
+
+class World {
+ public:
+  virtual ~World() = default;
+
+  virtual int rank() const = 0;  // of this process
+  virtual int size() const = 0;
+
+  // Begin to send or receive, and return at once. Messages from one process to another with one tag
+  // arrive in the order in which they were sent; the receiver knows how long they are. `tag` >= 0.
+  // May be called by several threads. A transfer that cannot be, as the job was aborted or the
+  // other process is gone, ends with the error.
+  virtual Transfer send(int to, int tag, std::span<const std::byte> bytes) = 0;
+  virtual Transfer receive(int from, int tag, std::span<std::byte> bytes) = 0;
+
+  // Ends the job: transfers of this process, now and later, end with `error`, and those of the
+  // others with a PeerError that has its text. The first call counts. Does not throw.
+  virtual void abort(const std::exception_ptr& error) noexcept = 0;
+};
+
+// What messages are about, so that no two kinds of them share a tag.
+enum class MessageKind { kCollective, kActivation, kGradient, kReplicas, kNorms };
+
+// Of messages of one kind that belong to a stage, or another number.
+constexpr int tag_of(MessageKind kind, int number = 0) {
+  return 8 * number + static_cast<int>(kind);
+}
+
+}  // namespace stagecoach

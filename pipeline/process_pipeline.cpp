@@ -1,0 +1,386 @@
+#include "pipeline/process_pipeline.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "comm/collectives.h"
+#include "comm/pack.h"
+#include "comm/process_channel.h"
+#include "core/copy.h"
+#include "core/error.h"
+#include "core/system_memory.h"
+#include "kernels/step.h"
+#include "pipeline/replica_exchange.h"
+
+namespace stagecoach {
+namespace {
+
+World& checked_world(const PipelineOptions& options, const Program& program) {
+  STAGECOACH_CHECK(options.world != nullptr, "ProcessPipeline", "the processes of the job", "none");
+  STAGECOACH_CHECK(
+      options.world->size() == program.ranks() * options.replicas, "ProcessPipeline",
+      fmt::format("{} processes, for {} ranks of {} replicas", program.ranks() * options.replicas,
+                  program.ranks(), options.replicas),
+      std::to_string(options.world->size()));
+  STAGECOACH_CHECK(options.target.device == Device{}, "ProcessPipeline", "ranks on CPUs",
+                   options.target.device.to_string());
+  return *options.world;
+}
+
+std::span<std::byte> bytes_of(const Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())};
+}
+
+}  // namespace
+
+ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<LayerPlan>& plans,
+                                 const PipelineOptions& options)
+    : plan_(network, plans, options),
+      world_(checked_world(options, plan_.training)),
+      replicas_(options.replicas),
+      place_{world_.rank() / replicas_, world_.rank() % replicas_},
+      context_(std::make_unique<Context>(options.target)) {
+  guard_.emplace(std::vector<Context*>{context_.get()}, program().micro_batches() * replicas_);
+  make_stages(network, plans, options);
+  const auto parameters = parameters_of(network, plans);
+  make_clip(options, stages_, std::ssize(parameters));
+  make_executor(network, plans);
+  losses_.emplace(row_major({options.loss_rows}));
+  share_entries();
+}
+
+// What is enqueued uses what this has.
+ProcessPipeline::~ProcessPipeline() {
+  for (const auto& channel : channels_) channel->reset();
+}
+
+void ProcessPipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
+                                  const PipelineOptions& options) {
+  std::int64_t bytes = options.other_bytes;
+  for (int s = 0; s < program().stages(); ++s) {
+    if (program().rank_of(s) != place_.rank) continue;
+    numbers_.push_back(s);
+    bytes += plan_memory(plan_.graphs[s], plan_.stages[s].memory).arena.bytes();
+  }
+  check_memory("the plan", bytes, options.target.device, kMemoryHint);
+  for (const int s : numbers_) {
+    stages_.push_back(std::make_unique<Stage>(network, plans, plan_.stages[s], *context_));
+  }
+}
+
+Stage* ProcessPipeline::own_stage(int stage) const {
+  const auto found = std::ranges::find(numbers_, stage);
+  return found == numbers_.end() ? nullptr : stages_[found - numbers_.begin()].get();
+}
+
+void ProcessPipeline::make_executor(const Network& network, const std::vector<LayerPlan>& plans) {
+  std::map<int, LinkedStage> linked;
+  for (const int s : numbers_) {
+    linked[s].stage = own_stage(s);
+    linked[s].replicas = replicas_;
+    linked[s].replica = place_.replica;
+  }
+  link_neighbours(linked);
+  if (replicas_ > 1) link_replicas(linked);
+  if (clip() != nullptr) {
+    std::vector<int> before(static_cast<std::size_t>(network.size()) + 1, 0);
+    for (const NamedParameter& parameter : parameters_of(network, plans)) {
+      for (int layer = parameter.layer + 1; layer <= network.size(); ++layer) ++before[layer];
+    }
+    link_norms(linked, before);
+  }
+  executor_ = std::make_unique<Executor>(place_.rank, std::move(linked), clip());
+}
+
+// Messages into stage s, and back from it, have its number.
+void ProcessPipeline::link_neighbours(std::map<int, LinkedStage>& linked) {
+  std::uint32_t* const flag = context_->failure_flag();
+  const auto made = [&](auto make, int rank, MessageKind kind, int stage) {
+    const int other = process_of(rank, place_.replica);
+    return channels_.emplace_back(make(world_, other, tag_of(kind, stage), flag)).get();
+  };
+  for (auto& [s, own] : linked) {
+    if (s > 0 && plan_.copied[s]) {
+      const int before = program().rank_of(s - 1);
+      own.activations_in = made(make_receiving_channel, before, MessageKind::kActivation, s);
+      own.gradients_out = made(make_sending_channel, before, MessageKind::kGradient, s);
+    }
+    if (s + 1 < program().stages() && plan_.copied[s + 1]) {
+      const int after = program().rank_of(s + 1);
+      own.activations_out = made(make_sending_channel, after, MessageKind::kActivation, s + 1);
+      own.gradients_in = made(make_receiving_channel, after, MessageKind::kGradient, s + 1);
+    }
+  }
+}
+
+void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
+  std::vector<int> processes;
+  for (int r = 0; r < replicas_; ++r) processes.push_back(process_of(place_.rank, r));
+  for (auto& [s, own] : linked) {
+    sums_.push_back(make_exchanged_sum(world_, processes, place_.replica,
+                                       tag_of(MessageKind::kReplicas, s), own.stage->gradients()));
+    own.sum = sums_.back().get();
+  }
+}
+
+// `parameters_before`: by layer, of the network.
+void ProcessPipeline::link_norms(std::map<int, LinkedStage>& linked,
+                                 const std::vector<int>& parameters_before) {
+  std::vector<NormExchange::Part> parts(static_cast<std::size_t>(program().ranks()));
+  for (int s = 0; s < program().stages(); ++s) {
+    NormExchange::Part& part = parts[program().rank_of(s)];
+    part.process = process_of(program().rank_of(s), place_.replica);
+    const int first = parameters_before[plan_.stages[s].first];
+    const int count = parameters_before[plan_.stages[s].end] - first;
+    if (count > 0) part.sums.push_back(clip()->all_sums().subspan(first, count));
+  }
+  NormExchange::Part own = parts[place_.rank];
+  parts.erase(parts.begin() + place_.rank);
+  norms_.emplace(world_, std::move(own), std::move(parts));
+  linked.begin()->second.norms = &*norms_;
+}
+
+// The state of every stage, in the network's order.
+void ProcessPipeline::share_entries() {
+  Packer own;
+  if (place_.replica == 0) {
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+      for (const StateEntry& entry : stages_[i]->state().entries()) {
+        own.put(numbers_[i]);
+        own.put(entry.name);
+        own.put(entry.kind);
+        own.put(entry.spec);
+      }
+    }
+  }
+  std::vector<std::vector<RemoteEntry>> by_stage(static_cast<std::size_t>(program().stages()));
+  const std::vector<ByteVector> all = all_gather(world_, own.bytes());
+  for (std::size_t process = 0; process < all.size(); ++process) {
+    Unpacker unpacker(all[process]);
+    while (!unpacker.empty()) {
+      const auto stage = unpacker.get<int>();
+      RemoteEntry remote;
+      remote.process = static_cast<int>(process);
+      remote.entry.name = unpacker.get<std::string>();
+      remote.entry.kind = unpacker.get<StateKind>();
+      remote.entry.spec = unpacker.get<TensorSpec>();
+      by_stage.at(static_cast<std::size_t>(stage)).push_back(std::move(remote));
+    }
+  }
+  for (const auto& entries : by_stage) {
+    entries_.insert(entries_.end(), entries.begin(), entries.end());
+  }
+}
+
+void ProcessPipeline::enqueue(const StepInput&) {
+  throw Error("ProcessPipeline", "steps on CPUs", "one of a GPU");
+}
+
+void ProcessPipeline::run_on_cpu(const StepInput& input) {
+  try {
+    run_own_part(input);
+    share_results();
+  } catch (const PeerError&) {
+    failed_ = true;
+    throw;
+  } catch (...) {
+    failed_ = true;
+    const auto error =
+        with_where(std::current_exception(), fmt::format("process {}", world_.rank()));
+    world_.abort(error);
+    std::rethrow_exception(error);
+  }
+}
+
+void ProcessPipeline::run_own_part(const StepInput& input) {
+  for (const auto& channel : channels_) channel->reset();
+  begin_step(*context_, values_of(input));
+  executor_->run(input.micro.training ? plan_.training : plan_.evaluation,
+                 input_of_replica(input, place_.replica, replicas_));
+  for (const auto& channel : channels_) channel->check_complete();
+  gradient_norm_ = TrainingLoop::gradient_norm(input.micro.step);
+}
+
+// Process 0 gets the results of the last stages' rows, and what all did when; all get the results.
+void ProcessPipeline::share_results() {
+  const std::vector<ByteVector> gathered = gather(world_, own_results());
+  trace_.clear();
+  Packer all;
+  if (world_.rank() == 0) {
+    for (std::size_t process = 0; process < gathered.size(); ++process) {
+      collect(gathered[process], static_cast<int>(process) % replicas_);
+    }
+    all.put_bytes(losses_->tensor.data, static_cast<std::size_t>(losses_->tensor.bytes()));
+    all.put(correct_.has_value());
+    if (correct_) all.put_bytes(correct_->tensor.data, bytes_of(correct_->tensor).size());
+    all.put(gradient_norm_);
+  }
+  const ByteVector shared = broadcast(world_, all.bytes());
+  Unpacker unpacker(shared);
+  unpacker.get_bytes(losses_->tensor.data, bytes_of(losses_->tensor).size());
+  if (unpacker.get<bool>()) {
+    if (!correct_) correct_.emplace(row_major(losses_->tensor.shape(), DType::kI32));
+    unpacker.get_bytes(correct_->tensor.data, bytes_of(correct_->tensor).size());
+  }
+  gradient_norm_ = unpacker.get<std::optional<double>>();
+}
+
+ByteVector ProcessPipeline::own_results() const {
+  Packer own;
+  const auto put_rows = [&](const Tensor& of_all) {
+    own.put(of_all.defined());
+    if (!of_all.defined()) return;
+    const std::int64_t rows = of_all.shape()[0] / replicas_;
+    const Tensor rows_here = rows_of(of_all, place_.replica * rows, rows);
+    own.put_bytes(rows_here.data, bytes_of(rows_here).size());
+  };
+  const Stage& last = *stages_.back();
+  own.put(last.is_last());
+  if (last.is_last()) {
+    put_rows(last.losses());
+    put_rows(last.correct());
+    own.put(gradient_norm_);
+  }
+  own.put(place_.replica == 0 ? executor_->trace({}, 0) : std::vector<TraceEvent>());
+  return own.bytes();
+}
+
+void ProcessPipeline::collect(const ByteVector& results, int replica) {
+  Unpacker unpacker(results);
+  const auto get_rows = [&](std::optional<OwnedTensor>& all, DType dtype) {
+    if (!unpacker.get<bool>()) return;
+    if (!all) all.emplace(row_major(losses_->tensor.shape(), dtype));
+    const std::int64_t rows = all->tensor.shape()[0] / replicas_;
+    const Tensor rows_here = rows_of(all->tensor, replica * rows, rows);
+    unpacker.get_bytes(rows_here.data, bytes_of(rows_here).size());
+  };
+  if (unpacker.get<bool>()) {
+    get_rows(losses_, DType::kF32);
+    get_rows(correct_, DType::kI32);
+    gradient_norm_ = unpacker.get<std::optional<double>>();
+  }
+  const auto events = unpacker.get_all<TraceEvent>();
+  trace_.insert(trace_.end(), events.begin(), events.end());
+}
+
+StepResult ProcessPipeline::step_result() const {
+  return {losses_->tensor, correct_ ? correct_->tensor : Tensor()};
+}
+
+std::vector<TraceEvent> ProcessPipeline::trace(Clock::time_point origin, std::int64_t step) const {
+  std::vector<TraceEvent> events = trace_;
+  const double start = std::chrono::duration<double>(origin.time_since_epoch()).count();
+  for (TraceEvent& event : events) {
+    event.start -= start;
+    event.end -= start;
+    event.step = step;
+  }
+  return events;
+}
+
+std::vector<StateEntry> ProcessPipeline::state() const {
+  std::vector<StateEntry> all;
+  for (const RemoteEntry& remote : entries_) all.push_back(remote.entry);
+  return all;
+}
+
+const ProcessPipeline::RemoteEntry& ProcessPipeline::entry_of(const std::string& name) const {
+  for (const RemoteEntry& remote : entries_) {
+    if (remote.entry.name == name) return remote;
+  }
+  throw Error("ProcessPipeline", "the name of a state", name);
+}
+
+bool ProcessPipeline::has_state(const std::string& name) const {
+  return std::ranges::any_of(stages_, [&](const auto& own) { return own->state().has(name); });
+}
+
+void ProcessPipeline::set_state(const std::string& name, const Tensor& value) {
+  entry_of(name);  // throws where there is none
+  for (const auto& own : stages_) {
+    if (own->state().has(name)) own->set_state(name, value);
+  }
+}
+
+OwnedTensor ProcessPipeline::get_state(const std::string& name) const {
+  constexpr int kTag = tag_of(MessageKind::kCollective);
+  const RemoteEntry& remote = entry_of(name);
+  if (world_.rank() == remote.process) {
+    OwnedTensor value = TrainingLoop::get_state(name);
+    if (world_.rank() != 0) world_.send(0, kTag, bytes_of(value.tensor)).wait();
+    return value;
+  }
+  OwnedTensor value(world_.rank() == 0 ? remote.entry.spec : row_major({0}));
+  if (world_.rank() == 0) world_.receive(remote.process, kTag, bytes_of(value.tensor)).wait();
+  return value;
+}
+
+bool ProcessPipeline::is_finite(const std::string& name) const {
+  const RemoteEntry& remote = entry_of(name);
+  Packer packer;
+  if (world_.rank() == remote.process) packer.put(TrainingLoop::is_finite(name));
+  const ByteVector shared = broadcast(world_, packer.bytes(), remote.process);
+  return Unpacker(shared).get<bool>();
+}
+
+std::vector<StageSummary> ProcessPipeline::summaries() const {
+  Packer packer;
+  if (place_.replica == 0) {
+    for (const auto& own : stages_) packer.put(own->summary());
+  }
+  std::vector<StageSummary> all;
+  for (const ByteVector& bytes : all_gather(world_, packer.bytes())) {
+    Unpacker unpacker(bytes);
+    while (!unpacker.empty()) all.push_back(unpacker.get<StageSummary>());
+  }
+  std::ranges::sort(all, {}, &StageSummary::first);
+  return all;
+}
+
+// The first replica looks, one stage after another; what a stage has found is told to all.
+std::optional<TrainingLoop::NonFinite> ProcessPipeline::first_nonfinite(
+    const StepInput& input, std::int64_t micro_batches) {
+  begin_step(*context_, values_of(input));
+  const std::int64_t rows = input.images.shape()[0] / micro_batches;
+  for (std::int64_t m = 0; m < micro_batches; ++m) {
+    MicroBatch micro = micro_batch_of(input, m, rows);
+    micro.index = 0;  // of a step of its own
+    for (int s = 0; s < program().stages(); ++s) {
+      Packer found;
+      Stage* const own = place_.replica == 0 ? own_stage(s) : nullptr;
+      if (own != nullptr) {
+        own->begin_step();
+        const Tensor images = rows_of(input.images, micro.first_sample, rows);
+        found.put(own->first_nonfinite_layer(message_for_search(s, images), micro));
+      }
+      const ByteVector shared = broadcast(world_, found.bytes(), first_process_of(s));
+      const auto layer = Unpacker(shared).get<int>();
+      if (layer >= 0) return NonFinite{layer, m};
+      if (own != nullptr) hand_on_for_search(s);
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<Tensor> ProcessPipeline::message_for_search(int stage, const Tensor& images) const {
+  if (stage == 0) return {images};
+  if (!plan_.copied[stage]) return own_stage(stage - 1)->outputs(0);
+  std::vector<Tensor> message = own_stage(stage)->receive_inputs(0);
+  const int tag = tag_of(MessageKind::kActivation, stage);
+  for (const Tensor& tensor : message) {
+    world_.receive(first_process_of(stage - 1), tag, bytes_of(tensor)).wait();
+  }
+  return message;
+}
+
+void ProcessPipeline::hand_on_for_search(int stage) const {
+  const int after = stage + 1;
+  if (after == program().stages() || !plan_.copied[after]) return;
+  const int tag = tag_of(MessageKind::kActivation, after);
+  for (const Tensor& tensor : own_stage(stage)->outputs(0)) {
+    world_.send(first_process_of(after), tag, bytes_of(tensor)).wait();
+  }
+}
+
+}  // namespace stagecoach

@@ -1,0 +1,107 @@
+// ProcessPipeline: one rank of one replica of a pipeline whose others are other processes. They lie
+// in row-major order over the axes (rank of the pipeline, replica), as DeepSpeed's do: process p
+// has rank p / R of replica p mod R. On CPUs.
+//
+// Calls that say so are collective: all processes make them, in the same order. After an error that
+// is no NumericError the job is over, in all of them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "comm/collectives.h"
+#include "pipeline/executor.h"
+#include "pipeline/norm_exchange.h"
+#include "pipeline/pipeline_plan.h"
+#include "pipeline/replica_sum.h"
+#include "pipeline/training_loop.h"
+
+namespace stagecoach {
+
+class ProcessPipeline : public TrainingLoop {
+ public:
+  // `options.world` is there, and has a process for each rank of each replica: else Error. The rest
+  // is as for a Pipeline, and the same in all processes. Collective.
+  ProcessPipeline(const Network& network, const std::vector<LayerPlan>& plans,
+                  const PipelineOptions& options);
+  ~ProcessPipeline() override;
+
+  // In process 0 of all ranks of the first replica, elsewhere of none.
+  std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
+  // Of this process.
+  const std::vector<std::unique_ptr<Stage>>& stages() const override { return stages_; }
+  const Program& program() const { return plan_.training; }
+
+  std::optional<double> gradient_norm(std::int64_t) const override { return gradient_norm_; }
+  bool stages_agree() const override { return !failed_; }
+  std::vector<StateEntry> state() const override;
+  // Collective; in process 0 the value, elsewhere undefined.
+  OwnedTensor get_state(const std::string& name) const override;
+  // Of this process alone.
+  bool has_state(const std::string& name) const override;
+  void set_state(const std::string& name, const Tensor& value) override;
+  // Collective.
+  bool is_finite(const std::string& name) const override;
+  std::vector<StageSummary> summaries() const override;
+  std::optional<NonFinite> first_nonfinite(const StepInput& input,
+                                           std::int64_t micro_batches) override;
+
+ protected:
+  StepLauncher* launcher() override { return nullptr; }
+  StepGuard& guard() override { return *guard_; }
+  void enqueue(const StepInput& input) override;
+  void run_on_cpu(const StepInput& input) override;
+  StepResult step_result() const override;
+
+ private:
+  struct Place {  // of a stage, or a process
+    int rank = 0, replica = 0;
+  };
+  // What all processes know of a stage's state.
+  struct RemoteEntry {
+    StateEntry entry;
+    int process = 0;  // of the first replica
+  };
+
+  int process_of(int rank, int replica) const { return rank * replicas_ + replica; }
+  int first_process_of(int stage) const { return process_of(program().rank_of(stage), 0); }
+  Stage* own_stage(int stage) const;  // null: another rank's
+  void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
+                   const PipelineOptions& options);
+  void make_executor(const Network& network, const std::vector<LayerPlan>& plans);
+  void link_neighbours(std::map<int, LinkedStage>& linked);
+  void link_replicas(std::map<int, LinkedStage>& linked);
+  void link_norms(std::map<int, LinkedStage>& linked, const std::vector<int>& parameters_before);
+  void share_entries();
+  void run_own_part(const StepInput& input);
+  void share_results();
+  ByteVector own_results() const;
+  void collect(const ByteVector& results, int replica);
+  const RemoteEntry& entry_of(const std::string& name) const;
+  // Of first_nonfinite(): from the stage before, and to the one after.
+  std::vector<Tensor> message_for_search(int stage, const Tensor& images) const;
+  void hand_on_for_search(int stage) const;
+
+  PipelinePlan plan_;
+  World& world_;
+  const int replicas_;
+  const Place place_;
+  std::unique_ptr<Context> context_;
+  std::optional<StepGuard> guard_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::vector<int> numbers_;  // of these, in the pipeline
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::vector<std::unique_ptr<ReplicaSum>> sums_;
+  std::optional<NormExchange> norms_;
+  std::unique_ptr<Executor> executor_;
+  std::vector<RemoteEntry> entries_;  // of the whole network
+  // Of the step that was finished last, of all replicas.
+  std::optional<OwnedTensor> losses_, correct_;
+  std::optional<double> gradient_norm_;
+  std::vector<TraceEvent> trace_;  // seconds of the clock
+  bool failed_ = false;
+};
+
+}  // namespace stagecoach
