@@ -36,12 +36,12 @@ if(STAGECOACH_SANITIZE MATCHES address AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang
 endif()
 set(STAGECOACH_FUZZED base core schedule data trainer cli)
 
-# stagecoach_sources(VARIABLE FOLDER...): every .cpp of the folders, but main.cpp and the backends in
-# folders named cuda.
+# stagecoach_sources(VARIABLE FOLDER...): every .cpp of the folders, but main.cpp, plugin.cpp and the backends
+# in folders named cuda.
 function(stagecoach_sources result)
   list(TRANSFORM ARGN APPEND "/*.cpp" OUTPUT_VARIABLE patterns)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} ${patterns})
-  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$|/cuda/")
+  list(FILTER sources EXCLUDE REGEX "/(main|plugin)\\.cpp$|/cuda/")
   set(${result} ${sources} PARENT_SCOPE)
 endfunction()
 

@@ -2,55 +2,59 @@
 
 #include <cstdint>
 
+#include "comm/pack.h"
+
 namespace stagecoach {
 namespace {
-
-constexpr int kTag = tag_of(MessageKind::kCollective);
 
 std::span<const std::byte> bytes_of(const std::int64_t& value) {
   return std::as_bytes(std::span(&value, 1));
 }
 
 // A message with its length in front.
-void send(World& world, int to, const ByteVector& bytes) {
+void send(World& world, int to, const ByteVector& bytes, MessageKind kind) {
   const auto length = static_cast<std::int64_t>(bytes.size());
-  const Transfer announced = world.send(to, kTag, bytes_of(length));
-  if (length > 0) world.send(to, kTag, bytes).wait();
+  const Transfer announced = world.send(to, tag_of(kind), bytes_of(length));
+  if (length > 0) world.send(to, tag_of(kind), bytes).wait();
   announced.wait();
 }
 
-ByteVector receive(World& world, int from) {
+ByteVector receive(World& world, int from, MessageKind kind) {
   std::int64_t length = 0;
-  world.receive(from, kTag, std::as_writable_bytes(std::span(&length, 1))).wait();
+  world.receive(from, tag_of(kind), std::as_writable_bytes(std::span(&length, 1))).wait();
   ByteVector bytes(static_cast<std::size_t>(length));
-  if (length > 0) world.receive(from, kTag, bytes).wait();
+  if (length > 0) world.receive(from, tag_of(kind), bytes).wait();
   return bytes;
 }
 
 }  // namespace
 
-std::vector<ByteVector> gather(World& world, const ByteVector& own) {
+std::vector<ByteVector> gather(World& world, const ByteVector& own, MessageKind kind) {
   if (world.rank() != 0) {
-    send(world, 0, own);
+    send(world, 0, own, kind);
     return {};
   }
   std::vector<ByteVector> all = {own};
-  for (int rank = 1; rank < world.size(); ++rank) all.push_back(receive(world, rank));
+  for (int rank = 1; rank < world.size(); ++rank) all.push_back(receive(world, rank, kind));
   return all;
 }
 
-ByteVector broadcast(World& world, ByteVector bytes, int root) {
-  if (world.rank() != root) return receive(world, root);
+ByteVector broadcast(World& world, ByteVector bytes, int root, MessageKind kind) {
+  if (world.rank() != root) return receive(world, root, kind);
   for (int rank = 0; rank < world.size(); ++rank) {
-    if (rank != root) send(world, rank, bytes);
+    if (rank != root) send(world, rank, bytes, kind);
   }
   return bytes;
 }
 
-std::vector<ByteVector> all_gather(World& world, const ByteVector& own) {
-  std::vector<ByteVector> all = gather(world, own);
-  all.resize(static_cast<std::size_t>(world.size()));
-  for (ByteVector& bytes : all) bytes = broadcast(world, std::move(bytes));
+std::vector<ByteVector> all_gather(World& world, const ByteVector& own, MessageKind kind) {
+  const std::vector<ByteVector> gathered = gather(world, own, kind);
+  Packer packer;
+  for (const ByteVector& bytes : gathered) packer.put(bytes);
+  const ByteVector shared = broadcast(world, packer.bytes(), 0, kind);
+  Unpacker unpacker(shared);
+  std::vector<ByteVector> all;
+  while (!unpacker.empty()) all.push_back(unpacker.get_all<std::byte>());
   return all;
 }
 

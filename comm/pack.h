@@ -26,7 +26,11 @@ class Packer {
   template <typename T>
   void put(const std::vector<T>& values) {
     put(static_cast<std::int64_t>(values.size()));
-    for (const T& value : values) put(value);
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      put_bytes(values.data(), values.size() * sizeof(T));
+    } else {
+      for (const T& value : values) put(value);
+    }
   }
   void put_bytes(const void* data, std::size_t count) {
     const auto* first = static_cast<const std::byte*>(data);
@@ -46,7 +50,9 @@ class Unpacker {
   template <typename T>
   T get() {
     if constexpr (std::is_same_v<T, std::string>) {
-      std::string text(static_cast<std::size_t>(get<std::int64_t>()), '\0');
+      const auto count = static_cast<std::size_t>(get<std::int64_t>());
+      check_left(count, 1);
+      std::string text(count, '\0');
       get_bytes(text.data(), text.size());
       return text;
     } else {
@@ -59,7 +65,14 @@ class Unpacker {
   template <typename T>
   std::vector<T> get_all() {
     std::vector<T> values;
-    for (auto left = get<std::int64_t>(); left > 0; --left) values.push_back(get<T>());
+    const auto count = static_cast<std::size_t>(get<std::int64_t>());
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      check_left(count, sizeof(T));
+      values.resize(count);
+      get_bytes(values.data(), count * sizeof(T));
+    } else {
+      while (values.size() < count) values.push_back(get<T>());
+    }
     return values;
   }
   bool empty() const { return read_ == bytes_.size(); }
@@ -71,6 +84,12 @@ class Unpacker {
   }
 
  private:
+  void check_left(std::size_t count, std::size_t size) const {
+    const std::size_t left = bytes_.size() - read_;
+    STAGECOACH_CHECK(count <= left / size, "a message", fmt::format("{} more bytes", count * size),
+                     fmt::format("{}", left));
+  }
+
   const std::vector<std::byte>& bytes_;
   std::size_t read_ = 0;
 };

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <exception>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "comm/transfer.h"
 
@@ -27,10 +29,12 @@ class World {
   // Ends the job: transfers of this process, now and later, end with `error`, and those of the
   // others with a PeerError that has its text. The first call counts. Does not throw.
   virtual void abort(const std::exception_ptr& error) noexcept = 0;
+  // What others have said when they aborted it, as far as it has come here.
+  virtual std::vector<std::string> errors_of_others() const { return {}; }
 };
 
 // What messages are about, so that no two kinds of them share a tag.
-enum class MessageKind { kCollective, kActivation, kGradient, kReplicas, kNorms };
+enum class MessageKind { kCollective, kCheckpoint, kActivation, kGradient, kReplicas, kNorms };
 
 // Of messages of one kind that belong to a stage, or another number.
 constexpr int tag_of(MessageKind kind, int number = 0) {

@@ -292,8 +292,8 @@ const ProcessPipeline::RemoteEntry& ProcessPipeline::entry_of(const std::string&
   throw Error("ProcessPipeline", "the name of a state", name);
 }
 
-bool ProcessPipeline::has_state(const std::string& name) const {
-  return std::ranges::any_of(stages_, [&](const auto& own) { return own->state().has(name); });
+bool ProcessPipeline::owns_state(const std::string& name) const {
+  return place_.replica == 0 && has_state(name);
 }
 
 void ProcessPipeline::set_state(const std::string& name, const Tensor& value) {

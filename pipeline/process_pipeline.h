@@ -39,8 +39,8 @@ class ProcessPipeline : public TrainingLoop {
   std::vector<StateEntry> state() const override;
   // Collective; in process 0 the value, elsewhere undefined.
   OwnedTensor get_state(const std::string& name) const override;
-  // Of this process alone.
-  bool has_state(const std::string& name) const override;
+  // Processes of the first replica own what they have.
+  bool owns_state(const std::string& name) const override;
   void set_state(const std::string& name, const Tensor& value) override;
   // Collective.
   bool is_finite(const std::string& name) const override;

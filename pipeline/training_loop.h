@@ -51,8 +51,9 @@ class TrainingLoop {
   void initialize(std::uint64_t seed, InitScheme scheme = InitScheme::kTorch);
   // Of all stages, in the network's order; see StateDict.
   virtual std::vector<StateEntry> state() const;
-  // Whether its value is in this process: see ProcessPipeline.
-  virtual bool has_state(const std::string& name) const;
+  // Whether its value is in this process, and whether this one answers for it: see ProcessPipeline.
+  bool has_state(const std::string& name) const;
+  virtual bool owns_state(const std::string& name) const { return has_state(name); }
   virtual OwnedTensor get_state(const std::string& name) const;
   void read_state(const std::string& name, const Tensor& destination) const;
   virtual void set_state(const std::string& name, const Tensor& value);

@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libspdlog-dev
   libfmt-dev libeigen3-dev libarchive-dev libcurl4-openssl-dev libssl-dev ca-certificates
-  libgtest-dev libbenchmark-dev)
+  libgtest-dev libbenchmark-dev libopenmpi-dev openmpi-bin)
 ci_packages=(clang-19 clang-format-14 clang-tidy-14 libclang-rt-19-dev doxygen shellcheck git qemu-user
   g++-aarch64-linux-gnu)
 

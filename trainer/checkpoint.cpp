@@ -66,11 +66,61 @@ void check_finite(const std::vector<NamedTensor>& tensors, std::int64_t step) {
   }
 }
 
-CheckpointFile write_tensors(const fs::path& folder, const char* name,
-                             const std::vector<NamedTensor>& tensors, std::int64_t step) {
-  const fs::path file = folder / name;
-  write_safetensors(file, tensors, {{"format", "pt"}, {"checkpoint_step", std::to_string(step)}});
-  return {name, static_cast<std::int64_t>(fs::file_size(file)), sha256_of_file(file)};
+// The files of one process, as the manifest lists them; none where it answers for no state.
+Settings write_own_files(const fs::path& folder, const Snapshot& snapshot,
+                         const std::string& shard) {
+  Settings files = Settings::array();
+  if (snapshot.memory.empty()) return files;
+  for (const auto& [kind, tensors] :
+       {std::pair("weights", &snapshot.weights), std::pair("optimizer", &snapshot.optimizer)}) {
+    const std::string name = fmt::format("{}{}.safetensors", kind, shard);
+    const fs::path file = folder / name;
+    write_safetensors(file, *tensors,
+                      {{"format", "pt"}, {"checkpoint_step", std::to_string(snapshot.step)}});
+    files.push_back({{"name", name},
+                     {"bytes", static_cast<std::int64_t>(fs::file_size(file))},
+                     {"sha256", sha256_of_file(file)}});
+  }
+  return files;
+}
+
+// "-00001-of-00002", of those processes that write; empty where that is one.
+std::string shard_of(const Snapshot& snapshot, const Processes& processes) {
+  int writers = 0, own = 0;
+  const std::vector<std::string> writes = processes.of_all(snapshot.memory.empty() ? "" : "writes");
+  for (std::size_t process = 0; process < writes.size(); ++process) {
+    writers += writes[process].empty() ? 0 : 1;
+    if (static_cast<int>(process) == processes.rank()) own = writers;
+  }
+  return writers == 1 ? "" : fmt::format("-{:05}-of-{:05}", own, writers);
+}
+
+Settings all_files(const Settings& own, const Processes& processes) {
+  Settings all = Settings::array();
+  for (const std::string& text : processes.of_all(json_text(own))) {
+    for (const auto& file : Settings::parse(text)) all.push_back(file);
+  }
+  return all;
+}
+
+// Calls `work`; of what it throws, the text, and in `error` the error. Empty: it has thrown
+// nothing.
+template <typename Work>
+std::string error_of(std::exception_ptr& error, const std::string& what, const Work& work) {
+  try {
+    work();
+    return "";
+  } catch (const fs::filesystem_error& failure) {
+    const Error known(kCheckpoint, what, failure.code().message());
+    error = std::make_exception_ptr(known);
+    return known.message();
+  } catch (const Error& failure) {
+    error = std::current_exception();
+    return failure.message();
+  } catch (const std::exception& failure) {
+    error = std::current_exception();
+    return failure.what();
+  }
 }
 
 // A folder of a checkpoint's name is never half removed.
@@ -205,30 +255,43 @@ void check_checkpoint_folder(const fs::path& directory, std::int64_t bytes) {
 }
 
 void write_checkpoint(const fs::path& directory, const Snapshot& snapshot, const std::string& run,
-                      const Settings& settings, int keep) try {
-  const fs::path folder = directory / name_of_step(snapshot.step);
-  check_finite(snapshot.weights, snapshot.step);
-  check_finite(snapshot.optimizer, snapshot.step);
-  TemporaryFolder temporary(temporary_target(directory));
-  Settings files = Settings::array();
-  for (const auto& [name, tensors] : {std::pair("weights.safetensors", &snapshot.weights),
-                                      std::pair("optimizer.safetensors", &snapshot.optimizer)}) {
-    const CheckpointFile file = write_tensors(temporary.path(), name, *tensors, snapshot.step);
-    files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
-  }
-  const Settings manifest = {{"format", kFormat},    {"version", STAGECOACH_VERSION},
-                             {"run", run},           {"step", snapshot.step},
-                             {"settings", settings}, {"files", files}};
-  write_file(temporary.path() / kManifest,
-             [&](std::ostream& out) { out << json_text(manifest, 2) << '\n'; });
-  put_in_place(temporary, folder);
-  STAGECOACH_CHECK(flush_folder(directory), kCheckpoint,
-                   fmt::format("to flush {} to the disk", quoted(directory)), std::strerror(errno));
-  remove_old(directory, run, keep);
-} catch (const fs::filesystem_error& error) {
-  throw Error(kCheckpoint,
-              fmt::format("to write step {} to '{}'", snapshot.step, directory.string()),
-              error.code().message());
+                      const Settings& settings, int keep, const Processes& processes) {
+  // What one process cannot do, no other one waits for.
+  std::exception_ptr error;
+  const auto attempt = [&](const auto& work) {
+    const std::string failure = error_of(
+        error, fmt::format("to write step {} to '{}'", snapshot.step, directory.string()), work);
+    const std::vector<std::string> all = processes.of_all(failure);
+    if (error) std::rethrow_exception(error);
+    for (std::size_t process = 0; process < all.size(); ++process) {
+      if (!all[process].empty())
+        throw PeerError(fmt::format("process {}", process), "no failure", all[process]);
+    }
+  };
+  std::optional<TemporaryFolder> temporary;
+  attempt([&] {
+    check_finite(snapshot.weights, snapshot.step);
+    check_finite(snapshot.optimizer, snapshot.step);
+    if (processes.is_first()) temporary.emplace(temporary_target(directory));
+  });
+  const fs::path folder = processes.of_first(temporary ? temporary->path().string() : "");
+  Settings files;
+  const std::string shard = shard_of(snapshot, processes);
+  attempt([&] { files = write_own_files(folder, snapshot, shard); });
+  files = all_files(files, processes);
+  attempt([&] {
+    if (!temporary) return;
+    const Settings manifest = {{"format", kFormat},    {"version", STAGECOACH_VERSION},
+                               {"run", run},           {"step", snapshot.step},
+                               {"settings", settings}, {"files", files}};
+    write_file(folder / kManifest,
+               [&](std::ostream& out) { out << json_text(manifest, 2) << '\n'; });
+    put_in_place(*temporary, directory / name_of_step(snapshot.step));
+    STAGECOACH_CHECK(flush_folder(directory), kCheckpoint,
+                     fmt::format("to flush {} to the disk", quoted(directory)),
+                     std::strerror(errno));
+    remove_old(directory, run, keep);
+  });
 }
 
 std::string new_run_name() {

@@ -6,8 +6,14 @@
 //                       optimizer.safetensors   its states, under PyTorch's: NAME.momentum_buffer
 //                       manifest.json           step, settings; sizes and SHA-256 of the files
 //
+// Where several processes hold the state, each writes what it has:
+//
+//     DIR/step-00000120/weights-00001-of-00002.safetensors, optimizer-00001-of-00002.safetensors
+//     ...
+//
 // It is written under another name, flushed, and renamed, the manifest last: a folder of this name
-// is whole, or was damaged later. Nothing in it depends on stages, cuts, schedule or threads.
+// is whole, or was damaged later. What is in the files, taken together, does not depend on stages,
+// cuts, schedule, threads or processes.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +25,7 @@
 #include <vector>
 
 #include "core/safetensors.h"
+#include "trainer/processes.h"
 
 namespace stagecoach {
 
@@ -66,9 +73,11 @@ std::optional<Checkpoint> newest_whole(const std::filesystem::path& directory,
 void check_checkpoint_folder(const std::filesystem::path& directory, std::int64_t bytes);
 // Writes `snapshot` and then removes the oldest whole ones of the same run, so that `keep` are
 // left. Throws NumericError for state that is not finite, Error naming the file and the reason;
-// then nothing is removed.
+// then nothing is removed. Of several processes all call it, each with the part of the state that
+// it answers for, and the folder is one that all reach; what fails in one of them, all throw.
 void write_checkpoint(const std::filesystem::path& directory, const Snapshot& snapshot,
-                      const std::string& run, const Settings& settings, int keep);
+                      const std::string& run, const Settings& settings, int keep,
+                      const Processes& processes = Processes());
 
 std::string new_run_name();
 

@@ -11,7 +11,7 @@ void CheckpointWriter::write(const std::function<void(Snapshot&)>& fill) {
   busy_ = true;
   worker_.enqueue([this] {
     try {
-      write_checkpoint(directory_, snapshot_, run_, settings_, keep_);
+      write_checkpoint(directory_, snapshot_, run_, settings_, keep_, processes_);
       written_ = snapshot_.step;
     } catch (const std::exception& error) {
       failures_.push_back(message_of(error));

@@ -15,11 +15,13 @@ namespace stagecoach {
 class CheckpointWriter {
  public:
   // See write_checkpoint().
-  CheckpointWriter(std::filesystem::path directory, std::string run, Settings settings, int keep)
+  CheckpointWriter(std::filesystem::path directory, std::string run, Settings settings, int keep,
+                   const Processes& processes = Processes())
       : directory_(std::move(directory)),
         run_(std::move(run)),
         settings_(std::move(settings)),
-        keep_(keep) {}
+        keep_(keep),
+        processes_(processes) {}
   ~CheckpointWriter() { wait(); }
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -42,6 +44,7 @@ class CheckpointWriter {
   const std::string run_;
   const Settings settings_;
   const int keep_;
+  const Processes processes_;
   Snapshot snapshot_;  // the worker's while busy
   std::atomic<bool> busy_ = false;
   std::int64_t written_ = -1;

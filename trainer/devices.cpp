@@ -17,8 +17,9 @@ namespace {
 constexpr const char* kTrain = "stagecoach train";
 
 DeviceChoice choose_cpu(const TrainJob& job) {
-  const char* given =
-      job.device.kind == DeviceRequest::Kind::kCpu ? "--device cpu" : "the CPU: no GPU is here";
+  const char* given = job.device.kind == DeviceRequest::Kind::kCpu ? "--device cpu"
+                      : job.processes > 1 ? "the CPU, which ranks in several processes train on"
+                                          : "the CPU: no GPU is here";
   const auto refuse = [given](const char* option) {
     throw UsageError(kTrain, fmt::format("{} on a GPU", option), given, "leave it out");
   };
@@ -67,9 +68,14 @@ int threads_of_rank(int ranks) {
 DeviceChoice choose_devices(const TrainJob& job) {
   using Kind = DeviceRequest::Kind;
   std::string why_none;
-  const int count =
-      job.device.kind == Kind::kCpu ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
-  if (job.device.kind == Kind::kCpu || (job.device.kind == Kind::kAuto && count == 0)) {
+  if (job.processes > 1 && job.device.kind == Kind::kCuda) {
+    throw UsageError(
+        kTrain, "--device cpu for ranks in several processes", "--device cuda",
+        "NCCL is not there yet; --transport threads trains on the GPUs of one process");
+  }
+  const bool on_cpu = job.device.kind == Kind::kCpu || job.processes > 1;
+  const int count = on_cpu ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
+  if (on_cpu || (job.device.kind == Kind::kAuto && count == 0)) {
     return choose_cpu(job);
   }
   if (job.convolution != Convolution::kAuto) {

@@ -6,12 +6,15 @@
 #include <deque>
 #include <set>
 
+#include "comm/collectives.h"
+#include "comm/pack.h"
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "core/system_memory.h"
 #include "pipeline/memory_plan.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/plain_loop.h"
+#include "pipeline/process_pipeline.h"
 #include "pipeline/profile.h"
 #include "pipeline/schedule/check.h"
 #include "trainer/words.h"
@@ -65,9 +68,16 @@ class Engine::Impl {
  private:
   friend class Engine;  // what only hands a member out
 
+  template <typename Loop>
+  void make_loop(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
+    auto made = std::make_unique<Loop>(network_, plans, options);
+    program_ = &made->program();
+    loop_ = std::move(made);
+  }
   TensorSpec input_spec(std::int64_t images) const;
   void check_least_memory(const std::vector<LayerPlan>& plans,
                           const PipelineOptions& options) const;
+  LayerCosts measured_costs(const std::vector<LayerPlan>& plans) const;
   Partition choose_partition(const std::vector<LayerPlan>& plans);
   StepInput input_of(const BatchView& batch, bool training) const;
   [[noreturn]] void explain(const std::string& operation, const std::string& got,
@@ -88,7 +98,7 @@ class Engine::Impl {
   std::string partition_text_;
   std::vector<std::int64_t> planned_without_recompute_;
   std::unique_ptr<TrainingLoop> loop_;
-  Pipeline* pipeline_ = nullptr;  // loop_, unless it is the plain one
+  const Program* program_ = nullptr;  // of loop_, unless it is the plain one
   std::int64_t steps_ = 0;
   bool torn_ = false;  // a step that failed was made by some of the stages
   std::deque<StepInput> in_flight_;
@@ -127,13 +137,17 @@ void Engine::read_state(const std::function<Tensor(const StateEntry&)>& destinat
   impl_->check_at_rest("reading the state");
   impl_->check_not_torn("reading the state");
   for (const StateEntry& entry : state()) {
-    impl_->loop_->read_state(entry.name, destination_of(entry));
+    if (owns(entry)) impl_->loop_->read_state(entry.name, destination_of(entry));
   }
+}
+bool Engine::owns(const StateEntry& entry) const {
+  return impl_->loop_->owns_state(entry.name);
 }
 void Engine::restore(std::int64_t steps,
                      const std::function<void(const StateEntry&, const Tensor&)>& read) {
   impl_->check_at_rest("restoring the state");
   for (const StateEntry& entry : state()) {
+    if (!impl_->loop_->has_state(entry.name)) continue;
     const OwnedTensor value(entry.spec);
     read(entry, value.tensor);
     impl_->loop_->set_state(entry.name, value.tensor);
@@ -144,8 +158,8 @@ void Engine::restore(std::int64_t steps,
 const TrainingLoop& Engine::loop() const {
   return *impl_->loop_;
 }
-const Pipeline* Engine::pipeline() const {
-  return impl_->pipeline_;
+const Program* Engine::program() const {
+  return impl_->program_;
 }
 const Partition& Engine::partition() const {
   return impl_->partition_;
@@ -180,6 +194,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.eager = job.eager;
   pipeline.optimizer = optimizer_;
   pipeline.clip_norm = job.optimizer.clip_norm;
+  pipeline.world = job.world;
   pipeline.replicas = job.replicas;
   pipeline.gradient_groups = job.gradient_groups;
   pipeline.loss_rows = job.batch();
@@ -195,9 +210,11 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
       pipeline.schedule = with_recompute(job.schedule, job.recompute);
     }
     pipeline.recompute_interval = job.recompute_interval;
-    auto made = std::make_unique<Pipeline>(network_, plans, pipeline);
-    pipeline_ = made.get();
-    loop_ = std::move(made);
+    if (job.world != nullptr) {
+      make_loop<ProcessPipeline>(plans, pipeline);
+    } else {
+      make_loop<Pipeline>(plans, pipeline);
+    }
   }
   loop_->initialize(job.seed, job.init);
 }
@@ -233,6 +250,15 @@ void Engine::Impl::check_least_memory(const std::vector<LayerPlan>& plans,
                          : "not even --micro-batch-size 1 would fit: use smaller images");
 }
 
+// One process measures, so that all cut alike.
+LayerCosts Engine::Impl::measured_costs(const std::vector<LayerPlan>& plans) const {
+  World* const world = job_.world;
+  if (world == nullptr) return measure_layers(network_, plans, devices_.target);
+  Packer packer;
+  if (world->rank() == 0) packer.put(measure_layers(network_, plans, devices_.target));
+  return Unpacker(broadcast(*world, packer.bytes())).get_all<double>();
+}
+
 Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans) {
   const PartitionKind kind = job_.partition.kind;
   const int stages = job_.stages();
@@ -241,7 +267,7 @@ Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans) {
   const char* unit = "layers";
   if (kind == PartitionKind::kTime && stages > 1) {
     note_("measuring the time of each layer, to split the network");
-    costs = measure_layers(network_, plans, devices_.target);
+    costs = measured_costs(plans);
     for (double& seconds : costs) seconds *= 1e3;
     unit = "ms";
   } else if (kind == PartitionKind::kParameters) {
@@ -365,23 +391,21 @@ void Engine::Impl::check_not_torn(const char* operation) const {
 }
 
 void Engine::Impl::save(const std::filesystem::path& file) const {
-  STAGECOACH_CHECK(
-      !torn_, "saving the weights", "stages that have made the same steps",
-      fmt::format("some that have made step {}, which failed, and some that have not", steps_ + 1),
-      "nothing was saved");
+  check_not_torn("saving the weights");
+  // The loss of the last step is that of the weights before it.
+  for (const StateEntry& entry : weights()) {
+    if (loop_->is_finite(entry.name)) continue;
+    throw NumericError(
+        "saving the weights", "finite weights",
+        fmt::format("infinity or NaN in {} after training step {}", entry.name, steps_),
+        "nothing was saved; try a smaller --lr");
+  }
   std::deque<OwnedTensor> values;
   std::vector<NamedTensor> tensors;
   for (const StateEntry& entry : weights()) {
-    const Tensor value = values.emplace_back(loop_->get_state(entry.name)).tensor;
-    // The loss of the last step is that of the weights before it.
-    if (!all_finite(value)) {
-      throw NumericError(
-          "saving the weights", "finite weights",
-          fmt::format("infinity or NaN in {} after training step {}", entry.name, steps_),
-          "nothing was saved; try a smaller --lr");
-    }
-    tensors.push_back({entry.name, value});
+    tensors.push_back({entry.name, values.emplace_back(loop_->get_state(entry.name)).tensor});
   }
+  if (job_.world != nullptr && job_.world->rank() != 0) return;
   write_safetensors(file, tensors, {{"format", "pt"}, {"model", network_.name()}});
 }
 
@@ -398,6 +422,7 @@ void Engine::Impl::load(const std::filesystem::path& file) {
                       fmt::join(converted, " and ")));
   }
   for (const StateEntry& entry : weights()) {
+    if (!loop_->has_state(entry.name)) continue;
     const OwnedTensor read(entry.spec);
     stored.read(entry.name, read.tensor);
     loop_->set_state(entry.name, read.tensor);

@@ -17,7 +17,7 @@
 
 namespace stagecoach {
 
-class Pipeline;
+class Program;
 class TrainingLoop;
 struct StateEntry;
 
@@ -42,8 +42,10 @@ struct EngineOptions {
 class Engine {
  public:
   // Splits the network, plans and allocates all memory, draws the initial weights. `devices`: of
-  // the job. Throws UsageError when the network has too few layers or the device is not there,
-  // Error when the memory does not suffice, with what would fit.
+  // the job. Where its ranks are processes, all of them make an engine, and what follows is
+  // collective: all call it in the same order, each with the whole batch. Throws UsageError when
+  // the network has too few layers or the device is not there, Error when the memory does not
+  // suffice, with what would fit.
   Engine(const Network& network, const TrainJob& job, const DeviceChoice& devices,
          const EngineOptions& options = {});
   explicit Engine(const Network& network, const TrainJob& job, const EngineOptions& options = {})
@@ -75,6 +77,7 @@ class Engine {
   // Weights as safetensors under torchvision's names, independent of the number of stages. load()
   // converts F16 and BF16; when a tensor is missing or has another shape, it throws Error and
   // changes none.
+  // Where ranks are processes, the first one writes the file, and each reads it.
   // save() of weights that are not finite: NumericError; of stages that are at different steps
   // since one failed: Error.
   void save(const std::filesystem::path& file) const;
@@ -83,13 +86,15 @@ class Engine {
   // All that training steps change: parameters, buffers, states of the optimizer; and how many
   // steps were made. Copied between the engine and memory of the CPU, of the entries' specs. Not
   // while a step is in flight. Error where save() would throw one.
+  // Where ranks are processes, each reads the entries that it owns, and restores those it has.
   std::vector<StateEntry> state() const;
+  bool owns(const StateEntry& entry) const;
   void read_state(const std::function<Tensor(const StateEntry&)>& destination_of) const;
   void restore(std::int64_t steps,
                const std::function<void(const StateEntry&, const Tensor&)>& read);
 
   const TrainingLoop& loop() const;
-  const Pipeline* pipeline() const;  // null for the plain loop
+  const Program* program() const;  // what runs; null for the plain loop
   const Partition& partition() const;
   const std::string& partition_text() const;  // how and where it is cut
   const DeviceChoice& devices() const;

@@ -16,6 +16,8 @@
 
 namespace stagecoach {
 
+class World;
+
 enum class OptimizerKind : std::uint8_t { kSgd, kAdam };
 
 struct OptimizerRequest {
@@ -57,6 +59,13 @@ struct DeviceRequest {
   static DeviceRequest cuda(std::vector<int> gpus = {}) { return {Kind::kCuda, std::move(gpus)}; }
 };
 
+// What carries messages between ranks.
+enum class Transport : std::uint8_t {
+  kAuto,     // MPI, where a launcher has started several processes
+  kThreads,  // ranks are threads of one process
+  kMpi,
+};
+
 // How the steps of a run are launched.
 enum class Launch : std::uint8_t {
   kThreads,  // on the CPU
@@ -80,7 +89,10 @@ struct TrainJob {
   // Copies of all stages, each on ranks of its own with its own micro-batches: a power of two.
   int replicas = 1;
   int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
-  std::uint64_t seed = 0;   // of the initial weights and dropout
+  // Processes, where each has one rank of one replica; 1: ranks are threads. `world`: them.
+  int processes = 1;
+  World* world = nullptr;
+  std::uint64_t seed = 0;  // of the initial weights and dropout
   InitScheme init = InitScheme::kTorch;
 
   DeviceRequest device;

@@ -59,6 +59,7 @@ struct RunReport {
   int recompute_interval = 0;
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
   int replicas = 1;
+  int processes = 1;  // each with one rank of one replica; 1: ranks are threads
   std::int64_t micro_batch_size = 0, image_size = 0;
   // Those of this run that ended well; the first of them; and the last that was asked for.
   std::int64_t steps = 0, first_step = 1, planned_steps = 0;

@@ -62,6 +62,7 @@ nlohmann::json to_json(const RunReport& report) {
                          {"micro_batches", report.micro_batches},
                          {"micro_batch_size", report.micro_batch_size},
                          {"replicas", report.replicas},
+                         {"processes", report.processes},
                          {"image_size", report.image_size},
                          {"threads", report.threads},
                          {"instruction_set", nullptr},

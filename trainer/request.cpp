@@ -169,8 +169,43 @@ bool is_power_of_two(int number) {
   return std::has_single_bit(static_cast<unsigned>(number));
 }
 
+// That take part in one training.
+int processes_of(const TrainRequest& request) {
+  return request.transport == Transport::kThreads ? 1 : request.processes;
+}
+
+int replicas_of(const TrainRequest& request, const Sizes& sizes) {
+  const int processes = processes_of(request);
+  return request.replicas.value_or(processes > 1 ? processes / static_cast<int>(sizes.stages) : 1);
+}
+
+// Each process has one rank of one replica.
+void check_processes(const TrainRequest& request, const Sizes& sizes) {
+  const int processes = processes_of(request);
+  if (request.transport == Transport::kMpi && processes == 1) {
+    throw UsageError(kTrain, "several processes, for --transport mpi", "one",
+                     "start them with mpirun -np 4 stagecoach train ...");
+  }
+  if (processes == 1) return;
+  const std::string started = fmt::format("{} processes", processes);
+  if (sizes.stages == 0) {
+    throw UsageError(kTrain, "--stages of at least 1 in several processes",
+                     started + " and --stages 0", "--transport threads trains in each for itself");
+  }
+  if (processes % sizes.stages != 0) {
+    throw UsageError(kTrain, fmt::format("a multiple of --stages {}", sizes.stages), started,
+                     "each process has one stage of one replica");
+  }
+  if (replicas_of(request, sizes) * sizes.stages == processes) return;
+  throw UsageError(kTrain,
+                   fmt::format("{} processes, for --stages {} and --replicas {}",
+                               replicas_of(request, sizes) * sizes.stages, sizes.stages,
+                               replicas_of(request, sizes)),
+                   started, "without --replicas it is what is left of them");
+}
+
 void check_replicas(const TrainRequest& request, const Sizes& sizes) {
-  const int replicas = request.replicas;
+  const int replicas = replicas_of(request, sizes);
   check_range("--replicas", replicas, 1, kMany);
   if (!is_power_of_two(replicas)) {
     throw UsageError(kTrain, "--replicas: a power of two", fmt::format("{}", replicas),
@@ -252,6 +287,7 @@ void check_request(const TrainRequest& request, const Sizes& sizes, const Networ
   check_range("--threads", request.threads, 0, 1024, "0 shares the cores among the stages");
   check_length(request);
   check_optimizer(request);
+  check_processes(request, sizes);
   check_replicas(request, sizes);
   check_checkpoints(request);
   check_files(request);
@@ -296,8 +332,9 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.micro_batch_size = request.micro_batch_size;
   job.sample = {3, request.image_size, request.image_size};
   job.optimizer = optimizer_of(request);
-  job.replicas = request.replicas;
-  job.gradient_groups = request.gradient_groups.value_or(request.replicas);
+  job.processes = processes_of(request);
+  job.replicas = replicas_of(request, sizes);
+  job.gradient_groups = request.gradient_groups.value_or(job.replicas);
   job.seed = request.seed;
   job.init = request.init_scheme;
   job.device = request.device;

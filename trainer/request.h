@@ -63,9 +63,11 @@ struct TrainRequest {
   std::optional<double> learning_rate, weight_decay;  // the optimizer's own
   std::optional<double> momentum;                     // of sgd
   LearningRateRequest learning_rate_schedule;
-  double clip_grad_norm = 0;  // 0: never
-  int replicas = 1;
+  double clip_grad_norm = 0;           // 0: never
+  std::optional<int> replicas;         // 1; of several processes, what is left of them
   std::optional<int> gradient_groups;  // as many as replicas
+  Transport transport = Transport::kAuto;
+  int processes = 1;  // that a launcher has started
   double label_smoothing = 0;
   InitScheme init_scheme = InitScheme::kTorch;
   LastBatch last_batch = LastBatch::kDrop;

@@ -1,6 +1,10 @@
 #include "trainer/resume.h"
 
+#include <algorithm>
+#include <deque>
+
 #include "core/error.h"
+#include "core/json_file.h"
 #include "core/log.h"
 #include "data/sha256.h"
 #include "pipeline/state_dict.h"
@@ -96,6 +100,7 @@ StateBytes state_bytes(const TrainRun& run) {
 void take_snapshot(const Engine& engine, Snapshot& snapshot) {
   if (snapshot.memory.empty()) {
     for (const StateEntry& entry : engine.state()) {
+      if (!engine.owns(entry)) continue;
       const Tensor& tensor = snapshot.memory.emplace_back(entry.spec).tensor;
       (entry.kind == StateKind::kOptimizerState ? snapshot.optimizer : snapshot.weights)
           .push_back({entry.name, tensor});
@@ -107,11 +112,42 @@ void take_snapshot(const Engine& engine, Snapshot& snapshot) {
 }
 
 void restore(Engine& engine, const Checkpoint& checkpoint) {
-  const SafetensorsFile weights(checkpoint.folder / "weights.safetensors"),
-      optimizer(checkpoint.folder / "optimizer.safetensors");
+  std::deque<SafetensorsFile> files;
+  for (const CheckpointFile& file : checkpoint.files)
+    files.emplace_back(checkpoint.folder / file.name);
   engine.restore(checkpoint.step, [&](const StateEntry& entry, const Tensor& destination) {
-    (entry.kind == StateKind::kOptimizerState ? optimizer : weights).read(entry.name, destination);
+    const auto found =
+        std::ranges::find_if(files, [&](const auto& file) { return file.has(entry.name); });
+    STAGECOACH_CHECK(found != files.end(), kTrain,
+                     fmt::format("{} in '{}'", entry.name, checkpoint.folder.string()), "none");
+    found->read(entry.name, destination);
   });
+}
+
+void check_same(const TrainRun& run, const Settings& settings, const Processes& processes) {
+  if (processes.count() == 1) return;
+  Settings own = settings;
+  own["version"] = STAGECOACH_VERSION;
+  own["table_sha256"] = sha256_of(run.job.schedule.to_text());
+  own["recompute"] = word_of(kRecomputeWords, run.job.recompute);
+  own["micro_batch_size"] = run.job.micro_batch_size;
+  own["replicas"] = run.job.replicas;
+  own["eval_every"] = run.eval_every;
+  own["host"] = host_name();
+  const std::vector<std::string> all = processes.of_all(json_text(own));
+  Settings first = Settings::parse(all[0]);
+  for (std::size_t process = 1; process < all.size(); ++process) {
+    Settings other = Settings::parse(all[process]);
+    const auto host = other["host"].get<std::string>();
+    other["host"] = first["host"];
+    const std::string differing = differences(first, other);
+    if (differing.empty()) continue;
+    throw UsageError(kTrain,
+                     fmt::format("the same in all processes as in process 0 on {}",
+                                 first["host"].get<std::string>()),
+                     fmt::format("process {} on {} with {}", process, host, differing),
+                     "start all with one command, from one build, with the same data");
+  }
 }
 
 void check_begins_anew(const TrainRun& run) {
@@ -122,7 +158,9 @@ void check_begins_anew(const TrainRun& run) {
                    "--resume goes on with the newest; another folder begins anew");
 }
 
-std::optional<Checkpoint> checkpoint_to_resume(const TrainRun& run, const Settings& settings) {
+namespace {
+
+std::optional<Checkpoint> newest_to_resume(const TrainRun& run, const Settings& settings) {
   const std::filesystem::path& directory = run.checkpoints.directory;
   std::vector<std::string> damaged;
   std::optional<Checkpoint> checkpoint = newest_whole(directory, damaged);
@@ -143,6 +181,17 @@ std::optional<Checkpoint> checkpoint_to_resume(const TrainRun& run, const Settin
   }
   spdlog::warn("going on with {}: other bits than those of a run that never stopped", differing);
   return checkpoint;
+}
+
+}  // namespace
+
+std::optional<Checkpoint> checkpoint_to_resume(const TrainRun& run, const Settings& settings,
+                                               const Processes& processes) {
+  std::optional<Checkpoint> found;
+  if (processes.is_first()) found = newest_to_resume(run, settings);
+  const std::string folder = processes.of_first(found ? found->folder.string() : "");
+  if (!found && !folder.empty()) found = read_manifest(folder);
+  return found;
 }
 
 }  // namespace stagecoach

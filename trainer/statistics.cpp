@@ -141,8 +141,7 @@ std::vector<StageReport> Statistics::stages() const {
   return result;
 }
 
-SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
-  const Program& program = pipeline.program();
+SimulationCosts Statistics::costs(const Program& program) const {
   SimulationCosts costs;
   for (const StageReport& stage : stages()) {
     const double n = program.micro_batches();
@@ -160,8 +159,8 @@ SimulationCosts Statistics::costs(const Pipeline& pipeline) const {
   return costs;
 }
 
-Simulation Statistics::predicted(const Pipeline& pipeline) const {
-  return simulate(pipeline.program(), costs(pipeline), BufferLimit::kPlanned);
+Simulation Statistics::predicted(const Program& program) const {
+  return simulate(program, costs(program), BufferLimit::kPlanned);
 }
 
 namespace {
@@ -191,15 +190,14 @@ std::optional<double> zb_h1_makespan(const Program& program, const SimulationCos
 
 }  // namespace
 
-BubbleReport Statistics::bubble(const Pipeline& pipeline) const {
-  const Program& program = pipeline.program();
+BubbleReport Statistics::bubble(const Program& program) const {
   std::vector<double> measured, makespans;
   for (const Step& step : steps_) {
     if (step.makespan <= 0) continue;
     measured.push_back(1 - step.busy() / (program.ranks() * step.makespan));
     makespans.push_back(step.makespan);
   }
-  const SimulationCosts costs = this->costs(pipeline);
+  const SimulationCosts costs = this->costs(program);
   const Simulation simulation = simulate(program, costs, BufferLimit::kPlanned);
   BubbleReport report;
   report.measured = median(std::move(measured));

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "pipeline/pipeline.h"
+#include "pipeline/picture/trace.h"
 #include "pipeline/schedule/simulate.h"
 #include "trainer/report.h"
 
@@ -28,11 +28,11 @@ class Statistics {
   // Times of each stage, medians over the steps.
   std::vector<StageReport> stages() const;
   // These times for one micro-batch.
-  SimulationCosts costs(const Pipeline& pipeline) const;
-  // The schedule of `pipeline` replayed with them.
-  Simulation predicted(const Pipeline& pipeline) const;
+  SimulationCosts costs(const Program& program) const;
+  // `program` replayed with them.
+  Simulation predicted(const Program& program) const;
   // Its idle time, measured and predicted.
-  BubbleReport bubble(const Pipeline& pipeline) const;
+  BubbleReport bubble(const Program& program) const;
 
   // The last steps' events, at most kKeptSteps of them; and of these the step whose makespan is the
   // median.

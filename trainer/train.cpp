@@ -25,6 +25,7 @@
 #include "trainer/first_and_last.h"
 #include "trainer/metrics.h"
 #include "trainer/outputs.h"
+#include "trainer/processes.h"
 #include "trainer/report_json.h"
 #include "trainer/resume.h"
 #include "trainer/statistics.h"
@@ -46,7 +47,8 @@ void check_init(const std::filesystem::path& file) {
 }
 
 // Before long work, of which a download is the longest: what is asked for must be possible.
-void check_files(const TrainRun& run) {
+void check_files(const TrainRun& run, const Processes& processes) {
+  if (!processes.is_first()) return;
   for (const std::string& note : run.notes) spdlog::info(note);
   if (!run.save.empty()) check_writable(kTrain, run.save, state_bytes(run).weights);
   if (!run.metrics.empty()) check_growable(kTrain, run.metrics);
@@ -85,11 +87,12 @@ class Training {
  public:
   explicit Training(const TrainRun& run)
       : run_(run),
+        processes_(run.job.world),
         devices_(choose_devices(run.job)),
-        data_((check_files(run), find_data(run.data))),
+        data_((check_files(run, processes_), find_data(run.data))),
         batches_(batches_of(run, data_.train)),
         steps_(count_steps()),
-        engine_(run.network, run_.job, devices_,
+        engine_((check_processes(), run.network), run_.job, devices_,
                 {other_bytes(), [](const std::string& line) { spdlog::info(line); }}),
         statistics_(run.job.stages()) {}
 
@@ -99,11 +102,11 @@ class Training {
     MetricsFile metrics(run_.metrics, begin_);
     Outputs outputs;
     outputs.attempt([&] { train_steps(metrics); });
+    if (job_error_) std::rethrow_exception(job_error_);
     if (!outputs.failures().empty()) {
       report_.ended_by = outputs.failures().front();
     } else if (done_ < steps_) {
-      report_.ended_by =
-          interrupt_signal() != 0 ? name_of_signal(interrupt_signal()) : "--max-minutes";
+      report_.ended_by = signal_ != 0 ? name_of_signal(signal_) : "--max-minutes";
     }
     const bool failed = !outputs.failures().empty();
     finish_checkpoints(outputs);
@@ -116,7 +119,7 @@ class Training {
     }
     if (!metrics.failure().empty()) outputs.add_failure(metrics.failure());
     outcome.failures = outputs.failures();
-    outcome.signal = done_ < steps_ ? interrupt_signal() : 0;
+    outcome.signal = done_ < steps_ ? signal_ : 0;
     return outcome;
   }
 
@@ -128,42 +131,57 @@ class Training {
         data_.train, run_.job.batch(), [this](std::int64_t step) { return batch_of(step); },
         loader_options(run_, devices_, true), begin_,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
-    check_interrupt(kTrain);
+    if (interrupted()) throw Interrupted(kTrain, signal_);
     start_ = checkpointed_ = Clock::now();
   }
 
   void prepare_checkpoints() {
     const Settings settings = settings_of(run_, devices_, data_.train);
     std::optional<Checkpoint> found;
-    if (run_.checkpoints.resume) found = checkpoint_to_resume(run_, settings);
+    if (run_.checkpoints.resume) found = checkpoint_to_resume(run_, settings, processes_);
     if (found) {
       restore(engine_, *found);
       begin_ = done_ = launched_ = found->step;
       spdlog::info("going on from '{}': step {} of {}", found->folder.string(), begin_ + 1, steps_);
       if (begin_ >= steps_) spdlog::warn("all {} steps are done: more --steps go on", steps_);
     }
-    checkpoints_.emplace(run_.checkpoints.directory, found ? found->run : new_run_name(), settings,
-                         run_.checkpoints.keep);
+    checkpoints_.emplace(
+        run_.checkpoints.directory, processes_.of_first(found ? found->run : new_run_name()),
+        settings, run_.checkpoints.keep, Processes(run_.job.world, MessageKind::kCheckpoint));
     checkpoints_->prepare(snapshot_);
   }
 
-  // A signal, or --max-minutes. Steps that are launched are finished.
-  bool ends_early() const {
-    return interrupt_signal() != 0 ||
-           (run_.max_minutes > 0 && seconds_since(start_) >= 60 * run_.max_minutes);
+  // A signal to any process, or --max-minutes. Steps that are launched are finished.
+  bool ends_early() { return interrupted() || agreed(time_is_over()); }
+  bool interrupted() {
+    signal_ = static_cast<int>(processes_.greatest(interrupt_signal()));
+    return signal_ != 0;
   }
+  bool time_is_over() const {
+    return run_.max_minutes > 0 && seconds_since(start_) >= 60 * run_.max_minutes;
+  }
+  // What any process says, all do.
+  bool agreed(bool own) const { return processes_.greatest(own ? 1 : 0) != 0; }
 
-  void train_steps(MetricsFile& metrics) {
-    Progress progress(steps_, run_.quiet, begin_);
-    while (done_ < steps_ && (launched_ > done_ || !ends_early())) {
-      if (launched_ == done_ || !ends_early()) launch(done_ + 1);
+  // An error that is no NumericError ends all processes: none of them can do anything behind it.
+  void train_steps(MetricsFile& metrics) try {
+    Progress progress(steps_, run_.quiet || !processes_.is_first(), begin_);
+    while (done_ < steps_) {
+      const bool ends = ends_early();
+      if (ends && launched_ == done_) return;
+      if (!ends) launch(done_ + 1);
       StepMetrics line = finish(done_ + 1);
       ++done_;
-      if (evaluates_after(done_) && interrupt_signal() == 0) line.test_accuracy = evaluate();
-      metrics.write(line);
+      if (evaluates_after(done_) && !interrupted()) line.test_accuracy = evaluate();
+      if (processes_.is_first()) metrics.write(line);
       progress.update(line);
       keep_checkpoint();
     }
+  } catch (const NumericError&) {
+    throw;
+  } catch (...) {
+    if (processes_.count() > 1) job_error_ = std::current_exception();
+    throw;
   }
 
   // Whether a checkpoint is to come behind this step, whenever that is.
@@ -180,8 +198,9 @@ class Training {
   // Behind a step, if it is time, no other one is being written, and no step is in flight: launch()
   // sees to that. The last step's is written by finish_checkpoints().
   void keep_checkpoint() {
-    checkpoint_wanted_ = checkpoint_wanted_ || (done_ < steps_ && checkpoint_due());
-    if (!checkpoint_wanted_ || launched_ > done_ || checkpoints_->busy()) return;
+    if (!checkpoints_) return;
+    checkpoint_wanted_ = checkpoint_wanted_ || agreed(done_ < steps_ && checkpoint_due());
+    if (!checkpoint_wanted_ || launched_ > done_ || agreed(checkpoints_->busy())) return;
     checkpoint_wanted_ = false;
     checkpointed_ = Clock::now();
     checkpoints_->write(snapshot_);
@@ -214,6 +233,11 @@ class Training {
     }
     spdlog::warn("ended after step {} of {} by {}{}{}", done_, steps_, report_.ended_by,
                  how.empty() ? "" : "; ", how);
+  }
+
+  void check_processes() const {
+    if (processes_.count() > 1)
+      check_same(run_, settings_of(run_, devices_, data_.train), processes_);
   }
 
   static ShuffledBatches batches_of(const TrainRun& run, const Dataset& images) {
@@ -279,7 +303,7 @@ class Training {
     loader_->release(finished_);
     asked_.pop_front();
     finished_ = end;
-    statistics_.add(engine_.loop().trace(start_, step), seconds);
+    if (processes_.is_first()) statistics_.add(engine_.loop().trace(start_, step), seconds);
     if (step == begin_ + 1) report_.loss_first = result.mean_loss();
     report_.loss_last = result.mean_loss();
     accuracy_.add(result.accuracy());
@@ -338,6 +362,7 @@ class Training {
     report_.micro_batches = job.micro_batches();
     report_.micro_batch_size = job.micro_batch_size;
     report_.replicas = job.replicas;
+    report_.processes = processes_.count();
     report_.threads = devices_.target.threads;
     report_.device = devices_.text;
     report_.precision = devices_.target.precision;
@@ -361,9 +386,10 @@ class Training {
     report_.data_waits = loader_->waits();
     report_.loader_bytes = loader_->bytes();
     report_.process_peak_bytes = process_peak_bytes();
-    if (engine_.pipeline() != nullptr) report_.bubble = statistics_.bubble(*engine_.pipeline());
-    report_.stage = statistics_.stages();
     const std::vector<StageSummary> stages = engine_.loop().summaries();
+    if (!processes_.is_first()) return;  // which has the traces of all
+    if (engine_.program() != nullptr) report_.bubble = statistics_.bubble(*engine_.program());
+    report_.stage = statistics_.stages();
     for (std::size_t s = 0; s < stages.size(); ++s) describe_stage(report_.stage[s], stages[s]);
   }
 
@@ -396,6 +422,7 @@ class Training {
                     report_.stages, report_.micro_batches, report_.micro_batch_size,
                     report_.replicas > 1 ? fmt::format(", R = {}", report_.replicas) : "");
     outputs.write(run_.save, [&](const auto& file) { engine_.save(file); });
+    if (!processes_.is_first()) return;
     outputs.write(run_.report, [&](const auto& file) { write_json(file, to_json(report_)); });
     outputs.write(run_.trace,
                   [&](const auto& file) { write_chrome_trace(file, statistics_.trace(), title); });
@@ -408,9 +435,9 @@ class Training {
     std::string measured = fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
     if (report_.bubble) measured += bubble_text(report_.bubble->measured);
     std::vector<Timeline> timelines;
-    if (const Pipeline* pipeline = engine_.pipeline()) {
+    if (const Program* program = engine_.program()) {
       timelines.push_back(timeline_of(
-          statistics_.predicted(*pipeline), statistics_.costs(*pipeline),
+          statistics_.predicted(*program), statistics_.costs(*program),
           "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
     }
     timelines.push_back({measured, step, run_.job.ranks()});
@@ -422,6 +449,7 @@ class Training {
   }
 
   TrainRun run_;
+  const Processes processes_;
   DeviceChoice devices_;
   DataSplits data_;
   ShuffledBatches batches_;
@@ -441,6 +469,8 @@ class Training {
     take_snapshot(engine_, to);
   };
   std::optional<CheckpointWriter> checkpoints_;
+  int signal_ = 0;                       // that came to any process
+  std::exception_ptr job_error_;         // that has ended all processes
   std::deque<Clock::time_point> asked_;  // for the batches of the steps in flight
   Clock::time_point finished_;           // the last step that was
 };
@@ -449,6 +479,7 @@ class Training {
 
 TrainOutcome train(const TrainRun& run) {
   initialize_log(run.quiet);
+  if (!Processes(run.job.world).is_first()) spdlog::set_level(spdlog::level::off);
   return Training(run).run();
 }
 

@@ -51,6 +51,8 @@ inline constexpr Word<Convolution> kConvolutionWords[] = {{"auto", Convolution::
 // Of a GPU's steps; on the CPU there is no word.
 inline constexpr Word<Launch> kLaunchWords[] = {{"graph", Launch::kGraph},
                                                 {"eager", Launch::kEager}};
+inline constexpr Word<Transport> kTransportWords[] = {
+    {"auto", Transport::kAuto}, {"threads", Transport::kThreads}, {"mpi", Transport::kMpi}};
 // "cuda" may be followed by numbers: "cuda:0,1".
 inline constexpr Word<DeviceRequest::Kind> kDeviceWords[] = {{"auto", DeviceRequest::Kind::kAuto},
                                                              {"cpu", DeviceRequest::Kind::kCpu},

@@ -1,7 +1,7 @@
 // NVIDIA's libraries that are loaded when they are first needed: the only place for their names.
 #pragma once
 
-#include "core/cuda/dynamic_library.h"
+#include "core/dynamic_library.h"
 
 namespace stagecoach::cuda {
 

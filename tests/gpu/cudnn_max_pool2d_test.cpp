@@ -2,9 +2,9 @@
 #include <cudnn.h>
 #include <gtest/gtest.h>
 
-#include "core/cuda/dynamic_library.h"
 #include "core/cuda/runtime.h"
 #include "kernels/cuda/cudnn_api.h"
+#include "kernels/cuda/libraries.h"
 #include "kernels/max_pool2d.h"
 #include "tests/cuda/both.h"
 
@@ -13,7 +13,7 @@ namespace {
 
 // The functions that cuDNN has had for pooling since long before its graphs.
 struct PoolingApi {
-  cuda::DynamicLibrary library{"cuDNN 9", {"libcudnn.so.9", "libcudnn.so"}};
+  DynamicLibrary library = cuda::open_cudnn();
 #define STAGECOACH_CUDNN_FUNCTION(name) \
   decltype(&::name) name = library.symbol<std::remove_pointer_t<decltype(&::name)>>(#name)
   STAGECOACH_CUDNN_FUNCTION(cudnnCreateTensorDescriptor);

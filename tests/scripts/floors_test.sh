@@ -55,7 +55,7 @@ fi
 
 # Every source has a header of its name. A folder of sources that are one function each, such as
 # generators of schedules and layers, may share one; backends implement the header of what they are.
-shared='^(pipeline/schedule/generators|layers|data|trainer/cli)/|^(core|kernels)/cuda/|/main\.cpp$'
+shared='^(pipeline/schedule/generators|layers|data|trainer/cli)/|^(core|kernels)/cuda/|/(main|plugin)\.cpp$'
 for file in $(find "${!below[@]}" -name '*.cpp' | grep -vE "$shared"); do
   if [[ ! -f ${file%.cpp}.h ]]; then
     echo "$file has no header of its name"

@@ -38,6 +38,8 @@ chmod +x "$work/copy/scripts/train.sh"
 # A proxy that nobody answers at: data comes from the disk or is synthetic.
 export https_proxy=http://127.0.0.1:9 http_proxy=http://127.0.0.1:9
 unset no_proxy NO_PROXY
+# More processes than cores, also from root, as in a container.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 
 # One block per file.
 awk -v folder="$work" '

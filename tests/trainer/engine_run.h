@@ -65,7 +65,7 @@ inline void expect_same(const BatchResult& a, const BatchResult& b) {
 // The samples of a step.
 inline std::int64_t batch_of(const TrainRequest& config) {
   return config.micro_batch_size * config.micro_batches.value_or(kDefaultMicroBatches) *
-         config.replicas;
+         config.replicas.value_or(1);
 }
 
 // A network and its engine.

@@ -69,8 +69,8 @@ TEST_F(EngineTest, TwoStagesEqualThePlainLoopInEveryBit) {
   for (const auto& [name, bytes] : weights_of(a.engine)) {
     EXPECT_TRUE(bytes != initial.at(name)) << name << " was not trained";
   }
-  EXPECT_EQ(a.engine.pipeline(), nullptr);
-  EXPECT_NE(b.engine.pipeline(), nullptr);
+  EXPECT_EQ(a.engine.program(), nullptr);
+  EXPECT_NE(b.engine.program(), nullptr);
 }
 
 TEST_F(EngineTest, TheLossOfABatchGoesDown) {

@@ -8,8 +8,7 @@
 
 #include "core/error.h"
 #include "pipeline/state_dict.h"
-#include "tests/pipeline/small_job.h"
-#include "tests/trainer/program_run.h"
+#include "tests/trainer/resume_fixture.h"
 #include "trainer/train.h"
 
 namespace stagecoach {
@@ -22,18 +21,9 @@ using testing::expect_has;
 using testing::ScratchFolder;
 using testing::write_text;
 
-constexpr std::int64_t kBatch = 8;
-
-// How a part of a training is laid out.
-struct Layout {
-  int stages;
-  const char* schedule;
-  int micro_batches;
-  const char* cut = "";  // the default split: uniform
-  Recompute recompute = Recompute::kNever;
-  int threads = 1;
-  int replicas = 1;
-};
+using testing::kBatch;
+using testing::Layout;
+using testing::ResumeTest;
 
 const std::vector<Layout> kLayouts = {
     {0, "1f1b", 1},
@@ -47,66 +37,6 @@ const std::vector<Layout> kLayouts = {
     {3, "gpipe", 8, "", Recompute::kExceptLast},
     {4, "1f1b", 8},
     {2, "dualpipe-v", 4},
-};
-
-class ResumeTest : public ::testing::Test {
- protected:
-  TrainRequest request(const Layout& layout, std::int64_t steps,
-                       const fs::path& checkpoints) const {
-    TrainRequest request;
-    request.device = DeviceRequest::cpu();
-    request.data = DataKind::kSynthetic;
-    request.max_train_samples = 3 * kBatch + 2;  // stops in the middle of an epoch
-    request.max_test_samples = 4;
-    request.random_crop = request.random_flip = true;
-    request.optimizer = optimizer_;
-    if (recipe_) {
-      request.learning_rate_schedule.kind = LearningRateKind::kMilestones;
-      request.learning_rate_schedule.milestones = {{1, 0}, {0, 1}};
-      request.learning_rate_schedule.warmup = {3, 0};
-      request.clip_grad_norm = 0.25;
-      request.init_scheme = InitScheme::kKaiming;
-      request.last_batch = LastBatch::kKeep;
-    }
-    request.stages = layout.stages;
-    request.schedule = layout.schedule;
-    request.micro_batches = layout.micro_batches;
-    request.replicas = layout.replicas;
-    request.gradient_groups = groups_;
-    request.micro_batch_size = kBatch / layout.micro_batches / layout.replicas;
-    request.partition = *layout.cut == 0 ? PartitionRequest{PartitionKind::kUniform, {}}
-                                         : PartitionRequest::at({*layout.cut - '0'});
-    request.recompute = layout.recompute;
-    request.threads = layout.threads;
-    request.steps = steps;
-    request.checkpoint_dir = checkpoints;
-    request.checkpoint_every = CheckpointInterval{1000, 0};
-    request.resume = !checkpoints.empty();
-    request.quiet = true;
-    return request;
-  }
-  static TrainOutcome run(const TrainRequest& request) {
-    TrainRun run = resolve(request);
-    run.network = testing::small_network();
-    run.image_size = 16;
-    run.job.sample = {3, 16, 16};
-    return train(run);
-  }
-  void expect_ends_well(const TrainRequest& request) const {
-    const TrainOutcome outcome = run(request);
-    EXPECT_TRUE(outcome.failures.empty()) << outcome.failures.front();
-    EXPECT_EQ(outcome.signal, 0);
-  }
-  std::string weights_of(const fs::path& checkpoints, int step) const {
-    const fs::path folder = checkpoints / fmt::format("step-{:08}", step);
-    return content_of(folder / "weights.safetensors") +
-           content_of(folder / "optimizer.safetensors");
-  }
-
-  OptimizerKind optimizer_ = OptimizerKind::kSgd;
-  bool recipe_ = false;
-  std::optional<int> groups_;  // clipping, a smaller last batch, rates that change
-  const ScratchFolder scratch_;
 };
 
 class ResumePairs : public ResumeTest, public ::testing::WithParamInterface<OptimizerKind> {};

@@ -33,8 +33,8 @@ struct Job {
 };
 
 std::string name_of(const TrainRequest& c) {
-  return fmt::format("R = {}, K = {}, {}, partition {}{}, {} threads, M = {}, {}", c.replicas,
-                     *c.stages, c.schedule, name_of(c.partition.kind),
+  return fmt::format("R = {}, K = {}, {}, partition {}{}, {} threads, M = {}, {}",
+                     c.replicas.value_or(1), *c.stages, c.schedule, name_of(c.partition.kind),
                      fmt::join(c.partition.cuts, ","), c.threads, *c.micro_batches,
                      word_of(kOptimizerWords, *c.optimizer));
 }

@@ -55,7 +55,7 @@ std::vector<TraceEvent> slow_second_stage(double unit) {
   return trace;
 }
 
-// A pipeline with that schedule.
+// A job with that schedule.
 class StatisticsOfTwoStages : public ::testing::Test {
  protected:
   static TrainRequest config() {
@@ -63,7 +63,7 @@ class StatisticsOfTwoStages : public ::testing::Test {
     config.micro_batches = 2;
     return config;
   }
-  const Pipeline& pipeline() const { return *run_.engine.pipeline(); }
+  const Program& program() const { return *run_.engine.program(); }
 
   EngineRun run_{config()};
   Statistics statistics_{2};
@@ -108,7 +108,7 @@ TEST_F(StatisticsOfTwoStages, CommunicationIsNeitherWorkNorWaiting) {
   EXPECT_DOUBLE_EQ(stages[0].wait_seconds, 0);
   EXPECT_DOUBLE_EQ(stages[0].busy_seconds(), 6);
   EXPECT_DOUBLE_EQ(stages[1].wait_seconds, 3);
-  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(program()).measured, 1.0 / 3);
 }
 
 TEST_F(StatisticsOfTwoStages, LongRunsKeepASampleOfTheirSteps) {
@@ -133,12 +133,12 @@ TEST_F(StatisticsOfTwoStages, TimesAreMediansOverTheSteps) {
   }
   EXPECT_DOUBLE_EQ(statistics_.stages()[1].optimizer_seconds, 3);
   EXPECT_EQ(statistics_.step_seconds_median(), 20);
-  EXPECT_DOUBLE_EQ(statistics_.bubble(pipeline()).measured_makespan_seconds, 18);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(program()).measured_makespan_seconds, 18);
 }
 
 TEST_F(StatisticsOfTwoStages, BubbleOfEqualStages) {
   statistics_.add(equal_stages(0.25), 2);
-  const BubbleReport bubble = statistics_.bubble(pipeline());
+  const BubbleReport bubble = statistics_.bubble(program());
   EXPECT_DOUBLE_EQ(bubble.measured, 1.0 / 3);   // 1 - 12 / 18
   EXPECT_DOUBLE_EQ(bubble.predicted, 1.0 / 3);  // the table above is what the replay finds
   EXPECT_DOUBLE_EQ(bubble.formula.value(), 1.0 / 3);
@@ -161,14 +161,14 @@ TEST(Statistics, AFileCalledZbH1GetsItsHintAndNoFormula) {
   EngineRun run(config);
   Statistics statistics(2);
   statistics.add(equal_stages(0.25), 2);
-  const BubbleReport bubble = statistics.bubble(*run.engine.pipeline());
+  const BubbleReport bubble = statistics.bubble(*run.engine.program());
   EXPECT_FALSE(bubble.formula.has_value());
   EXPECT_DOUBLE_EQ(bubble.zb_h1_makespan_seconds.value(), 7 * 0.25);
 }
 
 TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
   statistics_.add(slow_second_stage(1), 13);
-  const BubbleReport bubble = statistics_.bubble(pipeline());
+  const BubbleReport bubble = statistics_.bubble(program());
   EXPECT_DOUBLE_EQ(bubble.measured, 1 - 18.0 / 30);
   EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 30);
   EXPECT_DOUBLE_EQ(bubble.imbalance, 0.25);  // 1 - 9 / 12
@@ -184,17 +184,17 @@ TEST_F(StatisticsOfTwoStages, ALongLastWIsPredicted) {
     }
   }
   statistics_.add(trace, 13);
-  const SimulationCosts costs = statistics_.costs(pipeline());
+  const SimulationCosts costs = statistics_.costs(program());
   EXPECT_DOUBLE_EQ(costs.stages[0].backward_weight, 1);
   EXPECT_DOUBLE_EQ(costs.stages[0].last_weight, 5);
-  EXPECT_DOUBLE_EQ(statistics_.predicted(pipeline()).makespan, 13);
+  EXPECT_DOUBLE_EQ(statistics_.predicted(program()).makespan, 13);
 }
 
 TEST_F(StatisticsOfTwoStages, WhatIsLateIsMeasuredAndNotPredicted) {
   statistics_.add(equal_stages(1, 1, 4), 1);  // 13 long: 1 - 12 / 26
   statistics_.add(equal_stages(1, 2, 0), 1);  // 9: 1 / 3
   statistics_.add(equal_stages(1, 3, 2), 1);  // 11: 1 - 12 / 22
-  const BubbleReport bubble = statistics_.bubble(pipeline());
+  const BubbleReport bubble = statistics_.bubble(program());
   EXPECT_DOUBLE_EQ(bubble.measured, 1 - 12.0 / 22);
   EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 11);
   EXPECT_DOUBLE_EQ(bubble.predicted, 1.0 / 3);
@@ -221,7 +221,7 @@ TEST_F(StatisticsOfTwoStages, NoStepsNoTimes) {
   EXPECT_EQ(statistics_.stages()[1].busy_seconds(), 0);
   EXPECT_TRUE(statistics_.trace().empty());
   EXPECT_TRUE(statistics_.median_step().empty());
-  EXPECT_EQ(statistics_.bubble(pipeline()).measured, 0);
+  EXPECT_EQ(statistics_.bubble(program()).measured, 0);
 }
 
 // What a real step leaves: every stage has all of its F, B and W.
@@ -240,7 +240,7 @@ TEST_F(StatisticsOfTwoStages, TakesRealSteps) {
     EXPECT_GT(stage.optimizer_seconds, 0);
     EXPECT_GE(stage.wait_seconds, 0);
   }
-  const BubbleReport bubble = statistics_.bubble(pipeline());
+  const BubbleReport bubble = statistics_.bubble(program());
   EXPECT_GT(bubble.measured, 0);
   EXPECT_LT(bubble.measured, 1);
   EXPECT_GT(bubble.predicted, 0);

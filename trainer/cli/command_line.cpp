@@ -103,10 +103,17 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
             "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]");
   group.add("--micro-batch-size", c.micro_batch_size, "B",
             "images in a micro-batch; a step trains M x B x R images");
-  group.add("--replicas", c.replicas, "R",
-            "R, a power of two: so many copies of the K stages, each with M\n"
-            "micro-batches of its own; their gradients are added in a tree\n"
-            "(--gradient-groups). On the CPU");
+  group
+      .add("--replicas", c.replicas, "R",
+           "R, a power of two: so many copies of the K stages, each with M\n"
+           "micro-batches of its own; their gradients are added in a tree\n"
+           "(--gradient-groups). On the CPU")
+      ->default_str("1");
+  group.add("--transport", c.transport, "NAME",
+            "threads of one process, or mpi: each process that mpirun or\n"
+            "srun has started is one stage of one replica, R of them to a\n"
+            "stage; auto: mpi where there are several. The same bits",
+            kTransportWords);
   group
       .add_text("--partition", "HOW",
                 "how layers are shared out: by measured time, uniform,\n"
@@ -289,9 +296,10 @@ void add_file_options(CLI::App& app, TrainRequest& c) {
 
 }  // namespace
 
-CommandLine parse_command_line(int argc, const char* const* argv) {
+CommandLine parse_command_line(int argc, const char* const* argv, int processes) {
   CommandLine line;
   TrainRequest request;
+  request.processes = processes;
   CLI::App app(
       "Trains a network whose layers are split over pipeline stages, and shows what the "
       "pipeline did.",

@@ -1,24 +1,19 @@
-// The program: exit codes 0; 2 for usage; 128 + the signal's number when one ended a training; 1
-// for everything else.
+// The program.
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <exception>
-#include <string>
-#include <vector>
 
-#include "core/error.h"
+#include "comm/launched_process.h"
 #include "core/interrupt.h"
-#include "core/text.h"
 #include "trainer/cli/command_line.h"
+#include "trainer/cli/finish.h"
 #include "trainer/cli/info.h"
 #include "trainer/cli/inspect.h"
-#include "trainer/cli/report_text.h"
 #include "trainer/cli/simulate_command.h"
+#include "trainer/cli/train_processes.h"
 #include "trainer/outputs.h"
 #include "trainer/train.h"
 
@@ -35,50 +30,16 @@ void open_standard_descriptors() {
   }
 }
 
-// The message without the place in the source: users look at their command, not at our code. Where
-// it cannot be printed either, the exit status is what remains.
-int fail(const std::string& message, int exit_code) {
-  std::fflush(stdout);
-  std::fputs(("stagecoach: error: " + printable(message) + "\n").c_str(), stderr);
-  return exit_code;
-}
-
-// To the standard output, or to the standard error where a file of the run is the standard output.
-// False when it could not be written: there is no reader, and nobody to tell.
-bool print(const std::string& text, bool to_errors) {
-  std::FILE* stream = to_errors ? stderr : stdout;
-  errno = 0;
-  if (std::fputs(printable(text).c_str(), stream) >= 0 && std::fflush(stream) == 0 &&
-      std::ferror(stream) == 0) {
-    return true;
-  }
-  if (errno == EPIPE) return false;
-  throw Error("stagecoach", "to write to the standard output",
-              errno != 0 ? std::strerror(errno) : "a failure");
-}
-
-// The exit status of a command whose text is printed and whose failures are said.
-int finish(const std::string& text, bool to_errors, const std::vector<std::string>& failures,
-           int exit_code) {
-  try {
-    if (!print(text, to_errors)) exit_code = 128 + SIGPIPE;
-  } catch (const Error& error) {
-    exit_code = fail(error.message(), 1);
-  }
-  for (const std::string& failure : failures) fail(failure, 1);
-  return failures.empty() || exit_code != 0 ? exit_code : 1;
-}
-
-int run_train(const TrainRun& run) {
-  catch_interrupts();
-  const TrainOutcome outcome = train(run);
-  return finish(outcome.report ? to_text(*outcome.report) : "", any_standard_output(run.outputs()),
-                outcome.failures, outcome.signal == 0 ? 0 : 128 + outcome.signal);
-}
-
 int run(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "train") == 0) {
+    if (const auto process = find_launched_process())
+      return train_in_processes(*process, argc, argv);
+  }
   const CommandLine line = parse_command_line(argc, argv);
-  if (line.command == Command::kTrain) return run_train(*line.train);
+  if (line.command == Command::kTrain) {
+    catch_interrupts();
+    return finish(*line.train, train(*line.train));
+  }
   if (line.command == Command::kInfo) return finish(info_text(), false, {}, 0);
   if (line.command == Command::kNone) return finish("", false, {}, line.exit_code);
   if (line.command == Command::kInspect) {
@@ -96,11 +57,8 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that is gone is an error of that output alone
   try {
     return run(argc, argv);
-  } catch (const Interrupted& interrupted) {
-    return fail(interrupted.message(), 128 + interrupted.signal());
-  } catch (const UsageError& error) {
-    return fail(error.message(), 2);
-  } catch (const std::exception& error) {
-    return fail(message_of(error), 1);
+  } catch (...) {
+    const auto error = std::current_exception();
+    return fail(message_of(error), exit_code_of(error));
   }
 }

@@ -49,10 +49,12 @@ std::string header(const RunReport& r) {
   const std::string job = fmt::format(", {0} x {0}, on {1}{2}", r.image_size, r.device, precision);
   std::string text = fmt::format("{} on ", r.model);
   text += cut(r.data, kColumns - std::min(kColumns - 10, text.size() + job.size())) + job + "\n";
-  const std::string threads = on_cpu ? plural(r.threads, "thread") + " a stage"
-                              : r.launch == Launch::kGraph
-                                  ? "a captured graph launched for each step"
-                                  : "kernels launched one by one";
+  const std::string processes = fmt::format("{} processes, ", r.processes);
+  const std::string threads =
+      on_cpu && r.processes > 1    ? processes + plural(r.threads, "thread") + " each"
+      : on_cpu                     ? plural(r.threads, "thread") + " a stage"
+      : r.launch == Launch::kGraph ? "a captured graph launched for each step"
+                                   : "kernels launched one by one";
   const std::string replicas = r.replicas > 1 ? fmt::format(", R = {}", r.replicas) : "";
   const std::string batches =
       fmt::format("M = {}, B = {}{}: {} images a step", r.micro_batches, r.micro_batch_size,

@@ -2,17 +2,17 @@
 // is not installed.
 #pragma once
 
-#include <initializer_list>
 #include <string>
+#include <vector>
 
-namespace stagecoach::cuda {
+namespace stagecoach {
 
 // Stays open until the process ends: at exit, other libraries may still call into it.
 class DynamicLibrary {
  public:
-  // Opens the first of `names` ("libcudnn.so.9") that the loader finds. Throws Error when there is
-  // none, naming `what` ("cuDNN") and saying where it was expected.
-  DynamicLibrary(std::string what, std::initializer_list<const char*> names);
+  // Opens the first of `names` ("libcudnn.so.9", or a path) that the loader finds. Throws Error
+  // when there is none, naming `what` ("cuDNN") and the first of them, with `hint`.
+  DynamicLibrary(std::string what, const std::vector<std::string>& names, const std::string& hint);
 
   // The function `name` of type F; throws Error when the library has none.
   template <typename F>
@@ -31,4 +31,4 @@ class DynamicLibrary {
   void* handle_ = nullptr;
 };
 
-}  // namespace stagecoach::cuda
+}  // namespace stagecoach

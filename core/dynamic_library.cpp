@@ -1,4 +1,4 @@
-#include "core/cuda/dynamic_library.h"
+#include "core/dynamic_library.h"
 
 #include <dlfcn.h>
 
@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace stagecoach::cuda {
+namespace stagecoach {
 namespace {
 
 std::string last_error() {
@@ -16,20 +16,19 @@ std::string last_error() {
 
 }  // namespace
 
-DynamicLibrary::DynamicLibrary(std::string what, std::initializer_list<const char*> names)
+DynamicLibrary::DynamicLibrary(std::string what, const std::vector<std::string>& names,
+                               const std::string& hint)
     : what_(std::move(what)) {
   std::string reason;  // of the first name: the one that should be there
-  for (const char* name : names) {
-    handle_ = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  for (const std::string& name : names) {
+    handle_ = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
     name_ = name;
     if (handle_ != nullptr) return;
     const std::string error = last_error();
     if (reason.empty()) reason = error;
   }
-  throw Error(
-      what_, fmt::format("the library {}", names.size() > 0 ? *names.begin() : "(no name)"), reason,
-      fmt::format("install {} or put its folder on LD_LIBRARY_PATH, or train with --device cpu",
-                  what_));
+  throw Error(what_, fmt::format("the library {}", names.empty() ? "(no name)" : names.front()),
+              reason, hint);
 }
 
 void* DynamicLibrary::address(const char* name) const {
@@ -40,4 +39,4 @@ void* DynamicLibrary::address(const char* name) const {
   return found;
 }
 
-}  // namespace stagecoach::cuda
+}  // namespace stagecoach

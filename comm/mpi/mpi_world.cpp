@@ -1,0 +1,342 @@
+#include "comm/mpi/mpi_world.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/mpi/mpi_api.h"
+#include "core/dynamic_library.h"
+#include "core/error.h"
+#include "core/thread.h"
+
+namespace stagecoach {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kMpi = "MPI";
+// MPI moves messages only while it is called. Right after one has moved the next may be near; then
+// pauses grow, and the processor is left to those who compute.
+constexpr int kBusyPolls = 50;
+constexpr std::chrono::microseconds kLeastPause{20}, kMostPause{500};
+constexpr std::chrono::milliseconds kTimeToAbort{1000};
+
+DynamicLibrary open_plugin() {
+  std::error_code ignored;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  const std::string name = "libstagecoach_mpi.so";
+  return {"the MPI plug-in",
+          {(folder / name).string(), (folder / STAGECOACH_PLUGIN_FOLDER / name).string(), name},
+          "install libopenmpi-dev and build again, or train with --transport threads"};
+}
+
+const MpiApi& api_of(const DynamicLibrary& library) {
+  const MpiApi& api = *library.symbol<const MpiApi*()>(kMpiApiSymbol)();
+  STAGECOACH_CHECK(api.version == kMpiApiVersion, "the MPI plug-in",
+                   fmt::format("version {} in {}", kMpiApiVersion, library.name()),
+                   std::to_string(api.version), "build it again, with this program");
+  return api;
+}
+
+// What a process tells all others when it ends the job.
+struct Notice {
+  std::int32_t from = 0;
+  std::array<char, 4092> text{};
+};
+
+class MpiWorld final : public World {
+ public:
+  MpiWorld() : library_(open_plugin()), api_(api_of(library_)) {
+    thread_ = start_thread([this] { run(); });
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return started_ || error_; });
+    if (!started_) {
+      lock.unlock();
+      thread_.join();
+      std::rethrow_exception(error_);
+    }
+  }
+  ~MpiWorld() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  Transfer send(int to, int tag, std::span<const std::byte> bytes) override {
+    return begin({to, tag, const_cast<std::byte*>(bytes.data()), bytes.size(), false, {}});
+  }
+  Transfer receive(int from, int tag, std::span<std::byte> bytes) override {
+    return begin({from, tag, bytes.data(), bytes.size(), true, {}});
+  }
+
+  void abort(const std::exception_ptr& error) noexcept override {
+    std::unique_lock lock(mutex_);
+    if (!error_) error_ = error;
+    own_error_ = true;
+    changed_.notify_all();
+    // Until the others know, or have had the time to.
+    changed_.wait_for(lock, kTimeToAbort, [this] { return aborted_; });
+  }
+
+  std::vector<std::string> errors_of_others() const override {
+    const std::lock_guard lock(mutex_);
+    return errors_of_others_;
+  }
+
+ private:
+  struct Operation {
+    int peer, tag;
+    std::byte* bytes;
+    std::size_t count;
+    bool is_receive;
+    Transfer transfer;
+  };
+
+  Transfer begin(const Operation& operation) {
+    const Transfer transfer = operation.transfer;
+    const std::lock_guard lock(mutex_);
+    if (error_) {
+      transfer.end(error_);
+    } else if (operation.count > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+      transfer.end(std::make_exception_ptr(
+          Error(kMpi, fmt::format("a message of at most {} bytes", std::numeric_limits<int>::max()),
+                std::to_string(operation.count))));
+    } else {
+      new_.push_back(operation);
+      changed_.notify_all();
+    }
+    return transfer;
+  }
+
+  // The thread that calls MPI, all of whose calls are here or below.
+  void run() {
+    try {
+      start();
+      while (!error() && !is_done()) {
+        begin_new();
+        const bool moved = end_some();
+        pause(moved);
+      }
+      if (error()) return end_job();
+      check(api_.cancel(notice_number_));
+      end_some();
+      check(api_.finish());
+    } catch (...) {
+      fail(std::current_exception());
+      end_job();
+    }
+  }
+
+  void start() {
+    check(api_.start(&rank_, &size_));
+    listen();
+    const std::lock_guard lock(mutex_);
+    started_ = true;
+    changed_.notify_all();
+  }
+
+  void listen() { check(api_.receive_notice(&notice_, sizeof notice_, &notice_number_)); }
+
+  bool is_done() const {
+    const std::lock_guard lock(mutex_);
+    return stopping_ && new_.empty() && under_way_.empty();
+  }
+  std::exception_ptr error() const {
+    const std::lock_guard lock(mutex_);
+    return error_;
+  }
+  void fail(const std::exception_ptr& error) {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = error;
+    changed_.notify_all();
+  }
+
+  void begin_new() {
+    std::deque<Operation> operations;
+    {
+      const std::lock_guard lock(mutex_);
+      operations.swap(new_);
+    }
+    for (const Operation& each : operations) {
+      int number = 0;
+      const int count = static_cast<int>(each.count);
+      check(each.is_receive ? api_.receive(each.peer, each.tag, each.bytes, count, &number)
+                            : api_.send(each.peer, each.tag, each.bytes, count, &number));
+      const std::lock_guard lock(mutex_);
+      under_way_.emplace(number, each);
+    }
+  }
+
+  // Whether any transfer has ended.
+  bool end_some() {
+    constexpr int kMost = 64;
+    std::array<int, kMost> numbers{}, codes{};
+    int ended = 0;
+    check(api_.test(kMost, &ended, numbers.data(), codes.data()));
+    for (int i = 0; i < ended; ++i) {
+      if (numbers[i] == notice_number_) {
+        if (!is_done()) hear();
+        continue;
+      }
+      const std::lock_guard lock(mutex_);
+      const auto found = under_way_.find(numbers[i]);
+      if (found == under_way_.end()) {
+        notices_under_way_.erase(numbers[i]);
+        continue;
+      }
+      // A receive that was cancelled has ended, too.
+      found->second.transfer.end(error_ ? error_ : codes[i] == 0 ? nullptr : error_of(codes[i]));
+      under_way_.erase(found);
+    }
+    return ended > 0;
+  }
+
+  void hear() {
+    const std::string text = notice_.text.data();
+    const std::string from = fmt::format("process {}", notice_.from);
+    fail(std::make_exception_ptr(PeerError(from, "no failure", text)));
+    {
+      const std::lock_guard lock(mutex_);
+      errors_of_others_.push_back(text);
+    }
+    listen();
+  }
+
+  void pause(bool moved) {
+    if (moved) {
+      polls_ = 0;
+      pause_ = kLeastPause;
+    }
+    if (++polls_ < kBusyPolls) return std::this_thread::yield();
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, pause_, [this] { return !new_.empty() || stopping_ || error_; });
+    pause_ = std::min(2 * pause_, kMostPause);
+  }
+
+  // Tells the others, if the error is this process's. When nothing of this process's memory is
+  // written to any more, transfers end; then hears for a while what others say.
+  void end_job() {
+    const auto deadline = Clock::now() + kTimeToAbort;
+    try {
+      if (own_error()) tell_others();
+      cancel_receives();
+      while (Clock::now() < deadline && is_moving()) {
+        end_some();
+        std::this_thread::sleep_for(kLeastPause);
+      }
+      end_all();
+      while (Clock::now() < deadline && !is_stopping()) {
+        end_some();
+        std::this_thread::sleep_for(kMostPause);
+      }
+    } catch (const std::exception&) {
+      end_all();  // MPI itself has failed: what is not said by now will not be said
+    }
+  }
+
+  bool own_error() const {
+    const std::lock_guard lock(mutex_);
+    return own_error_;
+  }
+  bool is_stopping() const {
+    const std::lock_guard lock(mutex_);
+    return stopping_;
+  }
+  // Receives that MPI may still write for, and notices that have not left.
+  bool is_moving() const {
+    const std::lock_guard lock(mutex_);
+    return !notices_under_way_.empty() ||
+           std::ranges::any_of(under_way_, [](const auto& each) { return each.second.is_receive; });
+  }
+
+  void tell_others() {
+    own_notice_.from = rank_;
+    const std::string text = text_of(error());
+    text.copy(own_notice_.text.data(), own_notice_.text.size() - 1);
+    for (int to = 0; to < size_; ++to) {
+      if (to == rank_) continue;
+      int number = 0;
+      check(api_.send_notice(to, &own_notice_, sizeof own_notice_, &number));
+      notices_under_way_.insert(number);
+    }
+  }
+
+  void cancel_receives() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [number, operation] : under_way_) {
+      if (operation.is_receive) check(api_.cancel(number));
+    }
+  }
+
+  void end_all() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [number, operation] : under_way_) operation.transfer.end(error_);
+    for (const Operation& operation : new_) operation.transfer.end(error_);
+    under_way_.clear();
+    new_.clear();
+    aborted_ = true;
+    changed_.notify_all();
+  }
+
+  std::exception_ptr error_of(int code) const {
+    std::array<char, 512> text{};
+    api_.error_text(code, text.data(), static_cast<int>(text.size()));
+    return std::make_exception_ptr(Error(kMpi, "a transfer", text.data()));
+  }
+  void check(int code) const {
+    if (code != 0) std::rethrow_exception(error_of(code));
+  }
+  static std::string text_of(const std::exception_ptr& error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& known) {
+      return known.message();
+    } catch (const std::exception& other) {
+      return other.what();
+    } catch (...) {
+      return "an unknown error";
+    }
+  }
+
+  const DynamicLibrary library_;
+  const MpiApi& api_;
+  int rank_ = 0, size_ = 1;
+  // Of the thread that calls MPI.
+  int notice_number_ = -1, polls_ = 0;
+  std::chrono::microseconds pause_ = kLeastPause;
+  Notice notice_, own_notice_;
+  std::set<int> notices_under_way_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool started_ = false, stopping_ = false, own_error_ = false, aborted_ = false;
+  std::exception_ptr error_;
+  std::deque<Operation> new_;
+  std::map<int, Operation> under_way_;  // by MPI's number
+  std::vector<std::string> errors_of_others_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<World> make_mpi_world() {
+  return std::make_unique<MpiWorld>();
+}
+
+}  // namespace stagecoach
