@@ -32,10 +32,7 @@ class Packer {
       for (const T& value : values) put(value);
     }
   }
-  void put_bytes(const void* data, std::size_t count) {
-    const auto* first = static_cast<const std::byte*>(data);
-    bytes_.insert(bytes_.end(), first, first + count);
-  }
+  void put_bytes(const void* data, std::size_t count);
   const std::vector<std::byte>& bytes() const { return bytes_; }
 
  private:

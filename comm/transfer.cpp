@@ -20,6 +20,11 @@ void Transfer::wait() const {
   if (state_->error) std::rethrow_exception(state_->error);
 }
 
+bool Transfer::has_ended() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->ended;
+}
+
 void Transfer::end(const std::exception_ptr& error) const {
   {
     std::lock_guard lock(state_->mutex);

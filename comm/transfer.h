@@ -13,6 +13,7 @@ class Transfer {
   Transfer();
   // Blocks until it has ended; throws its error.
   void wait() const;
+  bool has_ended() const;
 
   // Of the transport. `error` null: all bytes are gone, or there. The first call counts.
   void end(const std::exception_ptr& error = nullptr) const;

@@ -29,12 +29,26 @@ class World {
   // Ends the job: transfers of this process, now and later, end with `error`, and those of the
   // others with a PeerError that has its text. The first call counts. Does not throw.
   virtual void abort(const std::exception_ptr& error) noexcept = 0;
+  // By whichever process.
+  virtual bool is_aborted() const = 0;
   // What others have said when they aborted it, as far as it has come here.
-  virtual std::vector<std::string> errors_of_others() const { return {}; }
+  struct Words {
+    int process = 0;
+    std::string text;
+  };
+  virtual std::vector<Words> errors_of_others() const { return {}; }
 };
 
 // What messages are about, so that no two kinds of them share a tag.
-enum class MessageKind { kCollective, kCheckpoint, kActivation, kGradient, kReplicas, kNorms };
+enum class MessageKind {
+  kCollective,
+  kCheckpoint,
+  kBeat,
+  kActivation,
+  kGradient,
+  kReplicas,
+  kNorms
+};
 
 // Of messages of one kind that belong to a stage, or another number.
 constexpr int tag_of(MessageKind kind, int number = 0) {

@@ -60,8 +60,8 @@ std::exception_ptr with_where(const std::exception_ptr& error, const std::string
     return copy_at(known, where);
   } catch (const NumericError& known) {
     return copy_at(known, where);
-  } catch (const PeerError& known) {
-    return copy_at(known, where);
+  } catch (const PeerError&) {
+    return error;
   } catch (const Error& known) {
     return copy_at(known, where);
   } catch (const std::bad_alloc& other) {

@@ -44,16 +44,17 @@ class NumericError : public Error {
   using Error::Error;
 };
 
-// Another process of the same job has failed, which says why itself.
+// Another process of the same job has failed. Where it was noticed does not matter: with_where()
+// adds nothing.
 class PeerError : public Error {
  public:
   using Error::Error;
 };
 
 // A copy of `error` whose text begins with `where`, of the same type and with the same place: an
-// Error, UsageError, NumericError or PeerError, or a std::bad_alloc. Other kinds of std::exception
-// become an Error; what is none is returned as it is. The original stays as it is: other threads
-// may hold it.
+// Error, UsageError or NumericError, or a std::bad_alloc. Other kinds of std::exception become an
+// Error; a PeerError, and what is no std::exception, are returned as they are. The original stays
+// as it is: other threads may hold it.
 std::exception_ptr with_where(const std::exception_ptr& error, const std::string& where);
 
 }  // namespace stagecoach

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/activity.h"
 
 namespace stagecoach {
 namespace {
@@ -48,12 +49,14 @@ struct Executor::Step {
   }
 };
 
-Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip)
+Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip,
+                   Watch* watch)
     : rank_(rank),
       stages_(std::move(stages)),
       stream_(stream_of(rank, stages_)),
       spans_(rank),
-      clip_(clip) {}
+      clip_(clip),
+      watch_(watch) {}
 
 void Executor::run(const Program& program, const StepInput& input) {
   try {
@@ -107,6 +110,11 @@ void Executor::begin() {
 
 void Executor::act(const Program& program, const StepInput& input, const Action& action) {
   current_ = action;
+  if (watch_ != nullptr) {
+    stream_.enqueue([this, activity = activity_of(input.micro.step, action)] {
+      watch_->set_activity(activity);
+    });
+  }
   run_action({program, input}, action);
 }
 

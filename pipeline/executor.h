@@ -11,6 +11,7 @@
 
 #include "comm/channel.h"
 #include "comm/rendezvous.h"
+#include "comm/watch.h"
 #include "pipeline/gradient_clip.h"
 #include "pipeline/norm_exchange.h"
 #include "pipeline/replica_sum.h"
@@ -48,7 +49,9 @@ class Executor {
  public:
   // `stages`: those of this rank, by their number in the pipeline; all on one context. `clip`, by
   // which gradients are clipped, outlives the executor; null: they are not.
-  Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip = nullptr);
+  // `watch`: is told each action when the stream comes to it; null: nobody is.
+  Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip = nullptr,
+           Watch* watch = nullptr);
 
   // Runs this rank's part of one step and returns when it is done. `program`: with communication.
   // Throws the first error of the rank, with the action that it struck; the channels are aborted
@@ -103,6 +106,7 @@ class Executor {
   Stream& stream_;
   SpanRecorder spans_;
   const GradientClip* clip_;
+  Watch* watch_;
   std::set<int> reduced_;        // stages whose gradients are those of all replicas
   std::vector<Action> clipped_;  // STEPs of this step whose gradients were measured
   Action current_;               // of the walk

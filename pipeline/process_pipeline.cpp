@@ -38,6 +38,7 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
                                  const PipelineOptions& options)
     : plan_(network, plans, options),
       world_(checked_world(options, plan_.training)),
+      watch_(options.watch),
       replicas_(options.replicas),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
       context_(std::make_unique<Context>(options.target)) {
@@ -90,7 +91,7 @@ void ProcessPipeline::make_executor(const Network& network, const std::vector<La
     }
     link_norms(linked, before);
   }
-  executor_ = std::make_unique<Executor>(place_.rank, std::move(linked), clip());
+  executor_ = std::make_unique<Executor>(place_.rank, std::move(linked), clip(), watch_);
 }
 
 // Messages into stage s, and back from it, have its number.

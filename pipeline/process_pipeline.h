@@ -86,6 +86,7 @@ class ProcessPipeline : public TrainingLoop {
 
   PipelinePlan plan_;
   World& world_;
+  Watch* const watch_;
   const int replicas_;
   const Place place_;
   std::unique_ptr<Context> context_;

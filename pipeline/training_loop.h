@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/world.h"
+#include "comm/watch.h"
 #include "pipeline/gradient_clip.h"
 #include "pipeline/schedule/partition.h"
 #include "pipeline/schedule/schedule.h"
@@ -109,6 +109,7 @@ struct PipelineOptions {
   // The processes of the job, each with one rank of one replica: see ProcessPipeline. Null: all
   // ranks of all replicas are threads of this one.
   World* world = nullptr;
+  Watch* watch = nullptr;        // is told what this process does; may be null
   std::int64_t loss_rows = 0;    // samples in a step, of all replicas
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };

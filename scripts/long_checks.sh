@@ -7,6 +7,8 @@
 #             accuracy, within noise. STAGECOACH_LONG_STEPS: how many steps of 64 images (default 780, an epoch)
 #   kills     a training that is killed 300 times at random moments, and its checkpoints damaged, ends with the
 #             weights of one that never stopped
+#   peers     one process of several that train is killed or frozen 200 times at random moments: the others
+#             end in time, with one line that names it
 # All parts without names. Needs a release build (scripts/build.sh). --record writes what it saw as Markdown.
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -17,13 +19,13 @@ parts=()
 while (($# > 0)); do
   case $1 in
     --record) record=${2:?long_checks: --record needs a file} && shift ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
-    tidy | bits | accuracy | kills) parts+=("$1") ;;
-    *) echo "usage: scripts/long_checks.sh [--record FILE] [tidy] [bits] [accuracy] [kills]" >&2 && exit 2 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
+    tidy | bits | accuracy | kills | peers) parts+=("$1") ;;
+    *) echo "usage: scripts/long_checks.sh [--record FILE] [tidy] [bits] [accuracy] [kills] [peers]" >&2 && exit 2 ;;
   esac
   shift
 done
-((${#parts[@]} > 0)) || parts=(tidy bits accuracy kills)
+((${#parts[@]} > 0)) || parts=(tidy bits accuracy kills peers)
 
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
@@ -99,6 +101,7 @@ report() {
       bits) bits ;;
       accuracy) both_accuracies ;;
       kills) scripts/kill_check.sh "$program" 300 ;;
+      peers) scripts/peer_check.sh "$program" 200 ;;
     esac
   done
 }

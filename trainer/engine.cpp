@@ -195,6 +195,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.optimizer = optimizer_;
   pipeline.clip_norm = job.optimizer.clip_norm;
   pipeline.world = job.world;
+  pipeline.watch = job.watch;
   pipeline.replicas = job.replicas;
   pipeline.gradient_groups = job.gradient_groups;
   pipeline.loss_rows = job.batch();

@@ -16,6 +16,7 @@
 
 namespace stagecoach {
 
+class Watch;
 class World;
 
 enum class OptimizerKind : std::uint8_t { kSgd, kAdam };
@@ -89,9 +90,11 @@ struct TrainJob {
   // Copies of all stages, each on ranks of its own with its own micro-batches: a power of two.
   int replicas = 1;
   int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
-  // Processes, where each has one rank of one replica; 1: ranks are threads. `world`: them.
+  // Processes, where each has one rank of one replica; 1: ranks are threads. `world`: them;
+  // `watch`, which may be null, is told what this one does.
   int processes = 1;
   World* world = nullptr;
+  Watch* watch = nullptr;
   std::uint64_t seed = 0;  // of the initial weights and dropout
   InitScheme init = InitScheme::kTorch;
 

@@ -186,6 +186,10 @@ void check_processes(const TrainRequest& request, const Sizes& sizes) {
     throw UsageError(kTrain, "several processes, for --transport mpi", "one",
                      "start them with mpirun -np 4 stagecoach train ...");
   }
+  if (!(request.peer_timeout >= 1)) {
+    throw UsageError(kTrain, "--peer-timeout of at least 1 second",
+                     fmt::format("{}", request.peer_timeout));
+  }
   if (processes == 1) return;
   const std::string started = fmt::format("{} processes", processes);
   if (sizes.stages == 0) {
@@ -394,6 +398,7 @@ TrainRun resolve(const TrainRequest& request) {
   run.label_smoothing = request.label_smoothing;
   run.last_batch = request.last_batch;
   run.max_minutes = request.max_minutes;
+  run.peer_timeout_seconds = request.peer_timeout;
   run.checkpoints.directory = request.checkpoint_dir;
   run.checkpoints.every = request.checkpoint_every.value_or(CheckpointInterval{});
   run.checkpoints.keep = request.keep.value_or(kDefaultKeptCheckpoints);

@@ -26,7 +26,7 @@ struct OptimizerDefaults {
 };
 inline constexpr OptimizerDefaults kSgdDefaults{0.01, 0.0005}, kAdamDefaults{3e-4, 0};
 
-inline constexpr double kDefaultCheckpointSeconds = 600;
+inline constexpr double kDefaultCheckpointSeconds = 600, kDefaultPeerTimeout = 4;
 inline constexpr int kDefaultKeptCheckpoints = 3;
 
 // How often: after so many steps, or so many seconds; the other is 0.
@@ -67,7 +67,8 @@ struct TrainRequest {
   std::optional<int> replicas;         // 1; of several processes, what is left of them
   std::optional<int> gradient_groups;  // as many as replicas
   Transport transport = Transport::kAuto;
-  int processes = 1;  // that a launcher has started
+  int processes = 1;                          // that a launcher has started
+  double peer_timeout = kDefaultPeerTimeout;  // seconds
   double label_smoothing = 0;
   InitScheme init_scheme = InitScheme::kTorch;
   LastBatch last_batch = LastBatch::kDrop;
@@ -108,6 +109,7 @@ struct TrainRun {
   LastBatch last_batch = LastBatch::kDrop;
   std::int64_t eval_every = 0;
   double max_minutes = 0;
+  double peer_timeout_seconds = kDefaultPeerTimeout;  // see WatchOptions
   CheckpointOptions checkpoints;
   std::filesystem::path save, init, metrics, report, trace, svg;
   bool quiet = false;

@@ -29,7 +29,7 @@ constexpr const char* kMpi = "MPI";
 // pauses grow, and the processor is left to those who compute.
 constexpr int kBusyPolls = 50;
 constexpr std::chrono::microseconds kLeastPause{20}, kMostPause{500};
-constexpr std::chrono::milliseconds kTimeToAbort{1000};
+constexpr std::chrono::milliseconds kTimeToAbort{300};
 
 DynamicLibrary open_plugin() {
   std::error_code ignored;
@@ -51,7 +51,7 @@ const MpiApi& api_of(const DynamicLibrary& library) {
 // What a process tells all others when it ends the job.
 struct Notice {
   std::int32_t from = 0;
-  std::array<char, 4092> text{};
+  std::array<char, 1020> text{};  // short enough to leave at once, whoever is there to take it
 };
 
 class MpiWorld final : public World {
@@ -91,10 +91,11 @@ class MpiWorld final : public World {
     own_error_ = true;
     changed_.notify_all();
     // Until the others know, or have had the time to.
-    changed_.wait_for(lock, kTimeToAbort, [this] { return aborted_; });
+    changed_.wait_for(lock, kTimeToAbort, [this] { return told_; });
   }
 
-  std::vector<std::string> errors_of_others() const override {
+  bool is_aborted() const override { return error() != nullptr; }
+  std::vector<Words> errors_of_others() const override {
     const std::lock_guard lock(mutex_);
     return errors_of_others_;
   }
@@ -213,7 +214,7 @@ class MpiWorld final : public World {
     fail(std::make_exception_ptr(PeerError(from, "no failure", text)));
     {
       const std::lock_guard lock(mutex_);
-      errors_of_others_.push_back(text);
+      errors_of_others_.push_back({notice_.from, text});
     }
     listen();
   }
@@ -230,23 +231,30 @@ class MpiWorld final : public World {
   }
 
   // Tells the others, if the error is this process's. When nothing of this process's memory is
-  // written to any more, transfers end; then hears for a while what others say.
+  // written to any more, transfers end; then hears for a while what others say. A process that is
+  // gone does not take its message.
   void end_job() {
     const auto deadline = Clock::now() + kTimeToAbort;
-    try {
-      if (own_error()) tell_others();
-      cancel_receives();
-      while (Clock::now() < deadline && is_moving()) {
+    const auto move_while = [&](const auto& condition) {
+      while (Clock::now() < deadline && condition()) {
         end_some();
         std::this_thread::sleep_for(kLeastPause);
       }
+    };
+    try {
+      if (own_error()) tell_others();
+      cancel_receives();
+      move_while([this] { return is_receiving(); });
       end_all();
-      while (Clock::now() < deadline && !is_stopping()) {
+      move_while([this] { return !notices_under_way_.empty(); });
+      have_told();
+      while (!is_stopping()) {
         end_some();
         std::this_thread::sleep_for(kMostPause);
       }
     } catch (const std::exception&) {
       end_all();  // MPI itself has failed: what is not said by now will not be said
+      have_told();
     }
   }
 
@@ -258,11 +266,10 @@ class MpiWorld final : public World {
     const std::lock_guard lock(mutex_);
     return stopping_;
   }
-  // Receives that MPI may still write for, and notices that have not left.
-  bool is_moving() const {
+  // MPI may still write.
+  bool is_receiving() const {
     const std::lock_guard lock(mutex_);
-    return !notices_under_way_.empty() ||
-           std::ranges::any_of(under_way_, [](const auto& each) { return each.second.is_receive; });
+    return std::ranges::any_of(under_way_, [](const auto& each) { return each.second.is_receive; });
   }
 
   void tell_others() {
@@ -290,7 +297,10 @@ class MpiWorld final : public World {
     for (const Operation& operation : new_) operation.transfer.end(error_);
     under_way_.clear();
     new_.clear();
-    aborted_ = true;
+  }
+  void have_told() {
+    const std::lock_guard lock(mutex_);
+    told_ = true;
     changed_.notify_all();
   }
 
@@ -325,11 +335,11 @@ class MpiWorld final : public World {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool started_ = false, stopping_ = false, own_error_ = false, aborted_ = false;
+  bool started_ = false, stopping_ = false, own_error_ = false, told_ = false;
   std::exception_ptr error_;
   std::deque<Operation> new_;
   std::map<int, Operation> under_way_;  // by MPI's number
-  std::vector<std::string> errors_of_others_;
+  std::vector<Words> errors_of_others_;
   std::thread thread_;
 };
 

@@ -98,6 +98,10 @@ class ForkedWorld final : public World {
     return transfer;
   }
 
+  bool is_aborted() const override {
+    const std::lock_guard lock(mutex_);
+    return error_ != nullptr;
+  }
   void abort(const std::exception_ptr& error) noexcept override {
     std::string text = "an unknown error";
     try {
@@ -208,7 +212,7 @@ class ForkedWorld final : public World {
   }
 
   const int rank_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::exception_ptr error_;
   std::vector<Peer> peers_;
 };

@@ -114,6 +114,9 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
             "srun has started is one stage of one replica, R of them to a\n"
             "stage; auto: mpi where there are several. The same bits",
             kTransportWords);
+  group.add("--peer-timeout", c.peer_timeout, "S",
+            "of several processes, one that gives no sign of life for S\n"
+            "seconds is frozen, which ends all; one that dies is seen at once");
   group
       .add_text("--partition", "HOW",
                 "how layers are shared out: by measured time, uniform,\n"

@@ -7,12 +7,15 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "comm/mpi/mpi_world.h"
+#include "comm/watch.h"
 #include "core/available_cores.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "pipeline/activity.h"
 #include "trainer/cli/command_line.h"
 #include "trainer/cli/finish.h"
 #include "trainer/processes.h"
@@ -23,7 +26,7 @@ namespace {
 
 // What a process that has been told of another's error leaves that one to say it; and in which time
 // those that fail alike learn of each other.
-constexpr std::chrono::milliseconds kTimeToSpeak{1000}, kTimeToHear{300};
+constexpr std::chrono::milliseconds kTimeToSpeak{600}, kTimeToHear{200};
 
 // Of the command line, in each process: the same in all, or what is wrong in some.
 struct Parsed {
@@ -70,30 +73,54 @@ int threads_here(const Processes& processes) {
   return std::max(1, available_cores() / sharing);
 }
 
+bool is_said_elsewhere(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const PeerError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 // An error that several processes have alike is said by the first of them; what another process has
 // said is not said again.
 int fail_once(World& world, const std::exception_ptr& error) {
   const std::string message = message_of(error);
   const int code = exit_code_of(error);
-  try {
-    std::rethrow_exception(error);
-  } catch (const PeerError&) {
+  if (is_said_elsewhere(error)) {
     std::this_thread::sleep_for(kTimeToSpeak);
     return code;
-  } catch (...) {
-    world.abort(error);
   }
-  if (world.rank() != 0) {
-    std::this_thread::sleep_for(kTimeToHear);
-    if (std::ranges::count(world.errors_of_others(), message) > 0) return code;
-  }
-  return fail(message, code);
+  if (world.rank() == 0) fail(message, code);
+  world.abort(error);
+  if (world.rank() == 0) return code;
+  std::this_thread::sleep_for(kTimeToHear);
+  const auto others = world.errors_of_others();
+  const bool is_said = std::ranges::any_of(others, [&](const World::Words& words) {
+    return words.process < world.rank() && words.text == message;
+  });
+  return is_said ? code : fail(message, code);
 }
 
 // Without the destructors of what other threads may still be in.
 [[noreturn]] void leave(int exit_code) {
   std::fflush(nullptr);
   ::_exit(exit_code);
+}
+
+WatchOptions watch_options(World& world, const TrainRun& run) {
+  WatchOptions options;
+  options.peer_timeout =
+      std::chrono::milliseconds(static_cast<std::int64_t>(1000 * run.peer_timeout_seconds));
+  options.describe = describe_activity;
+  options.say = [](const std::string& message) { fail(message, 1); };
+  // This process is somewhere that the end of the job does not reach.
+  options.last_resort = [&world] {
+    const auto end = std::make_exception_ptr(PeerError("the job", "to go on", "its end"));
+    leave(fail_once(world, end));
+  };
+  return options;
 }
 
 }  // namespace
@@ -109,6 +136,7 @@ int train_in_processes(const LaunchedProcess& process, int argc, char** argv) {
   }
   const std::unique_ptr<World> world = make_mpi_world();
   const Processes processes(world.get());
+  std::optional<Watch> watch;
   try {
     const std::vector<std::string> errors = processes.of_all(parsed.error);
     if (std::ranges::any_of(errors, [](const auto& text) { return !text.empty(); })) {
@@ -117,7 +145,9 @@ int train_in_processes(const LaunchedProcess& process, int argc, char** argv) {
     }
     catch_interrupts();
     TrainRun& run = *parsed.line.train;
+    watch.emplace(*world, watch_options(*world, run));
     run.job.world = world.get();
+    run.job.watch = &*watch;
     if (run.job.threads == 0) run.job.threads = threads_here(processes);
     const TrainOutcome outcome = train(run);
     const int failed = outcome.failures.empty() ? 0 : 1;

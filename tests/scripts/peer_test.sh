@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# A few of the faults of scripts/long_checks.sh peers.
+set -euo pipefail
+root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=${1:?a build folder}
+if [[ ! -f $build/libstagecoach_mpi.so ]]; then
+  echo "this build has no MPI plug-in"
+  exit 77
+fi
+output=$("$root/scripts/peer_check.sh" "$build/stagecoach" 4)
+echo "$output"
+[[ $output == "4 faults "* ]]
