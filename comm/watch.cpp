@@ -96,12 +96,8 @@ class Watch::Machines {
   // The machine that has not been heard of for `timeout`; empty: none.
   std::string silent(std::chrono::milliseconds timeout) {
     for (Link& link : links_) {
-      if (link.arriving.has_ended()) {
-        link.heard = Clock::now();
-        link.arriving = world_.receive(link.process, kTag, bytes_of(link.beat));
-      } else if (Clock::now() - link.heard > timeout + kBeatBetweenMachines) {
-        return link.host;
-      }
+      hear(link);
+      if (!link.left && Clock::now() - link.heard > timeout + kBeatBetweenMachines) return link.host;
     }
     return "";
   }
@@ -110,9 +106,22 @@ class Watch::Machines {
     for (Link& link : links_) link.heard = Clock::now();
   }
 
+  // No message is under way behind it: waits until the others leave, too.
+  void leave(std::chrono::milliseconds timeout) {
+    for (Link& link : links_) world_.send(link.process, kTag, bytes_of(kGoodbye));
+    const auto here = [](const Link& link) { return !link.left; };
+    while (std::ranges::any_of(links_, here)) {
+      std::this_thread::sleep_for(kBeat / 10);
+      const std::string host = silent(timeout);
+      if (host.empty()) continue;
+      world_.abort(std::make_exception_ptr(
+          LostPeer("training", "all processes to end", "no sign of life from " + host)));
+    }
+  }
+
  private:
   static constexpr int kTag = tag_of(MessageKind::kBeat);
-  static constexpr std::byte kSign{1};
+  static constexpr std::byte kSign{1}, kGoodbye{2};
   struct Link {
     int process = 0;
     std::string host;
@@ -120,9 +129,17 @@ class Watch::Machines {
     std::byte beat{};
     Transfer arriving;
     std::optional<Transfer> leaving;
+    bool left = false;
   };
   static std::span<std::byte> bytes_of(std::byte& byte) { return {&byte, 1}; }
   static std::span<const std::byte> bytes_of(const std::byte& byte) { return {&byte, 1}; }
+
+  void hear(Link& link) {
+    if (link.left || !link.arriving.has_ended()) return;
+    link.heard = Clock::now();
+    link.left = link.beat == kGoodbye || world_.is_aborted();
+    if (!link.left) link.arriving = world_.receive(link.process, kTag, bytes_of(link.beat));
+  }
 
   World& world_;
   std::deque<Link> links_;  // whose memory messages arrive in
@@ -142,6 +159,7 @@ Watch::~Watch() {
   own_->left = true;
   stopping_ = true;
   thread_.join();
+  if (machines_) machines_->leave(options_.peer_timeout);
   ::munmap(shared_, shared_bytes_);
 }
 

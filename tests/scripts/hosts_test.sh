@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Trains on two machines that are made of network namespaces, over TCP: with the bits of one; through a link that
+# is down for two seconds; and with words where it stays down.
+set -euo pipefail
+build=$(cd "${1:?a build folder}" && pwd)
+program=$build/stagecoach
+work=$(mktemp -d)
+a=sca$$ b=scb$$ # namespaces, and the names of the machines
+subnet=10.77.$((RANDOM % 256))
+
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+clean_up() {
+  local space
+  for space in "$a" "$b"; do
+    ip netns pids "$space" 2>/dev/null | xargs -r kill -9 || true
+    ip netns del "$space" 2>/dev/null || true
+  done
+  rm -r "$work"
+}
+trap clean_up EXIT
+
+[[ -f $build/libstagecoach_mpi.so ]] || skip "this build has no MPI plug-in"
+command -v ip >/dev/null || skip "no ip: iproute2 has it"
+ip netns add "$a" 2>/dev/null || skip "network namespaces need root, and a kernel that allows them"
+ip netns add "$b"
+ip link add "$a" type veth peer name "$b" 2>/dev/null || skip "no pairs of virtual network devices here"
+address=1
+for space in "$a" "$b"; do
+  ip link set "$space" netns "$space"
+  ip -n "$space" addr add "$subnet.$address/24" dev "$space"
+  ip -n "$space" link set "$space" up
+  ip -n "$space" link set lo up
+  address=$((address + 1))
+done
+
+# How mpirun starts its helper on a machine: instead of ssh.
+cat >"$work/agent" <<END
+#!/usr/bin/env bash
+shift
+exec ip netns exec $b unshare --uts bash -c "hostname $b; \$*"
+END
+chmod +x "$work/agent"
+cat >"$work/start" <<END
+#!/usr/bin/env bash
+hostname $a
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+exec mpirun --mca plm_rsh_agent $work/agent --mca oob_tcp_if_include $subnet.0/24 --mca btl tcp,self,vader \
+  --mca btl_tcp_if_include $subnet.0/24 --oversubscribe -H $subnet.1:2,$subnet.2:2 -np 4 $program "\$@"
+END
+chmod +x "$work/start"
+job=(train --data synthetic --image-size 64 --micro-batch-size 2 --micro-batches 4 --stages 2 --partition 6 --quiet)
+on_two_machines() { timeout 60 ip netns exec "$a" unshare --uts "$work/start" "${job[@]}" "$@"; }
+trainers() {
+  local pid
+  for pid in $(ip netns pids "$a") $(ip netns pids "$b"); do
+    [[ $(cat "/proc/$pid/comm" 2>/dev/null) != stagecoach ]] ||
+      grep -q '^State:.*Z' "/proc/$pid/status" 2>/dev/null || echo "$pid"
+  done
+}
+
+"$program" "${job[@]}" --replicas 2 --steps 40 --save "$work/threads" >/dev/null
+on_two_machines --steps 40 --save "$work/machines" >"$work/out"
+cmp "$work/threads" "$work/machines"
+echo "two machines: the bits of threads"
+
+on_two_machines --steps 40 --save "$work/interrupted" >"$work/out" 2>"$work/err" &
+running=$!
+sleep 2
+ip -n "$a" link set "$a" down
+sleep 2
+ip -n "$a" link set "$a" up
+wait "$running" || { cat "$work/err" >&2 && exit 1; }
+cmp "$work/threads" "$work/interrupted"
+echo "a link that was down for two seconds: the bits of threads"
+
+on_two_machines --steps 100000 >"$work/out" 2>"$work/err" &
+running=$!
+sleep 4
+ip -n "$a" link set "$a" down
+begin=$(date +%s%N)
+while [[ -n $(trainers) ]]; do
+  (($(date +%s%N) - begin < 20000000000)) || break
+  sleep 0.1
+done
+taken=$((($(date +%s%N) - begin) / 1000000))
+ip netns pids "$a" | xargs -r kill -9  # mpirun waits for its helper on the other machine
+wait "$running" || true
+grep -q "^stagecoach: error: training: .*no sign of life from the processes on $b" "$work/err" ||
+  { cat "$work/err" >&2 && exit 1; }
+((taken < 7000)) || { echo "processes were there $taken ms after the link was cut" >&2 && exit 1; }
+echo "a link that stays down: said, and all ended after $taken ms"
