@@ -97,7 +97,8 @@ class Watch::Machines {
   std::string silent(std::chrono::milliseconds timeout) {
     for (Link& link : links_) {
       hear(link);
-      if (!link.left && Clock::now() - link.heard > timeout + kBeatBetweenMachines) return link.host;
+      if (!link.left && Clock::now() - link.heard > timeout + kBeatBetweenMachines)
+        return link.host;
     }
     return "";
   }

@@ -177,17 +177,25 @@ void Loader::fill(std::int64_t number, Batch& batch) {
   const std::int64_t epoch = epoch_of_(number);
   auto* raw = raw_->tensor.as<std::uint8_t>();
   auto* labels = batch.labels.tensor.as<std::int32_t>();
+  for (std::int64_t i = 0; i < count; ++i) labels[i] = dataset_.labels[samples[i]];
+  const std::int64_t all = batch.labels.tensor.elements();
+  const BatchRows& rows = options_.images;
+  const std::int64_t first = std::min(rows.first, all);
+  const std::int64_t end = rows.count < 0 ? all : std::min(first + rows.count, all);
+  const std::int64_t filled = std::clamp(count, first, end);
   std::vector<ImageCrop> crops;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t sample = samples[i];
-    std::memcpy(raw + i * dataset_.image_bytes(), dataset_.image(sample), dataset_.image_bytes());
-    labels[i] = dataset_.labels[sample];
-    crops.push_back(crop_of(epoch, sample));
+  for (std::int64_t i = first; i < filled; ++i) {
+    std::memcpy(raw + i * dataset_.image_bytes(), dataset_.image(samples[i]),
+                dataset_.image_bytes());
+    crops.push_back(crop_of(epoch, samples[i]));
   }
-  const Tensor images = rows_of(batch.images.tensor, 0, count);
-  std::memset(static_cast<char*>(images.data) + images.bytes(), 0,
-              batch.images.tensor.bytes() - images.bytes());
-  transform_images(context_, images, rows_of(raw_->tensor, 0, count), crops, options_.transform);
+  if (end > filled) {
+    const Tensor empty = rows_of(batch.images.tensor, filled, end - filled);
+    std::memset(empty.data, 0, static_cast<std::size_t>(empty.bytes()));
+  }
+  if (filled == first) return;
+  transform_images(context_, rows_of(batch.images.tensor, first, filled - first),
+                   rows_of(raw_->tensor, first, filled - first), crops, options_.transform);
 }
 
 // Rows behind the batch's samples repeat the last one: what is computed of them is not counted.

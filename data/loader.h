@@ -21,12 +21,20 @@ struct Augmentation {
   bool random_flip = false;  // mirrored with probability 1/2
 };
 
+// Rows of a batch.
+struct BatchRows {
+  std::int64_t first = 0, count = -1;  // -1: all behind the first
+  bool operator==(const BatchRows&) const = default;
+};
+
 struct LoaderOptions {
   ImageTransform transform;
   Augmentation augmentation;
   std::uint64_t seed = 0;  // of the augmentation: RandomStream{seed, kAugmentation, epoch, sample}
   Target target;           // where batches are prepared and lie
   DType dtype = DType::kF32;  // of the network's input; BF16 on a GPU only
+  // On the CPU, whose images are made; others are zeros. Labels are those of all rows.
+  BatchRows images;
 };
 
 // A prepared batch: images [B, 3, crop, crop] channels_last, labels [B] I32, on the loader's

@@ -339,7 +339,14 @@ std::vector<StageSummary> ProcessPipeline::summaries() const {
   return all;
 }
 
-// The first replica looks, one stage after another; what a stage has found is told to all.
+TrainingLoop::Rows ProcessPipeline::input_rows(std::int64_t batch) const {
+  if (!stages_.front()->is_first()) return {};
+  const std::int64_t rows = batch / replicas_;
+  return {place_.replica * rows, rows};
+}
+
+// Each replica looks at its own micro-batches, one stage after another; what a stage has found is
+// told to all.
 std::optional<TrainingLoop::NonFinite> ProcessPipeline::first_nonfinite(
     const StepInput& input, std::int64_t micro_batches) {
   begin_step(*context_, values_of(input));
@@ -347,15 +354,16 @@ std::optional<TrainingLoop::NonFinite> ProcessPipeline::first_nonfinite(
   for (std::int64_t m = 0; m < micro_batches; ++m) {
     MicroBatch micro = micro_batch_of(input, m, rows);
     micro.index = 0;  // of a step of its own
+    const int replica = static_cast<int>(m * replicas_ / micro_batches);
     for (int s = 0; s < program().stages(); ++s) {
       Packer found;
-      Stage* const own = place_.replica == 0 ? own_stage(s) : nullptr;
+      Stage* const own = replica == place_.replica ? own_stage(s) : nullptr;
       if (own != nullptr) {
         own->begin_step();
         const Tensor images = rows_of(input.images, micro.first_sample, rows);
         found.put(own->first_nonfinite_layer(message_for_search(s, images), micro));
       }
-      const ByteVector shared = broadcast(world_, found.bytes(), first_process_of(s));
+      const ByteVector shared = broadcast(world_, found.bytes(), process_of_stage(s, replica));
       const auto layer = Unpacker(shared).get<int>();
       if (layer >= 0) return NonFinite{layer, m};
       if (own != nullptr) hand_on_for_search(s);
@@ -370,7 +378,7 @@ std::vector<Tensor> ProcessPipeline::message_for_search(int stage, const Tensor&
   std::vector<Tensor> message = own_stage(stage)->receive_inputs(0);
   const int tag = tag_of(MessageKind::kActivation, stage);
   for (const Tensor& tensor : message) {
-    world_.receive(first_process_of(stage - 1), tag, bytes_of(tensor)).wait();
+    world_.receive(process_of_stage(stage - 1, place_.replica), tag, bytes_of(tensor)).wait();
   }
   return message;
 }
@@ -380,7 +388,7 @@ void ProcessPipeline::hand_on_for_search(int stage) const {
   if (after == program().stages() || !plan_.copied[after]) return;
   const int tag = tag_of(MessageKind::kActivation, after);
   for (const Tensor& tensor : own_stage(stage)->outputs(0)) {
-    world_.send(first_process_of(after), tag, bytes_of(tensor)).wait();
+    world_.send(process_of_stage(after, place_.replica), tag, bytes_of(tensor)).wait();
   }
 }
 

@@ -35,6 +35,7 @@ class ProcessPipeline : public TrainingLoop {
   const Program& program() const { return plan_.training; }
 
   std::optional<double> gradient_norm(std::int64_t) const override { return gradient_norm_; }
+  Rows input_rows(std::int64_t batch) const override;
   bool stages_agree() const override { return !failed_; }
   std::vector<StateEntry> state() const override;
   // Collective; in process 0 the value, elsewhere undefined.
@@ -66,7 +67,9 @@ class ProcessPipeline : public TrainingLoop {
   };
 
   int process_of(int rank, int replica) const { return rank * replicas_ + replica; }
-  int first_process_of(int stage) const { return process_of(program().rank_of(stage), 0); }
+  int process_of_stage(int stage, int replica) const {
+    return process_of(program().rank_of(stage), replica);
+  }
   Stage* own_stage(int stage) const;  // null: another rank's
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                    const PipelineOptions& options);

@@ -42,6 +42,12 @@ class TrainingLoop {
   // Of the first replica, if there are several: what they hold is the same. Of this process.
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
 
+  // Rows of a batch of so many whose inputs this process reads; it reads all targets.
+  struct Rows {
+    std::int64_t first = 0, count = 0;
+  };
+  virtual Rows input_rows(std::int64_t batch) const { return {0, batch}; }
+
   // Whether all stages have made the same steps of the optimizer. On a GPU, after a failure that
   // was no NumericError, nobody knows, and it is false.
   virtual bool stages_agree() const;

@@ -62,7 +62,9 @@ void check_files(const TrainRun& run, const Processes& processes) {
   if (!run.init.empty()) check_init(run.init);
 }
 
-LoaderOptions loader_options(const TrainRun& run, const DeviceChoice& devices, bool training) {
+// `rows`: that this process reads.
+LoaderOptions loader_options(const TrainRun& run, const DeviceChoice& devices,
+                             const TrainingLoop::Rows& rows, bool training) {
   LoaderOptions options;
   options.target = devices.target;
   options.target.threads = 1;
@@ -71,6 +73,7 @@ LoaderOptions loader_options(const TrainRun& run, const DeviceChoice& devices, b
   options.transform.crop = run.image_size;
   options.seed = run.job.seed;
   if (training) options.augmentation = {run.random_crop, run.random_flip};
+  options.images = {rows.first, rows.count};
   return options;
 }
 
@@ -129,7 +132,7 @@ class Training {
     if (!run_.checkpoints.directory.empty()) prepare_checkpoints();
     loader_.emplace(
         data_.train, run_.job.batch(), [this](std::int64_t step) { return batch_of(step); },
-        loader_options(run_, devices_, true), begin_,
+        loader_options(run_, devices_, rows_here(), true), begin_,
         [this](std::int64_t step) { return step / steps_per_epoch(); });
     if (interrupted()) throw Interrupted(kTrain, signal_);
     start_ = checkpointed_ = Clock::now();
@@ -250,6 +253,7 @@ class Training {
     return {images.size(), run.job.batch(), run.job.seed, run.last_batch};
   }
 
+  TrainingLoop::Rows rows_here() const { return engine_.loop().input_rows(run_.job.batch()); }
   std::int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
 
   // Then the lengths of the learning rate are known, too.
@@ -332,7 +336,8 @@ class Training {
         }
         return samples;
       };
-      test_loader_.emplace(data_.test, batch, order, loader_options(run_, devices_, false));
+      test_loader_.emplace(data_.test, batch, order,
+                           loader_options(run_, devices_, rows_here(), false));
     }
     BatchResult sum;
     for (std::int64_t i = 0; i < batches; ++i) {

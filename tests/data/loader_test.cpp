@@ -156,6 +156,31 @@ TEST_F(LoaderTest, AShortBatchEndsInZeros) {
   EXPECT_EQ(loader.next(), nullptr);
 }
 
+TEST_F(LoaderTest, MakesTheImagesOfSomeRowsAndAllLabels) {
+  constexpr std::int64_t kImage = 3 * kCrop * kCrop;
+  const std::vector<Indices> batches{{3, 1, 4, 15}, {0, 0, 19, 2}, {6, 5, 3}};
+  for (const BatchRows rows : {BatchRows{1, 2}, BatchRows{2}, BatchRows{0, 0}, BatchRows{3, 1}}) {
+    LoaderOptions some = options();
+    some.images = rows;
+    Loader loader(dataset_, 4, listed(batches), some),
+        whole(dataset_, 4, listed(batches), options());
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      const Batch& part = *loader.next();
+      const Batch& all = *whole.next();
+      EXPECT_EQ(part.count, all.count);
+      for (std::int64_t row = 0; row < 4; ++row) {
+        const bool made = row >= rows.first && (rows.count < 0 || row < rows.first + rows.count);
+        const std::vector<float> zeros(kImage, 0.0f);
+        EXPECT_EQ(floats(part.images.tensor, row, 1),
+                  made ? floats(all.images.tensor, row, 1) : zeros)
+            << "batch " << i << ", row " << row;
+        EXPECT_EQ(part.labels.tensor.as<std::int32_t>()[row],
+                  all.labels.tensor.as<std::int32_t>()[row]);
+      }
+    }
+  }
+}
+
 TEST_F(LoaderTest, SameBytesForAnyNumberOfThreads) {
   LoaderOptions one = options(1), two = options(2);
   one.augmentation = two.augmentation = {.random_crop = true, .random_flip = true};

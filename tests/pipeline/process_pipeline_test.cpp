@@ -217,6 +217,17 @@ TEST(ProcessPipeline, SummariesAndTraceAreOfAllRanks) {
   EXPECT_EQ(run_forked(4, body), kAllPass4);
 }
 
+// Whose images a process needs: a replica's on its first stage, else none.
+TEST(ProcessPipeline, ReadsTheRowsOfItsReplica) {
+  const auto body = [](World& world) {
+    ProcessJob job({"1f1b", {6}, 2}, world);
+    const TrainingLoop::Rows rows = job.loop.input_rows(24);
+    EXPECT_EQ(rows.first, world.rank() == 1 ? 12 : 0);
+    EXPECT_EQ(rows.count, world.rank() < 2 ? 12 : 0);
+  };
+  EXPECT_EQ(run_forked(4, body), kAllPass4);
+}
+
 // The one that fails says where; the others end with its words.
 TEST(ProcessPipeline, AnErrorEndsAllProcesses) {
   const auto body = [](World& world) {
