@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "comm/pack.h"
+#include "comm/message.h"
 
 namespace stagecoach {
 namespace {
@@ -49,12 +49,12 @@ ByteVector broadcast(World& world, ByteVector bytes, int root, MessageKind kind)
 
 std::vector<ByteVector> all_gather(World& world, const ByteVector& own, MessageKind kind) {
   const std::vector<ByteVector> gathered = gather(world, own, kind);
-  Packer packer;
-  for (const ByteVector& bytes : gathered) packer.put(bytes);
-  const ByteVector shared = broadcast(world, packer.bytes(), 0, kind);
-  Unpacker unpacker(shared);
+  MessageWriter writer;
+  for (const ByteVector& bytes : gathered) writer.put(bytes);
+  const ByteVector shared = broadcast(world, writer.bytes(), 0, kind);
+  MessageReader reader(shared);
   std::vector<ByteVector> all;
-  while (!unpacker.empty()) all.push_back(unpacker.get_all<std::byte>());
+  while (!reader.empty()) all.push_back(reader.get_all<std::byte>());
   return all;
 }
 

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "comm/collectives.h"
-#include "comm/pack.h"
+#include "comm/message.h"
 #include "core/error.h"
 #include "core/thread.h"
 
@@ -168,11 +168,11 @@ Watch::~Watch() {
 // machine makes it, the others open it through that one's descriptors.
 void Watch::find_peers() {
   const auto all_text = [&](const std::string& own) {
-    Packer packer;
-    packer.put(own);
+    MessageWriter writer;
+    writer.put(own);
     std::vector<std::string> all;
-    for (const ByteVector& bytes : all_gather(world_, packer.bytes())) {
-      all.push_back(Unpacker(bytes).get<std::string>());
+    for (const ByteVector& bytes : all_gather(world_, writer.bytes())) {
+      all.push_back(MessageReader(bytes).get<std::string>());
     }
     return all;
   };
@@ -212,6 +212,7 @@ void Watch::find_peers() {
     if (here && p != world_.rank()) peers_.push_back({p, slots + p});
   }
   std::vector<int> leaders;
+  leaders.reserve(first.size());
   for (const auto& [machine, process] : first) leaders.push_back(process);
   if (leader == world_.rank()) machines_ = std::make_unique<Machines>(world_, leaders, hosts);
 }

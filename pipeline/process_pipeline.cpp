@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "comm/collectives.h"
-#include "comm/pack.h"
+#include "comm/message.h"
 #include "comm/process_channel.h"
 #include "core/copy.h"
 #include "core/error.h"
@@ -117,6 +117,7 @@ void ProcessPipeline::link_neighbours(std::map<int, LinkedStage>& linked) {
 
 void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
   std::vector<int> processes;
+  processes.reserve(static_cast<std::size_t>(replicas_));
   for (int r = 0; r < replicas_; ++r) processes.push_back(process_of(place_.rank, r));
   for (auto& [s, own] : linked) {
     sums_.push_back(make_exchanged_sum(world_, processes, place_.replica,
@@ -144,7 +145,7 @@ void ProcessPipeline::link_norms(std::map<int, LinkedStage>& linked,
 
 // The state of every stage, in the network's order.
 void ProcessPipeline::share_entries() {
-  Packer own;
+  MessageWriter own;
   if (place_.replica == 0) {
     for (std::size_t i = 0; i < stages_.size(); ++i) {
       for (const StateEntry& entry : stages_[i]->state().entries()) {
@@ -158,14 +159,14 @@ void ProcessPipeline::share_entries() {
   std::vector<std::vector<RemoteEntry>> by_stage(static_cast<std::size_t>(program().stages()));
   const std::vector<ByteVector> all = all_gather(world_, own.bytes());
   for (std::size_t process = 0; process < all.size(); ++process) {
-    Unpacker unpacker(all[process]);
-    while (!unpacker.empty()) {
-      const auto stage = unpacker.get<int>();
+    MessageReader reader(all[process]);
+    while (!reader.empty()) {
+      const auto stage = reader.get<int>();
       RemoteEntry remote;
       remote.process = static_cast<int>(process);
-      remote.entry.name = unpacker.get<std::string>();
-      remote.entry.kind = unpacker.get<StateKind>();
-      remote.entry.spec = unpacker.get<TensorSpec>();
+      remote.entry.name = reader.get<std::string>();
+      remote.entry.kind = reader.get<StateKind>();
+      remote.entry.spec = reader.get<TensorSpec>();
       by_stage.at(static_cast<std::size_t>(stage)).push_back(std::move(remote));
     }
   }
@@ -207,7 +208,7 @@ void ProcessPipeline::run_own_part(const StepInput& input) {
 void ProcessPipeline::share_results() {
   const std::vector<ByteVector> gathered = gather(world_, own_results());
   trace_.clear();
-  Packer all;
+  MessageWriter all;
   if (world_.rank() == 0) {
     for (std::size_t process = 0; process < gathered.size(); ++process) {
       collect(gathered[process], static_cast<int>(process) % replicas_);
@@ -218,17 +219,17 @@ void ProcessPipeline::share_results() {
     all.put(gradient_norm_);
   }
   const ByteVector shared = broadcast(world_, all.bytes());
-  Unpacker unpacker(shared);
-  unpacker.get_bytes(losses_->tensor.data, bytes_of(losses_->tensor).size());
-  if (unpacker.get<bool>()) {
+  MessageReader reader(shared);
+  reader.get_bytes(losses_->tensor.data, bytes_of(losses_->tensor).size());
+  if (reader.get<bool>()) {
     if (!correct_) correct_.emplace(row_major(losses_->tensor.shape(), DType::kI32));
-    unpacker.get_bytes(correct_->tensor.data, bytes_of(correct_->tensor).size());
+    reader.get_bytes(correct_->tensor.data, bytes_of(correct_->tensor).size());
   }
-  gradient_norm_ = unpacker.get<std::optional<double>>();
+  gradient_norm_ = reader.get<std::optional<double>>();
 }
 
 ByteVector ProcessPipeline::own_results() const {
-  Packer own;
+  MessageWriter own;
   const auto put_rows = [&](const Tensor& of_all) {
     own.put(of_all.defined());
     if (!of_all.defined()) return;
@@ -248,20 +249,20 @@ ByteVector ProcessPipeline::own_results() const {
 }
 
 void ProcessPipeline::collect(const ByteVector& results, int replica) {
-  Unpacker unpacker(results);
+  MessageReader reader(results);
   const auto get_rows = [&](std::optional<OwnedTensor>& all, DType dtype) {
-    if (!unpacker.get<bool>()) return;
+    if (!reader.get<bool>()) return;
     if (!all) all.emplace(row_major(losses_->tensor.shape(), dtype));
     const std::int64_t rows = all->tensor.shape()[0] / replicas_;
     const Tensor rows_here = rows_of(all->tensor, replica * rows, rows);
-    unpacker.get_bytes(rows_here.data, bytes_of(rows_here).size());
+    reader.get_bytes(rows_here.data, bytes_of(rows_here).size());
   };
-  if (unpacker.get<bool>()) {
+  if (reader.get<bool>()) {
     get_rows(losses_, DType::kF32);
     get_rows(correct_, DType::kI32);
-    gradient_norm_ = unpacker.get<std::optional<double>>();
+    gradient_norm_ = reader.get<std::optional<double>>();
   }
-  const auto events = unpacker.get_all<TraceEvent>();
+  const auto events = reader.get_all<TraceEvent>();
   trace_.insert(trace_.end(), events.begin(), events.end());
 }
 
@@ -319,21 +320,21 @@ OwnedTensor ProcessPipeline::get_state(const std::string& name) const {
 
 bool ProcessPipeline::is_finite(const std::string& name) const {
   const RemoteEntry& remote = entry_of(name);
-  Packer packer;
-  if (world_.rank() == remote.process) packer.put(TrainingLoop::is_finite(name));
-  const ByteVector shared = broadcast(world_, packer.bytes(), remote.process);
-  return Unpacker(shared).get<bool>();
+  MessageWriter writer;
+  if (world_.rank() == remote.process) writer.put(TrainingLoop::is_finite(name));
+  const ByteVector shared = broadcast(world_, writer.bytes(), remote.process);
+  return MessageReader(shared).get<bool>();
 }
 
 std::vector<StageSummary> ProcessPipeline::summaries() const {
-  Packer packer;
+  MessageWriter writer;
   if (place_.replica == 0) {
-    for (const auto& own : stages_) packer.put(own->summary());
+    for (const auto& own : stages_) writer.put(own->summary());
   }
   std::vector<StageSummary> all;
-  for (const ByteVector& bytes : all_gather(world_, packer.bytes())) {
-    Unpacker unpacker(bytes);
-    while (!unpacker.empty()) all.push_back(unpacker.get<StageSummary>());
+  for (const ByteVector& bytes : all_gather(world_, writer.bytes())) {
+    MessageReader reader(bytes);
+    while (!reader.empty()) all.push_back(reader.get<StageSummary>());
   }
   std::ranges::sort(all, {}, &StageSummary::first);
   return all;
@@ -356,7 +357,7 @@ std::optional<TrainingLoop::NonFinite> ProcessPipeline::first_nonfinite(
     micro.index = 0;  // of a step of its own
     const int replica = static_cast<int>(m * replicas_ / micro_batches);
     for (int s = 0; s < program().stages(); ++s) {
-      Packer found;
+      MessageWriter found;
       Stage* const own = replica == place_.replica ? own_stage(s) : nullptr;
       if (own != nullptr) {
         own->begin_step();
@@ -364,7 +365,7 @@ std::optional<TrainingLoop::NonFinite> ProcessPipeline::first_nonfinite(
         found.put(own->first_nonfinite_layer(message_for_search(s, images), micro));
       }
       const ByteVector shared = broadcast(world_, found.bytes(), process_of_stage(s, replica));
-      const auto layer = Unpacker(shared).get<int>();
+      const auto layer = MessageReader(shared).get<int>();
       if (layer >= 0) return NonFinite{layer, m};
       if (own != nullptr) hand_on_for_search(s);
     }

@@ -54,6 +54,7 @@ void TrainingLoop::make_clip(const PipelineOptions& options,
                              std::int64_t parameters) {
   if (!(options.clip_norm > 0)) return;
   std::vector<Context*> contexts;
+  contexts.reserve(replica.size());
   for (const auto& stage : replica) contexts.push_back(&stage->context());
   clips_.push_back(std::make_unique<GradientClip>(contexts, parameters, options.clip_norm));
 }

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "comm/collectives.h"
-#include "comm/pack.h"
+#include "comm/message.h"
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "core/system_memory.h"
@@ -255,9 +255,9 @@ void Engine::Impl::check_least_memory(const std::vector<LayerPlan>& plans,
 LayerCosts Engine::Impl::measured_costs(const std::vector<LayerPlan>& plans) const {
   World* const world = job_.world;
   if (world == nullptr) return measure_layers(network_, plans, devices_.target);
-  Packer packer;
-  if (world->rank() == 0) packer.put(measure_layers(network_, plans, devices_.target));
-  return Unpacker(broadcast(*world, packer.bytes())).get_all<double>();
+  MessageWriter writer;
+  if (world->rank() == 0) writer.put(measure_layers(network_, plans, devices_.target));
+  return MessageReader(broadcast(*world, writer.bytes())).get_all<double>();
 }
 
 Partition Engine::Impl::choose_partition(const std::vector<LayerPlan>& plans) {

@@ -12,7 +12,7 @@
 
 namespace stagecoach {
 
-class Packer {
+class MessageWriter {
  public:
   template <typename T>
   void put(const T& value) {
@@ -39,10 +39,10 @@ class Packer {
   std::vector<std::byte> bytes_;
 };
 
-// Reads back what a Packer has packed, in its order. Throws Error when there is no more.
-class Unpacker {
+// Reads back what a MessageWriter has packed, in its order. Throws Error when there is no more.
+class MessageReader {
  public:
-  explicit Unpacker(const std::vector<std::byte>& bytes) : bytes_(bytes) {}
+  explicit MessageReader(const std::vector<std::byte>& bytes) : bytes_(bytes) {}
 
   template <typename T>
   T get() {
