@@ -1,5 +1,8 @@
 #include "comm/launched_process.h"
 
+#include <unistd.h>
+
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
@@ -44,6 +47,12 @@ std::optional<LaunchedProcess> find_launched_process() {
     if (launch.processes > 1) return launch;
   }
   return std::nullopt;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
 }
 
 }  // namespace stagecoach

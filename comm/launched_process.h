@@ -17,4 +17,7 @@ struct LaunchedProcess {
 // none.
 std::optional<LaunchedProcess> find_launched_process();
 
+// The name of this machine.
+std::string host_name();
+
 }  // namespace stagecoach

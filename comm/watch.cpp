@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "comm/collectives.h"
+#include "comm/launched_process.h"
 #include "comm/message.h"
 #include "core/error.h"
 #include "core/thread.h"
@@ -147,10 +148,8 @@ class Watch::Machines {
   Clock::time_point sent_;
 };
 
-Watch::Watch(World& world, WatchOptions options) : world_(world), options_(std::move(options)) {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  host_ = name.data();
+Watch::Watch(World& world, WatchOptions options)
+    : world_(world), options_(std::move(options)), host_(host_name()) {
   find_peers();
   barrier(world_);
   thread_ = start_thread([this] { run(); });

@@ -67,7 +67,7 @@ class Watch {
 
   World& world_;
   const WatchOptions options_;
-  std::string host_;
+  const std::string host_;
   void* shared_ = nullptr;
   std::size_t shared_bytes_ = 0;
   Slot* own_ = nullptr;

@@ -73,4 +73,18 @@ std::exception_ptr with_where(const std::exception_ptr& error, const std::string
   }
 }
 
+std::string message_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& known) {
+    return known.message();
+  } catch (const std::bad_alloc&) {
+    return "memory: expected enough for this run, got less; use smaller images or batches";
+  } catch (const std::exception& other) {
+    return other.what();
+  } catch (...) {
+    return "an unknown error";
+  }
+}
+
 }  // namespace stagecoach

@@ -57,6 +57,9 @@ class PeerError : public Error {
 // as it is: other threads may hold it.
 std::exception_ptr with_where(const std::exception_ptr& error, const std::string& where);
 
+// Its message for people, without the place in the source.
+std::string message_of(const std::exception_ptr& error);
+
 }  // namespace stagecoach
 
 // Throws Error unless `condition`. The last arguments are evaluated only on failure.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/collectives.h"
+#include "comm/launched_process.h"
 #include "comm/message.h"
 #include "comm/process_channel.h"
 #include "core/copy.h"
@@ -26,6 +27,20 @@ World& checked_world(const PipelineOptions& options, const Program& program) {
   STAGECOACH_CHECK(options.target.device == Device{}, "ProcessPipeline", "ranks on CPUs",
                    options.target.device.to_string());
   return *options.world;
+}
+
+// Of what each process has, the sum over those of this machine.
+std::int64_t sum_on_machine(World& world, std::int64_t own) {
+  const std::string host = host_name();
+  MessageWriter writer;
+  writer.put(host);
+  writer.put(own);
+  std::int64_t sum = 0;
+  for (const ByteVector& bytes : all_gather(world, writer.bytes())) {
+    MessageReader reader(bytes);
+    if (reader.get<std::string>() == host) sum += reader.get<std::int64_t>();
+  }
+  return sum;
 }
 
 std::span<std::byte> bytes_of(const Tensor& tensor) {
@@ -64,7 +79,8 @@ void ProcessPipeline::make_stages(const Network& network, const std::vector<Laye
     numbers_.push_back(s);
     bytes += plan_memory(plan_.graphs[s], plan_.stages[s].memory).arena.bytes();
   }
-  check_memory("the plan", bytes, options.target.device, kMemoryHint);
+  check_memory("the plan of all processes on this machine", sum_on_machine(world_, bytes),
+               options.target.device, kMemoryHint);
   for (const int s : numbers_) {
     stages_.push_back(std::make_unique<Stage>(network, plans, plan_.stages[s], *context_));
   }

@@ -111,16 +111,11 @@ std::string error_of(std::exception_ptr& error, const std::string& what, const W
     work();
     return "";
   } catch (const fs::filesystem_error& failure) {
-    const Error known(kCheckpoint, what, failure.code().message());
-    error = std::make_exception_ptr(known);
-    return known.message();
-  } catch (const Error& failure) {
+    error = std::make_exception_ptr(Error(kCheckpoint, what, failure.code().message()));
+  } catch (...) {
     error = std::current_exception();
-    return failure.message();
-  } catch (const std::exception& failure) {
-    error = std::current_exception();
-    return failure.what();
   }
+  return message_of(error);
 }
 
 // A folder of a checkpoint's name is never half removed.

@@ -1,7 +1,7 @@
 #include "trainer/checkpoint_writer.h"
 
+#include "core/error.h"
 #include "core/log.h"
-#include "trainer/outputs.h"
 
 namespace stagecoach {
 
@@ -13,8 +13,8 @@ void CheckpointWriter::write(const std::function<void(Snapshot&)>& fill) {
     try {
       write_checkpoint(directory_, snapshot_, run_, settings_, keep_, processes_);
       written_ = snapshot_.step;
-    } catch (const std::exception& error) {
-      failures_.push_back(message_of(error));
+    } catch (...) {
+      failures_.push_back(message_of(std::current_exception()));
       spdlog::warn("{}: training goes on", failures_.back());
     }
     busy_ = false;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <new>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -12,17 +11,9 @@ namespace stagecoach {
 void Outputs::attempt(const std::function<void()>& write) {
   try {
     write();
-  } catch (const std::exception& error) {
-    add_failure(message_of(error));
+  } catch (...) {
+    add_failure(message_of(std::current_exception()));
   }
-}
-
-std::string message_of(const std::exception& error) {
-  if (const auto* own = dynamic_cast<const Error*>(&error)) return own->message();
-  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
-    return "memory: expected enough for this run, got less; use smaller images or batches";
-  }
-  return error.what();
 }
 
 bool any_standard_output(const std::vector<std::filesystem::path>& files) {

@@ -27,9 +27,6 @@ class Outputs {
   std::vector<std::string> failures_;
 };
 
-// The message of an exception, for people: without the place in the source.
-std::string message_of(const std::exception& error);
-
 // Whether one of the files (empty ones are none) is the standard output: what is printed for people
 // then goes elsewhere.
 bool any_standard_output(const std::vector<std::filesystem::path>& files);

@@ -1,9 +1,6 @@
 #include "trainer/processes.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 
 #include "comm/collectives.h"
 
@@ -41,12 +38,6 @@ std::int64_t Processes::greatest(std::int64_t own) const {
     greatest = std::max<std::int64_t>(greatest, std::stoll(other));
   }
   return greatest;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 }  // namespace stagecoach

@@ -30,7 +30,4 @@ class Processes {
   MessageKind kind_;
 };
 
-// The name of this machine.
-std::string host_name();
-
 }  // namespace stagecoach

@@ -186,8 +186,8 @@ void check_processes(const TrainRequest& request, const Sizes& sizes) {
     throw UsageError(kTrain, "several processes, for --transport mpi", "one",
                      "start them with mpirun -np 4 stagecoach train ...");
   }
-  if (!(request.peer_timeout >= 1)) {
-    throw UsageError(kTrain, "--peer-timeout of at least 1 second",
+  if (!(request.peer_timeout >= 1 && request.peer_timeout <= kMostPeerTimeout)) {
+    throw UsageError(kTrain, fmt::format("--peer-timeout from 1 to {} seconds", kMostPeerTimeout),
                      fmt::format("{}", request.peer_timeout));
   }
   if (processes == 1) return;

@@ -27,6 +27,7 @@ struct OptimizerDefaults {
 inline constexpr OptimizerDefaults kSgdDefaults{0.01, 0.0005}, kAdamDefaults{3e-4, 0};
 
 inline constexpr double kDefaultCheckpointSeconds = 600, kDefaultPeerTimeout = 4;
+inline constexpr double kMostPeerTimeout = 86400;
 inline constexpr int kDefaultKeptCheckpoints = 3;
 
 // How often: after so many steps, or so many seconds; the other is 0.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "comm/launched_process.h"
 #include "core/error.h"
 #include "core/json_file.h"
 #include "core/log.h"

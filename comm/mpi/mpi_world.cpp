@@ -87,9 +87,11 @@ class MpiWorld final : public World {
 
   void abort(const std::exception_ptr& error) noexcept override {
     std::unique_lock lock(mutex_);
-    if (!error_) error_ = error;
-    own_error_ = true;
-    changed_.notify_all();
+    if (!error_) {
+      error_ = error;
+      own_error_ = true;
+      changed_.notify_all();
+    }
     // Until the others know, or have had the time to.
     changed_.wait_for(lock, kTimeToAbort, [this] { return told_; });
   }
@@ -224,7 +226,10 @@ class MpiWorld final : public World {
       polls_ = 0;
       pause_ = kLeastPause;
     }
-    if (++polls_ < kBusyPolls) return std::this_thread::yield();
+    if (polls_ < kBusyPolls) {
+      ++polls_;
+      return std::this_thread::yield();
+    }
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, pause_, [this] { return !new_.empty() || stopping_ || error_; });
     pause_ = std::min(2 * pause_, kMostPause);
@@ -274,7 +279,7 @@ class MpiWorld final : public World {
 
   void tell_others() {
     own_notice_.from = rank_;
-    const std::string text = text_of(error());
+    const std::string text = message_of(error());
     text.copy(own_notice_.text.data(), own_notice_.text.size() - 1);
     for (int to = 0; to < size_; ++to) {
       if (to == rank_) continue;
@@ -311,17 +316,6 @@ class MpiWorld final : public World {
   }
   void check(int code) const {
     if (code != 0) std::rethrow_exception(error_of(code));
-  }
-  static std::string text_of(const std::exception_ptr& error) {
-    try {
-      std::rethrow_exception(error);
-    } catch (const Error& known) {
-      return known.message();
-    } catch (const std::exception& other) {
-      return other.what();
-    } catch (...) {
-      return "an unknown error";
-    }
   }
 
   const DynamicLibrary library_;

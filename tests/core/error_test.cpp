@@ -87,6 +87,21 @@ TEST(WithWhere, OfAnotherLibrarysErrorMakesAnError) {
   EXPECT_THROW(std::rethrow_exception(where_of(7)), int);
 }
 
+TEST(Error, MessagesAreForPeople) {
+  const auto text = [](const auto& error) { return message_of(std::make_exception_ptr(error)); };
+  EXPECT_EQ(text(UsageError("op", "a", "b", "c")), "op: expected a, got b; c");
+  EXPECT_EQ(text(std::bad_alloc()).substr(0, 23), "memory: expected enough");
+  EXPECT_EQ(text(std::out_of_range("an index")), "an index");
+  EXPECT_EQ(text(7), "an unknown error");
+}
+
+// What is said elsewhere needs no place.
+TEST(Error, APeersErrorStaysAsItIs) {
+  const auto error = std::make_exception_ptr(PeerError("process 3", "no failure", "one"));
+  EXPECT_EQ(message_of(with_where(error, "rank 1")), "process 3: expected no failure, got one");
+  EXPECT_THROW(std::rethrow_exception(with_where(error, "rank 1")), PeerError);
+}
+
 TEST(Check, EvaluatesItsTextOnlyOnFailure) {
   int evaluated = 0;
   const auto text = [&evaluated] {

@@ -103,15 +103,7 @@ class ForkedWorld final : public World {
     return error_ != nullptr;
   }
   void abort(const std::exception_ptr& error) noexcept override {
-    std::string text = "an unknown error";
-    try {
-      std::rethrow_exception(error);
-    } catch (const Error& known) {
-      text = known.message();
-    } catch (const std::exception& other) {
-      text = other.what();
-    } catch (...) {
-    }
+    const std::string text = message_of(error);
     if (!fail(error)) return;
     for (Peer& peer : peers_) {
       if (peer.writer) write_frame(peer, kAbort, std::as_bytes(std::span(text)));

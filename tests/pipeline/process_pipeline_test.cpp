@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/system_memory.h"
 #include "tests/forked/forked_world.h"
 #include "tests/kernels/checks.h"
 #include "tests/pipeline/small_job.h"
@@ -264,6 +265,19 @@ TEST(ProcessPipeline, ADeadProcessEndsTheOthers) {
     job.train(1);
   };
   EXPECT_EQ(run_forked(4, body), (std::vector<int>{1, 1, 128 + SIGKILL, 1}));
+}
+
+// Each has room for its plan, but the machine has not for both.
+TEST(ProcessPipeline, PlansForAllProcessesOfAMachine) {
+  const auto body = [](World& world) {
+    PipelineOptions options = options_of({"1f1b", {6}}, &world);
+    options.other_bytes = available_memory_bytes({}) / 10 * 6;
+    const Network network = testing::small_network();
+    const std::vector<LayerPlan> plans = network.plan(testing::small_input(), options.target);
+    testing::expect_error([&] { ProcessPipeline(network, plans, options); },
+                          {"the plan of all processes on this machine"});
+  };
+  EXPECT_EQ(run_forked(2, body), kAllPass2);
 }
 
 TEST(ProcessPipeline, RefusesWhatCannotBe) {

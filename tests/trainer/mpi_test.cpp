@@ -104,6 +104,7 @@ TEST_F(Mpi, OneProcessSaysWhatIsWrongWithAll) {
   expect_said_once(mpirun_train(2, {{"--replicas", "2"}}), 2,
                    "expected 4 processes, for --stages 2 and --replicas 2, got 2 processes");
   expect_said_once(mpirun_train(2, {{"--bad", ""}}), 2, "got '--bad'");
+  expect_said_once(mpirun_train(2, {{"--peer-timeout", "0.1"}}), 2, "--peer-timeout from 1 to");
   expect_said_once(mpirun_train(2, {{"--device", "cuda"}}), 2, "NCCL is not there yet");
   expect_said_once(mpirun_train(2, {{"--init", "/nowhere/weights"}}), 1, "/nowhere/weights");
   expect_said_once(mpirun_train(2, {{"--save", "/nowhere/weights"}}), 1, "/nowhere");

@@ -36,16 +36,6 @@ int fail(const std::string& message, int exit_code) {
   return exit_code;
 }
 
-std::string message_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& known) {
-    return message_of(known);
-  } catch (...) {
-    return "an unknown error";
-  }
-}
-
 int exit_code_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);

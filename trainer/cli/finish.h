@@ -13,8 +13,6 @@ namespace stagecoach {
 // An error's message, without the place in the source: users look at their command, not at our
 // code. `exit_code`. Where it cannot be printed either, that is what remains.
 int fail(const std::string& message, int exit_code);
-// That of an error.
-std::string message_of(const std::exception_ptr& error);
 int exit_code_of(const std::exception_ptr& error);
 
 // The exit status of a command whose text is printed and whose failures are said. `to_errors`: on

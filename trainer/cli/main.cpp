@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "comm/launched_process.h"
+#include "core/error.h"
 #include "core/interrupt.h"
 #include "trainer/cli/command_line.h"
 #include "trainer/cli/finish.h"
