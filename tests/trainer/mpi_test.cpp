@@ -130,6 +130,17 @@ TEST_F(Mpi, AnOptionOfOneProcessAloneIsNamed) {
              "stagecoach: error: process 1: stagecoach train: expected a known option");
 }
 
+TEST_F(Mpi, AProcessThatDoesNotComeIsNotWaitedForForEver) {
+  std::vector<std::string> words = train_arguments({{"--peer-timeout", "1"}});
+  words.insert(
+      words.begin(),
+      {"/bin/bash", "-c",
+       "[ $OMPI_COMM_WORLD_RANK = 0 ] || sleep 50; exec " STAGECOACH_BINARY " \"$@\"", "script"});
+  const ProgramResult result = mpirun(2, words);
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  expect_has(result.err, "expected 2 processes to start within 10 s, got fewer");
+}
+
 TEST_F(Mpi, HelpIsPrintedOnceAndThreadsTrainAlone) {
   const ProgramResult help = mpirun(2, {STAGECOACH_BINARY, "train", "--help"});
   EXPECT_EQ(help.exit_code, 0);

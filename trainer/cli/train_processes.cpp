@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -27,6 +29,9 @@ namespace {
 // What a process that has been told of another's error leaves that one to say it; and in which time
 // those that fail alike learn of each other.
 constexpr std::chrono::milliseconds kTimeToSpeak{600}, kTimeToHear{200};
+
+// So many times --peer-timeout may the processes take to start.
+constexpr double kStartOverPeerTimeout = 10;
 
 // Of the command line, in each process: the same in all, or what is wrong in some.
 struct Parsed {
@@ -111,6 +116,28 @@ int fail_once(World& world, const std::exception_ptr& error) {
   ::_exit(exit_code);
 }
 
+// Until the processes watch over each other: ends this one when the others do not come.
+class StartLimit {
+ public:
+  StartLimit(int processes, double seconds)
+      : thread_([=, this](const std::stop_token& stop) {
+          std::mutex mutex;
+          std::unique_lock lock(mutex);
+          changed_.wait_for(lock, stop, std::chrono::duration<double>(seconds),
+                            [] { return false; });
+          if (stop.stop_requested()) return;
+          leave(
+              fail(fmt::format("training: expected {} processes to start within {} s, got fewer; a "
+                               "larger --peer-timeout waits longer",
+                               processes, seconds),
+                   1));
+        }) {}
+
+ private:
+  std::condition_variable_any changed_;
+  std::jthread thread_;  // last: it uses the members above
+};
+
 WatchOptions watch_options(World& world, const TrainRun& run) {
   WatchOptions options;
   options.peer_timeout =
@@ -136,6 +163,11 @@ int train_in_processes(const LaunchedProcess& process, int argc, char** argv) {
       return finish(*parsed.line.train, train(*parsed.line.train));
     }
   }
+  std::optional<StartLimit> limit;
+  limit.emplace(
+      process.processes,
+      kStartOverPeerTimeout *
+          (parsed.error.empty() ? parsed.line.train->peer_timeout_seconds : kDefaultPeerTimeout));
   const std::unique_ptr<World> world = make_mpi_world();
   const Processes processes(world.get());
   std::optional<Watch> watch;
@@ -148,6 +180,7 @@ int train_in_processes(const LaunchedProcess& process, int argc, char** argv) {
     catch_interrupts();
     TrainRun& run = *parsed.line.train;
     watch.emplace(*world, watch_options(*world, run));
+    limit.reset();
     run.job.world = world.get();
     run.job.watch = &*watch;
     if (run.job.threads == 0) run.job.threads = threads_here(processes);
