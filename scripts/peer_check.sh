@@ -36,12 +36,12 @@ one_fault() {
   fi
   begin=$(now)
   [[ $kind == KILL ]] || limit=$frozen_limit
-  while ranks | awk -v rank="$rank" '$2 != rank' | grep -q .; do
-    if later_than "$(now)" "$(awk -v a="$begin" -v b="$limit" 'BEGIN { print a + b + 3 }')"; then break; fi
+  while [[ -n $(ranks | awk -v rank="$rank" '$2 != rank') ]]; do
+    if later_than "$(now)" "$(awk -v a="$begin" -v b="$limit" 'BEGIN { printf "%.3f", a + b + 3 }')"; then break; fi
     sleep 0.05
   done
   local taken
-  taken=$(awk -v a="$begin" -v b="$(now)" 'BEGIN { print b - a }')
+  taken=$(awk -v a="$begin" -v b="$(now)" 'BEGIN { printf "%.3f", b - a }')
   wait "$job" || status=$?
   # A process that ends well before its fault could matter is none.
   if ((status == 0)); then echo "late" && return; fi
