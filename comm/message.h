@@ -4,13 +4,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "core/error.h"
+#include "core/tensor.h"
 
 namespace stagecoach {
+
+// The memory of a tensor on the host.
+inline std::span<std::byte> byte_span(const Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())};
+}
 
 class MessageWriter {
  public:

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "comm/message.h"
 #include "core/error.h"
 
 namespace stagecoach {
@@ -16,10 +17,6 @@ struct Header {
   std::int64_t micro = 0, tensors = 0;
   std::uint32_t failed = 0, padding = 0;
 };
-
-std::span<std::byte> bytes_of(const Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())};
-}
 
 // What both ends have.
 class ProcessChannel : public Channel {
@@ -86,7 +83,7 @@ class SendingChannel : public ProcessChannel {
     std::vector<Transfer> transfers;
     transfers.push_back(world_.send(peer_, tag_, std::as_bytes(std::span(&header, 1))));
     for (const Tensor& tensor : tensors) {
-      transfers.push_back(world_.send(peer_, tag_, bytes_of(tensor)));
+      transfers.push_back(world_.send(peer_, tag_, byte_span(tensor)));
     }
     wait_for_all(transfers);
   }
@@ -180,7 +177,7 @@ class ReceivingChannel : public ProcessChannel {
     std::vector<Transfer> transfers;
     transfers.push_back(world_.receive(peer_, tag_, std::as_writable_bytes(std::span(&header, 1))));
     for (const Tensor& tensor : tensors) {
-      transfers.push_back(world_.receive(peer_, tag_, bytes_of(tensor)));
+      transfers.push_back(world_.receive(peer_, tag_, byte_span(tensor)));
     }
     wait_for_all(transfers);
     STAGECOACH_CHECK(header.micro == micro && header.tensors == std::ssize(tensors), "a receive",

@@ -1,14 +1,12 @@
 #include "pipeline/process_pipeline.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "comm/collectives.h"
 #include "comm/launched_process.h"
 #include "comm/message.h"
 #include "comm/process_channel.h"
-#include "core/copy.h"
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
@@ -41,10 +39,6 @@ std::int64_t sum_on_machine(World& world, std::int64_t own) {
     if (reader.get<std::string>() == host) sum += reader.get<std::int64_t>();
   }
   return sum;
-}
-
-std::span<std::byte> bytes_of(const Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())};
 }
 
 }  // namespace
@@ -231,15 +225,15 @@ void ProcessPipeline::share_results() {
     }
     all.put_bytes(losses_->tensor.data, static_cast<std::size_t>(losses_->tensor.bytes()));
     all.put(correct_.has_value());
-    if (correct_) all.put_bytes(correct_->tensor.data, bytes_of(correct_->tensor).size());
+    if (correct_) all.put_bytes(correct_->tensor.data, byte_span(correct_->tensor).size());
     all.put(gradient_norm_);
   }
   const ByteVector shared = broadcast(world_, all.bytes());
   MessageReader reader(shared);
-  reader.get_bytes(losses_->tensor.data, bytes_of(losses_->tensor).size());
+  reader.get_bytes(losses_->tensor.data, byte_span(losses_->tensor).size());
   if (reader.get<bool>()) {
     if (!correct_) correct_.emplace(row_major(losses_->tensor.shape(), DType::kI32));
-    reader.get_bytes(correct_->tensor.data, bytes_of(correct_->tensor).size());
+    reader.get_bytes(correct_->tensor.data, byte_span(correct_->tensor).size());
   }
   gradient_norm_ = reader.get<std::optional<double>>();
 }
@@ -251,7 +245,7 @@ ByteVector ProcessPipeline::own_results() const {
     if (!of_all.defined()) return;
     const std::int64_t rows = of_all.shape()[0] / replicas_;
     const Tensor rows_here = rows_of(of_all, place_.replica * rows, rows);
-    own.put_bytes(rows_here.data, bytes_of(rows_here).size());
+    own.put_bytes(rows_here.data, byte_span(rows_here).size());
   };
   const Stage& last = *stages_.back();
   own.put(last.is_last());
@@ -271,7 +265,7 @@ void ProcessPipeline::collect(const ByteVector& results, int replica) {
     if (!all) all.emplace(row_major(losses_->tensor.shape(), dtype));
     const std::int64_t rows = all->tensor.shape()[0] / replicas_;
     const Tensor rows_here = rows_of(all->tensor, replica * rows, rows);
-    reader.get_bytes(rows_here.data, bytes_of(rows_here).size());
+    reader.get_bytes(rows_here.data, byte_span(rows_here).size());
   };
   if (reader.get<bool>()) {
     get_rows(losses_, DType::kF32);
@@ -326,11 +320,11 @@ OwnedTensor ProcessPipeline::get_state(const std::string& name) const {
   const RemoteEntry& remote = entry_of(name);
   if (world_.rank() == remote.process) {
     OwnedTensor value = TrainingLoop::get_state(name);
-    if (world_.rank() != 0) world_.send(0, kTag, bytes_of(value.tensor)).wait();
+    if (world_.rank() != 0) world_.send(0, kTag, byte_span(value.tensor)).wait();
     return value;
   }
   OwnedTensor value(world_.rank() == 0 ? remote.entry.spec : row_major({0}));
-  if (world_.rank() == 0) world_.receive(remote.process, kTag, bytes_of(value.tensor)).wait();
+  if (world_.rank() == 0) world_.receive(remote.process, kTag, byte_span(value.tensor)).wait();
   return value;
 }
 
@@ -395,7 +389,7 @@ std::vector<Tensor> ProcessPipeline::message_for_search(int stage, const Tensor&
   std::vector<Tensor> message = own_stage(stage)->receive_inputs(0);
   const int tag = tag_of(MessageKind::kActivation, stage);
   for (const Tensor& tensor : message) {
-    world_.receive(process_of_stage(stage - 1, place_.replica), tag, bytes_of(tensor)).wait();
+    world_.receive(process_of_stage(stage - 1, place_.replica), tag, byte_span(tensor)).wait();
   }
   return message;
 }
@@ -405,7 +399,7 @@ void ProcessPipeline::hand_on_for_search(int stage) const {
   if (after == program().stages() || !plan_.copied[after]) return;
   const int tag = tag_of(MessageKind::kActivation, after);
   for (const Tensor& tensor : own_stage(stage)->outputs(0)) {
-    world_.send(process_of_stage(after, place_.replica), tag, bytes_of(tensor)).wait();
+    world_.send(process_of_stage(after, place_.replica), tag, byte_span(tensor)).wait();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "comm/message.h"
 #include "core/error.h"
 #include "kernels/add.h"
 
@@ -25,10 +26,6 @@ struct Exchange {
   std::deque<Transfer> receives;
   std::uint32_t own_flag = 0, other_flag = 0;
 };
-
-std::span<std::byte> bytes_of(const Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())};
-}
 
 class ExchangedSum : public ReplicaSum {
  public:
@@ -70,11 +67,11 @@ class ExchangedSum : public ReplicaSum {
   void send(Exchange& exchange, int to, const Elements& elements) const {
     for (std::int64_t at = elements.first; at < elements.end; at += kPiece) {
       exchange.sends.push_back(
-          world_.send(to, tag_, bytes_of(part({at, std::min(at + kPiece, elements.end)}))));
+          world_.send(to, tag_, byte_span(part({at, std::min(at + kPiece, elements.end)}))));
     }
   }
   void receive(Exchange& exchange, int from, const Tensor& to) const {
-    exchange.receives.push_back(world_.receive(from, tag_, bytes_of(to)));
+    exchange.receives.push_back(world_.receive(from, tag_, byte_span(to)));
   }
   static void wait_for_next(Exchange& exchange) {
     const Transfer next = exchange.receives.front();
