@@ -133,7 +133,17 @@ void check_same(const TrainRun& run, const Settings& settings, const Processes& 
   own["recompute"] = word_of(kRecomputeWords, run.job.recompute);
   own["micro_batch_size"] = run.job.micro_batch_size;
   own["replicas"] = run.job.replicas;
+  own["recompute_interval"] = run.job.recompute_interval;
+  own["partition"] = word_of(kPartitionWords, run.job.partition.kind);
+  own["cuts"] = run.job.partition.cuts;
+  own["steps"] = run.steps;
+  own["epochs"] = run.epochs;
   own["eval_every"] = run.eval_every;
+  own["max_test_samples"] = run.data.max_test;
+  own["init"] = run.init.string();
+  own["save"] = run.save.string();
+  own["checkpoint_dir"] = run.checkpoints.directory.string();
+  own["resume"] = run.checkpoints.resume;
   own["host"] = host_name();
   const std::vector<std::string> all = processes.of_all(json_text(own));
   Settings first = Settings::parse(all[0]);

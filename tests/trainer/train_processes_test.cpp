@@ -118,6 +118,22 @@ TEST_F(TrainProcesses, RefuseToTrainWithDifferentSettings) {
   EXPECT_EQ(run_forked(4, body), std::vector<int>(4));
 }
 
+// Of those that one process would go on with alone, while the others wait for it.
+TEST_F(TrainProcesses, RefuseToEndAtDifferentSteps) {
+  const auto body = [&](World& world) {
+    TrainRequest wanted = request(kTwo, world.rank() == 0 ? 3 : 4, "");
+    if (world.rank() == 1) wanted.save = scratch_.path() / "saved";
+    try {
+      run(wanted, &world);
+      ADD_FAILURE() << "no error";
+    } catch (const UsageError& error) {
+      expect_has(error.message(), "steps 4 instead of 3");
+      expect_has(error.message(), "save \"");
+    }
+  };
+  EXPECT_EQ(run_forked(2, body), std::vector<int>(2));
+}
+
 // All end behind the same step, with a checkpoint.
 TEST_F(TrainProcesses, ASignalToOneEndsAll) {
   const fs::path folder = scratch_.path() / "folder";
