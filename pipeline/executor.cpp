@@ -54,7 +54,9 @@ Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientCl
     : rank_(rank),
       stages_(std::move(stages)),
       stream_(stream_of(rank, stages_)),
+      sums_(stages_.begin()->second.sums),
       spans_(rank),
+      sum_spans_(rank),
       clip_(clip),
       watch_(watch) {}
 
@@ -62,12 +64,12 @@ void Executor::run(const Program& program, const StepInput& input) {
   try {
     begin();
     for (const Action& action : program.actions(rank_)) act(program, input, action);
-    end_clipped(input);
+    end_clipped({program, input});
   } catch (...) {
     failed_at_ = Clock::now();
     const auto error = located_here(std::current_exception());
     abort_channels(error);
-    stream_.reset();
+    reset_streams();
     std::rethrow_exception(error);
   }
   try {
@@ -75,9 +77,11 @@ void Executor::run(const Program& program, const StepInput& input) {
   } catch (...) {
     const SpanRecorder::Failure failure = spans_.first_failure();
     failed_at_ = failure.time;
-    stream_.reset();
-    std::rethrow_exception(
-        located(std::current_exception(), rank_, stages_.begin()->second, failure.place));
+    const auto error =
+        located(std::current_exception(), rank_, stages_.begin()->second, failure.place);
+    if (sums_ != nullptr) abort_sums(error);  // one may be waiting for other replicas
+    reset_streams();
+    std::rethrow_exception(error);
   }
 }
 
@@ -92,6 +96,12 @@ void Executor::abort_channels(const std::exception_ptr& error) {
           &linked.gradient_makers, &linked.norm_readers, &linked.norm_makers}) {
       for (Channel* channel : *channels) channel->abort(error);
     }
+  }
+  abort_sums(error);
+}
+
+void Executor::abort_sums(const std::exception_ptr& error) {
+  for (const auto& [number, linked] : stages_) {
     if (linked.sum != nullptr) linked.sum->abort(error);
   }
 }
@@ -106,6 +116,24 @@ void Executor::begin() {
   reduced_.clear();
   clipped_.clear();
   spans_.begin(stream_);
+  if (sums_ != nullptr) sum_spans_.begin(sums_->stream());
+  for (const auto& [number, linked] : stages_) {
+    if (linked.sum != nullptr) linked.sum->begin_step();
+  }
+}
+
+void Executor::reset_streams() {
+  if (sums_ != nullptr) sums_->stream().reset();
+  stream_.reset();
+}
+
+// What ran beside the rank has a row of its own, where waiting says nothing.
+std::vector<TraceEvent> Executor::trace(Clock::time_point origin, std::int64_t step) const {
+  std::vector<TraceEvent> events = spans_.events(origin, step);
+  for (const TraceEvent& event : sum_spans_.events(origin, step)) {
+    if (event.kind != TraceKind::kWait) events.push_back(event);
+  }
+  return events;
 }
 
 void Executor::act(const Program& program, const StepInput& input, const Action& action) {
@@ -214,7 +242,7 @@ void Executor::backward_input(const Step& step, const Action& action, const Link
 }
 
 void Executor::backward_weight(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->backward_weight(step.micro(action));
+  linked.stage->backward_weight(step.micro(action), 0, sums_beside(action, linked));
   end_span(TraceKind::kBackwardWeight, action);
   end_backward(action, linked);
 }
@@ -231,7 +259,7 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
     stage.backward_input(message, step.micro(action), segment);
     end_span(TraceKind::kBackwardInput, action);
     current_.kind = ActionKind::kBackwardWeight;
-    stage.backward_weight(step.micro(action), segment);
+    stage.backward_weight(step.micro(action), segment, sums_beside(action, linked));
     end_span(TraceKind::kBackwardWeight, action);
   }
   end_backward(action, linked);
@@ -245,10 +273,57 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release_all(linked.gradient_makers, action);
 }
 
+// What updates a share of the parameters needs that of the gradients only, unless they are clipped
+// by the norm of all.
+void Executor::sum_bucket(const Action& action, const LinkedStage& linked, int bucket) {
+  Context& context = sums_ != nullptr ? *sums_ : linked.stage->context();
+  const auto end = [&](TraceKind kind) {
+    (sums_ != nullptr ? sum_spans_ : spans_).end_span(context.stream(), kind, action.stage, -1);
+  };
+  const auto waited = [&] { end(TraceKind::kWait); };
+  if (sums_ != nullptr) {
+    Event complete;
+    stream_.record(complete);
+    sums_->stream().wait(complete);
+    waited();
+  }
+  const Elements& elements = linked.stage->memory_plan().buckets[bucket].elements;
+  linked.sum->reduce_scatter(context, elements, waited);
+  if (!linked.stage->updates_share() || clip_ != nullptr) {
+    linked.sum->all_gather(context, elements, ReplicaSum::Gathered::kGradients, waited);
+  }
+  end(TraceKind::kReduce);
+}
+
+Stage::Completed Executor::sums_beside(const Action& action, const LinkedStage& linked) {
+  if (linked.sum == nullptr || sums_ == nullptr) return {};
+  return [this, &action, &linked](int bucket) { sum_bucket(action, linked, bucket); };
+}
+
 void Executor::reduce_gradients(const Action& action, const LinkedStage& linked) {
   if (linked.sum == nullptr || !reduced_.insert(action.stage).second) return;
-  linked.sum->enqueue(linked.stage->context(), [&] { end_span(TraceKind::kWait, action); });
+  if (sums_ != nullptr) {
+    Event summed;
+    sums_->stream().record(summed);
+    stream_.wait(summed);
+    return end_span(TraceKind::kWait, action);
+  }
+  const int buckets = static_cast<int>(linked.stage->memory_plan().buckets.size());
+  for (int bucket = 0; bucket < buckets; ++bucket) sum_bucket(action, linked, bucket);
+}
+
+void Executor::update(const Step& step, const Action& action, const LinkedStage& linked) {
+  linked.stage->optimizer_step(*step.input.optimizer);
   end_span(TraceKind::kOptimizer, action);
+  if (linked.sum != nullptr && linked.stage->updates_share()) {
+    for (const GradientBucket& bucket : linked.stage->memory_plan().buckets) {
+      linked.sum->all_gather(linked.stage->context(), bucket.elements,
+                             ReplicaSum::Gathered::kParameters,
+                             [&] { end_span(TraceKind::kWait, action); });
+    }
+    end_span(TraceKind::kReduce, action);
+  }
+  linked.stage->end_update();
 }
 
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {
@@ -261,13 +336,13 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
     clip_->measure(*linked.stage);
     for (Channel* reader : linked.norm_readers) reader->release(0, stream_);  // one a step
     clipped_.push_back(action);
+    end_span(TraceKind::kOptimizer, action);
   } else {
-    linked.stage->optimizer_step(*step.input.optimizer);
+    update(step, action, linked);
   }
-  end_span(TraceKind::kOptimizer, action);
 }
 
-void Executor::end_clipped(const StepInput& input) {
+void Executor::end_clipped(const Step& step) {
   if (clipped_.empty()) return;
   current_ = clipped_.front();
   const LinkedStage& first = stages_.begin()->second;
@@ -278,10 +353,9 @@ void Executor::end_clipped(const StepInput& input) {
   }
   for (const Action& action : clipped_) {
     current_ = action;
-    Stage& stage = *stages_.at(action.stage).stage;
-    clip_->clip(stage);
-    stage.optimizer_step(*input.optimizer);
-    end_span(TraceKind::kOptimizer, action);
+    const LinkedStage& linked = stages_.at(action.stage);
+    clip_->clip(*linked.stage);
+    update(step, action, linked);
   }
 }
 
@@ -329,7 +403,7 @@ void enqueue_step(const Program& program, const std::vector<std::unique_ptr<Exec
            located(executor, [&] { executor.act(program, input, action); });
          });
   for (const auto& executor : executors) {
-    located(*executor, [&] { executor->end_clipped(input); });
+    located(*executor, [&] { executor->end_clipped({program, input}); });
   }
 }
 

@@ -40,9 +40,12 @@ struct LinkedStage {
   std::vector<Channel*> norm_readers, norm_makers;
   // Likewise on the first stage of a rank, where the other ranks are processes; instead of those.
   NormExchange* norms = nullptr;
-  // Where the stage has replicas: how many, which this is, and how their gradients are added.
+  // Where the stage has replicas: how many, which this is, and how their gradients are added: on
+  // `sums`, beside W of other layers, which is the same for all stages of a rank, or where it is
+  // null on the stage's own context.
   int replicas = 1, replica = 0;
   ReplicaSum* sum = nullptr;
+  Context* sums = nullptr;
 };
 
 class Executor {
@@ -64,9 +67,7 @@ class Executor {
   SpanRecorder& spans() { return spans_; }
 
   // Of the last run.
-  std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const {
-    return spans_.events(origin, step);
-  }
+  std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const;
 
  private:
   friend void enqueue_step(const Program& program,
@@ -78,6 +79,8 @@ class Executor {
   // An error of act(), with the action that it struck.
   std::exception_ptr located_here(const std::exception_ptr& error) const;
   void abort_channels(const std::exception_ptr& error);
+  void abort_sums(const std::exception_ptr& error);
+  void reset_streams();
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
   void recompute(const Step& step, const Action& action, const LinkedStage& linked);
@@ -88,10 +91,14 @@ class Executor {
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
   void backward(const Step& step, const Action& action, const LinkedStage& linked);
   void end_backward(const Action& action, const LinkedStage& linked);
+  // Sums a bucket over the replicas, on the stage's context or beside it.
+  void sum_bucket(const Action& action, const LinkedStage& linked, int bucket);
+  Stage::Completed sums_beside(const Action& action, const LinkedStage& linked);
   void reduce_gradients(const Action& action, const LinkedStage& linked);
+  void update(const Step& step, const Action& action, const LinkedStage& linked);
   void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
   // The steps that had to wait for the norm: after the table, whose last W may come behind a STEP.
-  void end_clipped(const StepInput& input);
+  void end_clipped(const Step& step);
   void send(Channel& channel, std::span<const Tensor> message, const Action& action);
   void release(Channel* channel, const Action& action);
   void release_all(const std::vector<Channel*>& channels, const Action& action);
@@ -104,7 +111,8 @@ class Executor {
   int rank_;
   std::map<int, LinkedStage> stages_;
   Stream& stream_;
-  SpanRecorder spans_;
+  Context* const sums_;  // see LinkedStage
+  SpanRecorder spans_, sum_spans_;
   const GradientClip* clip_;
   Watch* watch_;
   std::set<int> reduced_;        // stages whose gradients are those of all replicas

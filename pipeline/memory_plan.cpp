@@ -47,6 +47,32 @@ void plan_copies(std::int64_t bytes, MemoryPlan& plan) {
   }
 }
 
+// Who sums and updates which of the parameters.
+void plan_updates(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
+  constexpr std::int64_t kElement = sizeof(float);
+  const std::int64_t elements = plan.flat.shape[0];
+  std::vector<std::int64_t> first(graph.layers.size(), elements);
+  for (std::size_t i = graph.layers.size(); i-- > 0;) {
+    if (i + 1 < first.size()) first[i] = first[i + 1];
+    if (!plan.parameter[i].empty()) first[i] = plan.parameter[i].front().offset / kElement;
+  }
+  plan.buckets = gradient_buckets(
+      first, elements, stage.bucket_bytes > 0 ? stage.bucket_bytes : elements * kElement);
+  std::int64_t updated = 0;
+  for (const GradientBucket& bucket : plan.buckets) {
+    plan.updated.push_back(stage.shards_optimizer
+                               ? share_of(bucket.elements, stage.replicas, stage.replica)
+                               : bucket.elements);
+    updated += plan.updated.back().size();
+  }
+  for (int i = 0; i < stage.optimizer_states; ++i) {
+    plan.optimizer_states.push_back(plan.arena.add("optimizer state", updated * kElement));
+  }
+  if (stage.exchange_bytes > 0) {
+    plan.exchange = plan.arena.add("gradients of replicas", stage.exchange_bytes);
+  }
+}
+
 void plan_parameters(const StageGraph& graph, const StageMemory& stage, MemoryPlan& plan) {
   Beside beside;
   for (const LayerPlan& layer : graph.layers) {
@@ -63,9 +89,7 @@ void plan_parameters(const StageGraph& graph, const StageMemory& stage, MemoryPl
   for (int i = 0; i < tree.waiting_sums(); ++i) {
     plan.waiting_gradients.push_back(plan.arena.add("gradients of groups", bytes));
   }
-  for (int i = 0; i < stage.optimizer_states; ++i) {
-    plan.optimizer_states.push_back(plan.arena.add("optimizer state", bytes));
-  }
+  plan_updates(graph, stage, plan);
   set_region(plan.parameter, plan.parameters);
   if (std::ranges::any_of(graph.layers, [](const LayerPlan& layer) {
         return !layer.parameters.empty() && layer.inputs[0].dtype == DType::kBF16;

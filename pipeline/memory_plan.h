@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "pipeline/gradient_buckets.h"
 #include "pipeline/schedule/buffer_counts.h"
 #include "pipeline/stage_graph.h"
 
@@ -31,6 +32,12 @@ struct StageMemory {
   std::int64_t loss_rows = 0;              // samples in a step: losses kept by the last stage
   int optimizer_states = 0;                // tensors like the parameters: SGD 1, Adam 2
   std::int64_t least_workspace_bytes = 0;  // beside what the layers use
+  // How many replicas the stage has, and which this is; whether each keeps the optimizer's states
+  // of its share only (ZeRO-1); of the gradients, how many bytes at least are summed at a time (0:
+  // all); and how many arrive from other replicas at a time.
+  int replicas = 1, replica = 0;
+  bool shards_optimizer = false;
+  std::int64_t bucket_bytes = 0, exchange_bytes = 0;
 };
 
 // `memory` with the counts of stage `s`.
@@ -61,7 +68,8 @@ struct MemoryPlan {
   ArenaPlan arena;
   // Regions of one slot: tensors of the optimizer's steps, flat, each like all parameters together.
   int parameters = -1, gradients = -1, workspace = -1;
-  int copies = -1;  // of the parameters, in BF16, where a layer computes in it; else none
+  int copies = -1;    // of the parameters, in BF16, where a layer computes in it; else none
+  int exchange = -1;  // see StageMemory::exchange_bytes
   std::vector<int> waiting_gradients;  // see GradientTree
   std::vector<int> optimizer_states;
   // Likewise, what layers keep: from step to step, and of each micro-batch until the step ends.
@@ -76,6 +84,10 @@ struct MemoryPlan {
   int received_activations = -1, received_gradients = -1;
 
   TensorSpec flat;  // of parameters and of what is like them; F32 [elements with padding]
+  // What is summed over replicas at a time, and of each bucket what this stage's optimizer updates:
+  // all, or its share. The optimizer's states hold those parts, one behind the other.
+  std::vector<GradientBucket> buckets;
+  std::vector<Elements> updated;
   std::vector<std::vector<Place>> parameter;  // [layer][parameter], same place in `gradients`
   std::vector<std::vector<Place>> copy;       // likewise, in `copies`; empty where there are none
   std::vector<std::vector<Place>> buffer;     // [layer][buffer]

@@ -59,6 +59,10 @@ void Pipeline::make_contexts(const PipelineOptions& options) {
         target.device = options.devices.at(static_cast<std::size_t>(rank));
       }
       replica.contexts.push_back(std::make_unique<Context>(target));
+      if (options.replicas > 1 && options.overlaps_sum) {
+        target.threads = 1;
+        replica.sum_contexts.push_back(std::make_unique<Context>(target));
+      }
     }
   }
 }
@@ -74,10 +78,12 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
   for (const auto& [index, sum] : bytes) {
     check_memory("the plan", sum, {options.target.device.type, index}, kMemoryHint);
   }
-  for (Replica& replica : replicas_) {
+  for (std::size_t r = 0; r < replicas_.size(); ++r) {
     for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
-      replica.stages.push_back(
-          std::make_unique<Stage>(network, plans, plan_.stages[s], context_of(replica, s)));
+      StageOptions own = plan_.stages[s];
+      own.memory.replica = static_cast<int>(r);
+      replicas_[r].stages.push_back(
+          std::make_unique<Stage>(network, plans, own, context_of(replicas_[r], s)));
     }
   }
 }
@@ -159,10 +165,11 @@ Pipeline::Linked Pipeline::link_stages(Replica& replica) {
 void Pipeline::link_replicas(std::vector<Linked>& linked) {
   const std::size_t count = linked.size();
   for (int s = 0; s < training().stages(); ++s) {
-    std::vector<Tensor> gradients;
+    std::vector<ReplicaTensors> tensors;
     std::vector<std::vector<Channel*>> readers(count), makers(count);
     for (std::size_t r = 0; r < count; ++r) {
-      gradients.push_back(replicas_[r].stages[static_cast<std::size_t>(s)]->gradients());
+      const Stage& stage = *replicas_[r].stages[static_cast<std::size_t>(s)];
+      tensors.push_back({stage.gradients(), stage.flat_parameters()});
       for (std::size_t other = 0; other < count; ++other) {
         if (other == r) continue;
         Channel* signal = make_signal();
@@ -171,11 +178,13 @@ void Pipeline::link_replicas(std::vector<Linked>& linked) {
       }
     }
     for (std::size_t r = 0; r < count; ++r) {
-      LinkedStage& stage = linked[r][static_cast<std::size_t>(training().rank_of(s))].at(s);
+      const auto rank = static_cast<std::size_t>(training().rank_of(s));
+      LinkedStage& stage = linked[r][rank].at(s);
+      if (!replicas_[r].sum_contexts.empty()) stage.sums = replicas_[r].sum_contexts[rank].get();
       stage.replicas = static_cast<int>(count);
       stage.replica = static_cast<int>(r);
       stage.sum = sums_
-                      .emplace_back(make_shared_sum(gradients, stage.replica, std::move(readers[r]),
+                      .emplace_back(make_shared_sum(tensors, stage.replica, std::move(readers[r]),
                                                     std::move(makers[r])))
                       .get();
     }

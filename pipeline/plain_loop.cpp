@@ -69,6 +69,7 @@ void PlainLoop::enqueue(const StepInput& input) {
     clip()->clip(stage);
   }
   stage.optimizer_step(*input.optimizer);
+  stage.end_update();
   spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
 }
 

@@ -51,6 +51,11 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
       replicas_(options.replicas),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
       context_(std::make_unique<Context>(options.target)) {
+  if (replicas_ > 1 && options.overlaps_sum) {
+    Target target = options.target;
+    target.threads = 1;
+    sum_context_ = std::make_unique<Context>(target);
+  }
   guard_.emplace(std::vector<Context*>{context_.get()}, program().micro_batches() * replicas_);
   make_stages(network, plans, options);
   const auto parameters = parameters_of(network, plans);
@@ -76,7 +81,9 @@ void ProcessPipeline::make_stages(const Network& network, const std::vector<Laye
   check_memory("the plan of all processes on this machine", sum_on_machine(world_, bytes),
                options.target.device, kMemoryHint);
   for (const int s : numbers_) {
-    stages_.push_back(std::make_unique<Stage>(network, plans, plan_.stages[s], *context_));
+    StageOptions own = plan_.stages[s];
+    own.memory.replica = place_.replica;
+    stages_.push_back(std::make_unique<Stage>(network, plans, own, *context_));
   }
 }
 
@@ -130,9 +137,12 @@ void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
   processes.reserve(static_cast<std::size_t>(replicas_));
   for (int r = 0; r < replicas_; ++r) processes.push_back(process_of(place_.rank, r));
   for (auto& [s, own] : linked) {
+    const ReplicaTensors tensors{own.stage->gradients(), own.stage->flat_parameters()};
     sums_.push_back(make_exchanged_sum(world_, processes, place_.replica,
-                                       tag_of(MessageKind::kReplicas, s), own.stage->gradients()));
+                                       tag_of(MessageKind::kReplicas, s), tensors,
+                                       own.stage->exchange_memory(), context_->failure_flag()));
     own.sum = sums_.back().get();
+    own.sums = sum_context_.get();
   }
 }
 
@@ -153,17 +163,20 @@ void ProcessPipeline::link_norms(std::map<int, LinkedStage>& linked,
   linked.begin()->second.norms = &*norms_;
 }
 
-// The state of every stage, in the network's order.
+// The state of every stage, in the network's order. Of what every replica has whole, the first
+// one's counts.
 void ProcessPipeline::share_entries() {
   MessageWriter own;
-  if (place_.replica == 0) {
-    for (std::size_t i = 0; i < stages_.size(); ++i) {
-      for (const StateEntry& entry : stages_[i]->state().entries()) {
-        own.put(numbers_[i]);
-        own.put(entry.name);
-        own.put(entry.kind);
-        own.put(entry.spec);
-      }
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    const StateDict& state = stages_[i]->state();
+    for (const StateEntry& entry : state.entries()) {
+      const bool counts = place_.replica == 0 ||
+                          (entry.kind == StateKind::kOptimizerState && stages_[i]->updates_share());
+      own.put(numbers_[i]);
+      own.put(entry.name);
+      own.put(entry.kind);
+      own.put(entry.spec);
+      own.put(counts ? state.part(entry.name) : Elements{});
     }
   }
   std::vector<std::vector<RemoteEntry>> by_stage(static_cast<std::size_t>(program().stages()));
@@ -177,7 +190,13 @@ void ProcessPipeline::share_entries() {
       remote.entry.name = reader.get<std::string>();
       remote.entry.kind = reader.get<StateKind>();
       remote.entry.spec = reader.get<TensorSpec>();
-      by_stage.at(static_cast<std::size_t>(stage)).push_back(std::move(remote));
+      const auto part = reader.get<Elements>();
+      std::vector<RemoteEntry>& entries = by_stage.at(static_cast<std::size_t>(stage));
+      const auto known = std::ranges::find_if(
+          entries, [&](const RemoteEntry& entry) { return entry.entry.name == remote.entry.name; });
+      RemoteEntry& entry =
+          known != entries.end() ? *known : entries.emplace_back(std::move(remote));
+      entry.parts.push_back(part);
     }
   }
   for (const auto& entries : by_stage) {
@@ -308,6 +327,29 @@ bool ProcessPipeline::owns_state(const std::string& name) const {
   return place_.replica == 0 && has_state(name);
 }
 
+// What of it each replica has goes to `root`, whose `destination` is defined; elsewhere nothing
+// happens, but where a part is.
+void ProcessPipeline::collect_state(const RemoteEntry& remote, int root,
+                                    const Tensor& destination) const {
+  constexpr int kTag = tag_of(MessageKind::kCollective);
+  const std::string& name = remote.entry.name;
+  for (int r = 0; r < std::ssize(remote.parts); ++r) {
+    const Elements& part = remote.parts[r];
+    const int holder = remote.process + r;
+    if (part.size() == 0) continue;
+    if (world_.rank() == holder && holder == root) {
+      own_holder(name).read(name, destination);
+    } else if (world_.rank() == holder) {
+      context_->stream().synchronize();
+      world_.send(root, kTag, byte_span(own_holder(name).tensor(name))).wait();
+    } else if (world_.rank() == root) {
+      Tensor flat = destination;
+      flat.spec = row_major({flat.elements()}, flat.spec.dtype);
+      world_.receive(holder, kTag, byte_span(elements_of(flat, part))).wait();
+    }
+  }
+}
+
 void ProcessPipeline::set_state(const std::string& name, const Tensor& value) {
   entry_of(name);  // throws where there is none
   for (const auto& own : stages_) {
@@ -316,24 +358,33 @@ void ProcessPipeline::set_state(const std::string& name, const Tensor& value) {
 }
 
 OwnedTensor ProcessPipeline::get_state(const std::string& name) const {
-  constexpr int kTag = tag_of(MessageKind::kCollective);
   const RemoteEntry& remote = entry_of(name);
-  if (world_.rank() == remote.process) {
-    OwnedTensor value = TrainingLoop::get_state(name);
-    if (world_.rank() != 0) world_.send(0, kTag, byte_span(value.tensor)).wait();
-    return value;
-  }
   OwnedTensor value(world_.rank() == 0 ? remote.entry.spec : row_major({0}));
-  if (world_.rank() == 0) world_.receive(remote.process, kTag, byte_span(value.tensor)).wait();
+  collect_state(remote, 0, value.tensor);
   return value;
+}
+
+void ProcessPipeline::read_state(const std::string& name, const Tensor& destination) const {
+  const RemoteEntry& remote = entry_of(name);
+  collect_state(remote, remote.process, destination);
+}
+
+const StateDict& ProcessPipeline::own_holder(const std::string& name) const {
+  const auto holder =
+      std::ranges::find_if(stages_, [&](const auto& stage) { return stage->state().has(name); });
+  STAGECOACH_CHECK(holder != stages_.end(), "ProcessPipeline", "a state of this process", name);
+  return (*holder)->state();
 }
 
 bool ProcessPipeline::is_finite(const std::string& name) const {
   const RemoteEntry& remote = entry_of(name);
   MessageWriter writer;
-  if (world_.rank() == remote.process) writer.put(TrainingLoop::is_finite(name));
-  const ByteVector shared = broadcast(world_, writer.bytes(), remote.process);
-  return MessageReader(shared).get<bool>();
+  const bool here = std::ranges::any_of(
+      stages_, [&](const auto& stage) { return stage->state().has(remote.entry.name); });
+  writer.put(!here || own_holder(name).is_finite(name));
+  return std::ranges::all_of(all_gather(world_, writer.bytes()), [](const ByteVector& bytes) {
+    return MessageReader(bytes).get<bool>();
+  });
 }
 
 std::vector<StageSummary> ProcessPipeline::summaries() const {

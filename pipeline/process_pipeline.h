@@ -40,6 +40,8 @@ class ProcessPipeline : public TrainingLoop {
   std::vector<StateEntry> state() const override;
   // Collective; in process 0 the value, elsewhere undefined.
   OwnedTensor get_state(const std::string& name) const override;
+  // Collective; `destination` is defined in the process that owns it.
+  void read_state(const std::string& name, const Tensor& destination) const override;
   // Processes of the first replica own what they have.
   bool owns_state(const std::string& name) const override;
   void set_state(const std::string& name, const Tensor& value) override;
@@ -63,7 +65,8 @@ class ProcessPipeline : public TrainingLoop {
   // What all processes know of a stage's state.
   struct RemoteEntry {
     StateEntry entry;
-    int process = 0;  // of the first replica
+    int process = 0;              // of the first replica; those of the others follow it
+    std::vector<Elements> parts;  // what each replica answers for
   };
 
   int process_of(int rank, int replica) const { return rank * replicas_ + replica; }
@@ -83,6 +86,8 @@ class ProcessPipeline : public TrainingLoop {
   ByteVector own_results() const;
   void collect(const ByteVector& results, int replica);
   const RemoteEntry& entry_of(const std::string& name) const;
+  const StateDict& own_holder(const std::string& name) const;
+  void collect_state(const RemoteEntry& remote, int root, const Tensor& destination) const;
   // Of first_nonfinite(): from the stage before, and to the one after.
   std::vector<Tensor> message_for_search(int stage, const Tensor& images) const;
   void hand_on_for_search(int stage) const;
@@ -92,7 +97,7 @@ class ProcessPipeline : public TrainingLoop {
   Watch* const watch_;
   const int replicas_;
   const Place place_;
-  std::unique_ptr<Context> context_;
+  std::unique_ptr<Context> context_, sum_context_;  // the latter where sums run beside W
   std::optional<StepGuard> guard_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<int> numbers_;  // of these, in the pipeline

@@ -12,13 +12,7 @@
 namespace stagecoach {
 namespace {
 
-constexpr std::int64_t kLine = 16;  // elements: halves begin at whole cache lines
-constexpr std::int64_t kPiece = kExchangeWorkspace / 2 / static_cast<std::int64_t>(sizeof(float));
-
-struct Elements {
-  std::int64_t first = 0, end = 0;
-  std::int64_t size() const { return end - first; }
-};
+constexpr std::int64_t kPiece = kExchangeBytes / 2 / static_cast<std::int64_t>(sizeof(float));
 
 // What two replicas exchange at one level of the tree, while its tasks run.
 struct Exchange {
@@ -30,44 +24,50 @@ struct Exchange {
 class ExchangedSum : public ReplicaSum {
  public:
   ExchangedSum(World& world, std::vector<int> processes, int replica, int tag,
-               const Tensor& gradients)
+               const ReplicaTensors& own, const Tensor& memory, std::uint32_t* flag)
       : world_(world),
         processes_(std::move(processes)),
         replica_(replica),
         tag_(tag),
-        gradients_(gradients) {}
+        own_(own),
+        memory_(memory),
+        flag_(flag) {}
 
-  void enqueue(Context& context, const std::function<void()>& waited) override {
-    const int count = static_cast<int>(processes_.size());
-    Elements own{0, gradients_.elements()};
-    std::vector<Elements> given;
-    for (int step = 1; step < count; step *= 2) {
-      const std::int64_t middle = own.first + own.size() / 2 / kLine * kLine;
-      Elements lower{own.first, middle}, upper{middle, own.end};
-      if ((replica_ & step) != 0) std::swap(lower, upper);
-      own = lower;
-      given.push_back(upper);
-      add_from(context, processes_[replica_ ^ step], own, upper, waited);
+  void reduce_scatter(Context& context, const Elements& bucket, const Waited& waited) override {
+    for (int step = 1; step < count(); step *= 2) {
+      add_from(context, other_at(step), share_at(bucket, 2 * step, replica_),
+               share_at(bucket, 2 * step, replica_ ^ step), waited);
     }
-    for (int step = count / 2; step >= 1; step /= 2) {
-      trade(context, processes_[replica_ ^ step], own, given.back());
-      waited();
-      own = {std::min(own.first, given.back().first), std::max(own.end, given.back().end)};
-      given.pop_back();
+  }
+
+  void all_gather(Context& context, const Elements& bucket, Gathered what, const Waited&) override {
+    const Tensor& flat = what == Gathered::kGradients ? own_.gradients : own_.parameters;
+    for (int step = count() / 2; step >= 1; step /= 2) {
+      trade(context, other_at(step), elements_of(flat, share_at(bucket, 2 * step, replica_)),
+            elements_of(flat, share_at(bucket, 2 * step, replica_ ^ step)));
     }
   }
 
   void abort(const std::exception_ptr& error) override { world_.abort(error); }
 
  private:
-  Tensor part(const Elements& elements) const {
-    return rows_of(gradients_, elements.first, elements.size());
+  int count() const { return static_cast<int>(processes_.size()); }
+  int other_at(int step) const { return processes_[replica_ ^ step]; }
+  // What a replica has of a bucket when `parts` of them share it.
+  static Elements share_at(const Elements& bucket, int parts, int replica) {
+    return share_of(bucket, parts, replica & (parts - 1));
+  }
+  static std::vector<Tensor> pieces_of(const Tensor& flat) {
+    std::vector<Tensor> pieces;
+    for (std::int64_t at = 0; at < flat.elements(); at += kPiece) {
+      pieces.push_back(elements_of(flat, {at, std::min(at + kPiece, flat.elements())}));
+    }
+    return pieces;
   }
 
-  void send(Exchange& exchange, int to, const Elements& elements) const {
-    for (std::int64_t at = elements.first; at < elements.end; at += kPiece) {
-      exchange.sends.push_back(
-          world_.send(to, tag_, byte_span(part({at, std::min(at + kPiece, elements.end)}))));
+  void send(Exchange& exchange, int to, const Tensor& flat) const {
+    for (const Tensor& piece : pieces_of(flat)) {
+      exchange.sends.push_back(world_.send(to, tag_, byte_span(piece)));
     }
   }
   void receive(Exchange& exchange, int from, const Tensor& to) const {
@@ -82,19 +82,17 @@ class ExchangedSum : public ReplicaSum {
   // The flag and `give` go to `other`; what it has of `keep` arrives in pieces, of which one is
   // added while the next one comes.
   void add_from(Context& context, int other, const Elements& keep, const Elements& give,
-                const std::function<void()>& waited) {
+                const Waited& waited) {
     Stream& stream = context.stream();
-    auto* const memory =
-        static_cast<float*>(context.workspace("the sum over replicas", kExchangeWorkspace));
-    std::vector<Tensor> own, arriving;
-    for (std::int64_t at = keep.first; at < keep.end; at += kPiece) {
-      own.push_back(part({at, std::min(at + kPiece, keep.end)}));
-      Tensor& room = arriving.emplace_back(own.back());
-      room.data = memory + static_cast<std::int64_t>((arriving.size() - 1) % 2) * kPiece;
+    const std::vector<Tensor> own = pieces_of(elements_of(own_.gradients, keep));
+    std::vector<Tensor> arriving = own;
+    for (std::size_t i = 0; i < arriving.size(); ++i) {
+      arriving[i].data =
+          static_cast<float*>(memory_.data) + static_cast<std::int64_t>(i % 2) * kPiece;
     }
     const auto exchange = std::make_shared<Exchange>();
-    stream.enqueue([this, exchange, other, give, arriving, flag = context.failure_flag()] {
-      if (flag != nullptr) exchange->own_flag = std::atomic_ref(*flag).load();
+    stream.enqueue([this, exchange, other, given = elements_of(own_.gradients, give), arriving] {
+      if (flag_ != nullptr) exchange->own_flag = std::atomic_ref(*flag_).load();
       exchange->sends.push_back(
           world_.send(other, tag_, std::as_bytes(std::span(&exchange->own_flag, 1))));
       exchange->receives.push_back(
@@ -102,13 +100,15 @@ class ExchangedSum : public ReplicaSum {
       for (std::size_t i = 0; i < std::min<std::size_t>(2, arriving.size()); ++i) {
         receive(*exchange, other, arriving[i]);
       }
-      send(*exchange, other, give);
-      wait_for_next(*exchange);
-      if (flag != nullptr && exchange->other_flag != 0) std::atomic_ref(*flag).store(1);
+      send(*exchange, other, given);
     });
+    stream.enqueue([this, exchange] {
+      wait_for_next(*exchange);
+      if (flag_ != nullptr && exchange->other_flag != 0) std::atomic_ref(*flag_).store(1);
+    });
+    waited();
     for (std::size_t i = 0; i < own.size(); ++i) {
       stream.enqueue([exchange] { wait_for_next(*exchange); });
-      waited();
       add(context, own[i], own[i], arriving[i]);
       if (i + 2 >= own.size()) continue;
       stream.enqueue(
@@ -118,12 +118,10 @@ class ExchangedSum : public ReplicaSum {
   }
 
   // `have` goes to `other`, and `want` comes from there.
-  void trade(Context& context, int other, const Elements& have, const Elements& want) {
+  void trade(Context& context, int other, const Tensor& have, const Tensor& want) {
     context.stream().enqueue([this, other, have, want] {
       Exchange exchange;
-      for (std::int64_t at = want.first; at < want.end; at += kPiece) {
-        receive(exchange, other, part({at, std::min(at + kPiece, want.end)}));
-      }
+      for (const Tensor& piece : pieces_of(want)) receive(exchange, other, piece);
       send(exchange, other, have);
       wait_for_all({exchange.receives.begin(), exchange.receives.end()});
       wait_for_all(exchange.sends);
@@ -133,14 +131,18 @@ class ExchangedSum : public ReplicaSum {
   World& world_;
   const std::vector<int> processes_;
   const int replica_, tag_;
-  const Tensor gradients_;
+  const ReplicaTensors own_;
+  const Tensor memory_;
+  std::uint32_t* const flag_;
 };
 
 }  // namespace
 
 std::unique_ptr<ReplicaSum> make_exchanged_sum(World& world, std::vector<int> processes,
-                                               int replica, int tag, const Tensor& gradients) {
-  return std::make_unique<ExchangedSum>(world, std::move(processes), replica, tag, gradients);
+                                               int replica, int tag, const ReplicaTensors& own,
+                                               const Tensor& memory, std::uint32_t* flag) {
+  return std::make_unique<ExchangedSum>(world, std::move(processes), replica, tag, own, memory,
+                                        flag);
 }
 
 }  // namespace stagecoach

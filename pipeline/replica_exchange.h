@@ -10,13 +10,15 @@
 
 namespace stagecoach {
 
-// Bytes of workspace that enqueue() needs: gradients arrive there in pieces, and are added.
-inline constexpr std::int64_t kExchangeWorkspace = std::int64_t{4} << 20;
+// Bytes of memory that gradients arrive in, in pieces, before they are added.
+inline constexpr std::int64_t kExchangeBytes = std::int64_t{4} << 20;
 
 // `processes`: of all replicas of the stage, a power of two, in their order; `replica`: this one;
-// `tag`: of this stage's sums; `gradients` [n]: of this replica. A failure flag that is up in one
-// process (see Context) is up in all behind it. `world` outlives the sum.
+// `tag`: of this stage's sums; `own`: of this replica; `memory`: kExchangeBytes, of this sum alone.
+// `flag`: the failure flag of this process (see Context), or null; behind a reduce_scatter() it is
+// up in all processes if it is in one. `world` outlives the sum.
 std::unique_ptr<ReplicaSum> make_exchanged_sum(World& world, std::vector<int> processes,
-                                               int replica, int tag, const Tensor& gradients);
+                                               int replica, int tag, const ReplicaTensors& own,
+                                               const Tensor& memory, std::uint32_t* flag);
 
 }  // namespace stagecoach

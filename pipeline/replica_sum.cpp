@@ -9,23 +9,39 @@
 namespace stagecoach {
 namespace {
 
-// Whole cache lines, so that no two replicas write to one.
-constexpr std::int64_t kLine = 16;
-
 class SharedSum : public ReplicaSum {
  public:
-  SharedSum(std::vector<Tensor> gradients, int replica, std::vector<Channel*> readers,
+  SharedSum(std::vector<ReplicaTensors> replicas, int replica, std::vector<Channel*> readers,
             std::vector<Channel*> makers)
-      : gradients_(std::move(gradients)),
+      : replicas_(std::move(replicas)),
         replica_(replica),
         readers_(std::move(readers)),
         makers_(std::move(makers)) {}
 
-  void enqueue(Context& context, const std::function<void()>& waited) override {
-    constexpr int kThere = 0, kSummed = 1;
-    meet(kThere, context.stream(), waited);
-    sum_replicas(context, gradients_, replica_);
-    meet(kSummed, context.stream(), waited);
+  void begin_step() override { meetings_ = 0; }
+
+  void reduce_scatter(Context& context, const Elements& bucket, const Waited& waited) override {
+    meet(context.stream(), waited);  // everybody's gradients are there
+    std::vector<Tensor> gradients;
+    for (const ReplicaTensors& one : replicas_) gradients.push_back(one.gradients);
+    sum_replicas(context, gradients, replica_, own_share(bucket));
+  }
+
+  // Nobody else reads the own share of any replica any more: gradients were only summed, and
+  // parameters are used by F and B, which come before the last W of a step.
+  void all_gather(Context& context, const Elements& bucket, Gathered what,
+                  const Waited& waited) override {
+    const Elements share = own_share(bucket);
+    const auto share_of_replica = [&](std::size_t r) {
+      const ReplicaTensors& one = replicas_[r];
+      return elements_of(what == Gathered::kGradients ? one.gradients : one.parameters, share);
+    };
+    const auto own = static_cast<std::size_t>(replica_);
+    for (std::size_t r = 0; r < replicas_.size(); ++r) {
+      if (r == own || share.size() == 0) continue;
+      copy(context.stream(), share_of_replica(r), share_of_replica(own));
+    }
+    meet(context.stream(), waited);  // everybody has handed out its share
   }
 
   void abort(const std::exception_ptr& error) override {
@@ -35,43 +51,45 @@ class SharedSum : public ReplicaSum {
   }
 
  private:
-  void meet(int message, Stream& stream, const std::function<void()>& waited) {
-    for (Channel* reader : readers_) reader->release(message, stream);
+  Elements own_share(const Elements& bucket) const {
+    return share_of(bucket, static_cast<int>(replicas_.size()), replica_);
+  }
+
+  void meet(Stream& stream, const Waited& waited) {
+    const int meeting = meetings_++;
+    for (Channel* reader : readers_) reader->release(meeting, stream);
     for (Channel* maker : makers_) {
-      maker->wait_released(message, stream);
+      maker->wait_released(meeting, stream);
       waited();
     }
   }
 
-  const std::vector<Tensor> gradients_;  // of all replicas
+  const std::vector<ReplicaTensors> replicas_;
   const int replica_;
   const std::vector<Channel*> readers_, makers_;
+  int meetings_ = 0;  // of this step
 };
 
 }  // namespace
 
-void sum_replicas(Context& context, const std::vector<Tensor>& gradients, int share) {
-  const auto count = static_cast<std::int64_t>(gradients.size());
-  const std::int64_t lines = gradients[0].elements() / kLine;
-  const std::int64_t first = share * lines / count * kLine;
-  const std::int64_t end =
-      share + 1 == count ? gradients[0].elements() : (share + 1) * lines / count * kLine;
-  if (first == end) return;
+void sum_replicas(Context& context, const std::vector<Tensor>& gradients, int replica,
+                  const Elements& share) {
+  if (share.size() == 0) return;
   std::vector<Tensor> parts;
   parts.reserve(gradients.size());
-  for (const Tensor& all : gradients) parts.push_back(rows_of(all, first, end - first));
+  for (const Tensor& all : gradients) parts.push_back(elements_of(all, share));
+  const Tensor sum = parts[static_cast<std::size_t>(replica)];
   for (std::size_t step = 1; step < parts.size(); step *= 2) {
     for (std::size_t r = 0; r < parts.size(); r += 2 * step) {
-      add(context, parts[r], parts[r], parts[r + step]);
+      add(context, 2 * step == parts.size() ? sum : parts[r], parts[r], parts[r + step]);
     }
   }
-  for (std::size_t r = 1; r < parts.size(); ++r) copy(context.stream(), parts[r], parts[0]);
 }
 
-std::unique_ptr<ReplicaSum> make_shared_sum(std::vector<Tensor> gradients, int replica,
+std::unique_ptr<ReplicaSum> make_shared_sum(std::vector<ReplicaTensors> replicas, int replica,
                                             std::vector<Channel*> readers,
                                             std::vector<Channel*> makers) {
-  return std::make_unique<SharedSum>(std::move(gradients), replica, std::move(readers),
+  return std::make_unique<SharedSum>(std::move(replicas), replica, std::move(readers),
                                      std::move(makers));
 }
 

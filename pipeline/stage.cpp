@@ -5,9 +5,7 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "kernels/add.h"
-#include "kernels/cast.h"
 #include "kernels/finite.h"
-#include "kernels/gradient_norm.h"
 
 namespace stagecoach {
 namespace {
@@ -51,11 +49,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
     parameters_.push_back({named[i].name, tensors_.view(place), grads_[layer].back()});
     parameter_index_.push_back(static_cast<int>(i));
     state_.add(named[i].name, StateKind::kParameter, parameters_.back().value);
-    for (std::size_t k = 0; options.optimizer && k < plan.optimizer_states.size(); ++k) {
-      state_.add(fmt::format("{}.{}", named[i].name, options.optimizer->states()[k].name),
-                 StateKind::kOptimizerState,
-                 tensors_.view(Place{plan.optimizer_states[k], place.offset, place.spec}));
-    }
+    if (options.optimizer) add_optimizer_states(named[i].name, place);
   }
   for (int i = 0; i < end() - first(); ++i) {
     for (std::size_t k = 0; k < buffers_[i].size(); ++k) {
@@ -324,11 +318,15 @@ void Stage::weight_layer(int i, const MicroBatch& micro) {
   layer(i).backward_weight(context_, layer_plan(i), call);
 }
 
-void Stage::backward_weight(const MicroBatch& micro, int segment) {
+void Stage::backward_weight(const MicroBatch& micro, int segment, const Completed& completed) {
   use_workspace();
+  const std::vector<GradientBucket>& buckets = memory_plan().buckets;
   for (int i = memory_plan().segment_end(segment) - 1; i >= memory_plan().segment_first(segment);
        --i) {
-    if (!values_[i].empty()) weight_layer(i, micro);
+    if (values_[i].empty()) continue;
+    weight_layer(i, micro);
+    const auto ended = std::ranges::find(buckets, i, &GradientBucket::first_layer);
+    if (ended != buckets.end()) end_bucket(static_cast<int>(ended - buckets.begin()), completed);
   }
   if (segment > 0) return;
   Progress& progress = progress_.at(static_cast<std::size_t>(micro.index));
@@ -339,23 +337,38 @@ void Stage::backward_weight(const MicroBatch& micro, int segment) {
       fmt::format("W of micro-batch {}, as gradients are added in one order", weights_),
       fmt::format("that of {}", micro.index));
   progress = Progress::kWeight;
-  if (tree_.ends_group(weights_)) {
-    tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(), gradients());
-  }
   ++weights_;
   tensors_.give_gradients(micro.index);
   tensors_.give_slot(micro.index);
   tensors_.give_inputs(micro.index);
 }
 
+void Stage::end_bucket(int bucket, const Completed& completed) {
+  if (!tree_.ends_group(weights_)) return;
+  const Elements& elements = memory_plan().buckets[static_cast<std::size_t>(bucket)].elements;
+  tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(elements),
+                  elements_of(gradients(), elements));
+  if (completed && weights_ + 1 == options_.memory.micro_batches) completed(bucket);
+}
+
 Tensor Stage::gradients() const {
   return tensors_.view(Place{memory_plan().gradients, 0, memory_plan().flat});
 }
 
-std::vector<Tensor> Stage::waiting_gradients() const {
+Tensor Stage::flat_parameters() const {
+  return tensors_.view(Place{memory_plan().parameters, 0, memory_plan().flat});
+}
+
+Tensor Stage::exchange_memory() const {
+  if (memory_plan().exchange < 0) return {};
+  return tensors_.view(
+      Place{memory_plan().exchange, 0, row_major({options_.memory.exchange_bytes}, DType::kU8)});
+}
+
+std::vector<Tensor> Stage::waiting_gradients(const Elements& elements) const {
   std::vector<Tensor> sums;
   for (const int region : memory_plan().waiting_gradients) {
-    sums.push_back(tensors_.view(Place{region, 0, memory_plan().flat}));
+    sums.push_back(elements_of(tensors_.view(Place{region, 0, memory_plan().flat}), elements));
   }
   return sums;
 }
@@ -379,47 +392,6 @@ void Stage::end_step(const MicroBatch& micro) {
   }
 }
 
-void Stage::sum_squares_of_gradients(double* sums) {
-  use_workspace();
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    sum_of_squares(context_, sums + parameter_index_[i], parameters_[i].grad);
-  }
-}
-
-void Stage::clip_gradients(std::span<const double> sums, double max_norm, double* norms) {
-  stagecoach::clip_gradients(context_, parameters_.empty() ? Tensor{} : gradients(), sums, max_norm,
-                             norms);
-}
-
-void Stage::optimizer_step(const Optimizer& optimizer) {
-  if (parameters_.empty()) return;
-  const MemoryPlan& plan = memory_plan();
-  const auto flat = [&](int region) { return tensors_.view(Place{region, 0, plan.flat}); };
-  FlatShard shard{flat(plan.parameters), flat(plan.gradients), {}, flat_copies()};
-  for (const int region : plan.optimizer_states) shard.states.push_back(flat(region));
-  optimizer.step(context_, shard);
-  // A failed stream skips both.
-  if (context_.device() == Device{}) context_.stream().enqueue([this] { ++updates_; });
-}
-
-Tensor Stage::flat_copies() const {
-  const MemoryPlan& plan = memory_plan();
-  if (plan.copies < 0) return {};
-  return tensors_.view(Place{plan.copies, 0, row_major(plan.flat.shape, DType::kBF16)});
-}
-
-void Stage::refresh_copies() {
-  const MemoryPlan& plan = memory_plan();
-  if (plan.copies < 0) return;
-  cast(context_, flat_copies(), tensors_.view(Place{plan.parameters, 0, plan.flat}));
-}
-
-void Stage::set_state(const std::string& name, const Tensor& value) {
-  state_.set(name, value);
-  refresh_copies();
-  context_.stream().synchronize();
-}
-
 StageSummary Stage::summary() const {
   std::int64_t multiply_adds = 0;
   for (int i = 0; i < size(); ++i) {
@@ -430,30 +402,6 @@ StageSummary Stage::summary() const {
   multiply_adds *= options_.memory.micro_batches;
   return {first(),      end(), parameter_count(), arena().plan().bytes(), arena().peak_bytes(),
           multiply_adds};
-}
-
-void Stage::initialize(std::uint64_t seed, InitScheme scheme) {
-  std::size_t next = 0;
-  for (int i = 0; i < size(); ++i) {
-    const LayerPlan& plan = layer_plan(i);
-    for (std::size_t p = 0; p < values_[i].size(); ++p, ++next) {
-      const ParameterSpec& spec = plan.parameters[p];
-      const RandomStream stream{.seed = seed,
-                                .use = RandomUse::kInitialWeights,
-                                .layer = static_cast<std::uint32_t>(parameter_index_[next])};
-      const bool last = options_.first + i + 1 == network_.size();
-      const Shape& whole = spec.global.rank() > 0 ? spec.global : spec.spec.shape;
-      stagecoach::initialize(context_, parameters_[next].value,
-                             last ? spec.init : init_of(scheme, spec.name, whole, spec.init),
-                             stream, spec.global, spec.offset);
-    }
-    for (std::size_t k = 0; k < plan.buffers.size(); ++k) {
-      const TensorSpec& spec = plan.buffers[k].spec;
-      stagecoach::initialize(context_, buffers_[i][k], plan.buffers[k].init, {.seed = seed},
-                             spec.shape);
-    }
-  }
-  refresh_copies();
 }
 
 int Stage::first_nonfinite_layer(std::span<const Tensor> inputs, const MicroBatch& micro) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -80,23 +81,37 @@ class Stage {
                       int segment = 0);
   // W of a segment. The first micro-batch of a group (see GradientTree) overwrites the gradients of
   // the parameters, later ones add; they are complete after the last of StageMemory::micro_batches.
-  // That of the first segment gives the slot back.
-  void backward_weight(const MicroBatch& micro, int segment = 0);
+  // That of the first segment gives the slot back. `completed`: is called behind the last W of a
+  // step for a bucket of the memory plan, when its gradients are complete.
+  using Completed = std::function<void(int bucket)>;
+  void backward_weight(const MicroBatch& micro, int segment = 0, const Completed& completed = {});
   // What layers do once in a training step, after W of all its micro-batches and before the
   // gradients are used. A second call in a step does nothing.
   void end_step(const MicroBatch& micro);
-  // Of all parameters, flat.
+  // Of all parameters, flat; and the parameters.
   Tensor gradients() const;
+  Tensor flat_parameters() const;
+  // See StageMemory::exchange_bytes; undefined where there is none.
+  Tensor exchange_memory() const;
   // Whether W of all micro-batches has run since begin_step().
   bool has_all_gradients() const { return weights_ == options_.memory.micro_batches; }
   // The sum of squares of the gradient of the network's parameter i goes to sums[i]; see
   // clip_gradients().
   void sum_squares_of_gradients(double* sums);
   void clip_gradients(std::span<const double> sums, double max_norm, double* norms);
-  // One step for all parameters, with the values of the context's last begin_step().
+  // One step for the parameters that this stage updates (see MemoryPlan), with the values of the
+  // context's last begin_step(). end_update(): when all parameters are here, of which other
+  // replicas may have updated a part.
   void optimizer_step(const Optimizer& optimizer);
-  // Steps that were made, on the CPU; call it when nothing is in flight.
-  std::int64_t updates() const { return updates_; }
+  bool updates_share() const { return options_.memory.shards_optimizer; }
+  void end_update();
+  // Steps that were made, on the CPU, and whether the last one was ended; call it when nothing is
+  // in flight.
+  struct Updates {
+    std::int64_t begun = 0, ended = 0;
+    bool operator==(const Updates&) const = default;
+  };
+  const Updates& updates() const { return updates_; }
 
   // The message that F of a micro-batch makes for the next stage, and that its B makes for the
   // stage before; empty where there is none.
@@ -153,6 +168,9 @@ class Stage {
   // Once in a step, when the first F comes.
   void prepare_once(const MicroBatch& micro);
   std::vector<std::vector<Tensor>> views_of(const std::vector<std::vector<Place>>& places) const;
+  void add_optimizer_states(const std::string& name, const Place& place);
+  // The end of a bucket's W of a micro-batch.
+  void end_bucket(int bucket, const Completed& completed);
   Tensor flat_copies() const;
   void copy_unless_same(const Tensor& to, const Tensor& from);
   void hand_on_copies(std::int64_t micro);
@@ -171,11 +189,11 @@ class Stage {
   void fill_outputs(int layer, const MicroBatch& micro, int second_from);
   void fill_output_grads(int layer, std::int64_t micro);
   void fill_step_state(int layer, std::int64_t micro);
-  std::vector<Tensor> waiting_gradients() const;
+  std::vector<Tensor> waiting_gradients(const Elements& elements) const;
 
   const Network& network_;
   StageOptions options_;
-  std::int64_t updates_ = 0;  // on the stream's thread
+  Updates updates_;  // on the stream's thread
   StageTensors tensors_;
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network

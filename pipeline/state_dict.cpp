@@ -10,6 +10,12 @@
 namespace stagecoach {
 namespace {
 
+// The same memory as one row of elements.
+Tensor flat(Tensor tensor) {
+  tensor.spec = row_major({tensor.elements()}, tensor.spec.dtype);
+  return tensor;
+}
+
 template <typename T>
 bool all_finite_as(const Tensor& tensor) {
   const T* data = tensor.as<T>();
@@ -31,33 +37,46 @@ bool all_finite(Stream& stream, const Tensor& tensor) {
 }
 
 void StateDict::add(const std::string& name, StateKind kind, const Tensor& tensor) {
+  add_part(name, kind, tensor.spec, {0, tensor.elements()}, flat(tensor));
+}
+
+void StateDict::add_part(const std::string& name, StateKind kind, const TensorSpec& whole,
+                         const Elements& part, const Tensor& tensor) {
   STAGECOACH_CHECK(!has(name), "StateDict::add", "a name of its own for each", name + " twice");
-  entries_.push_back({name, kind, tensor.spec});
-  tensors_.push_back(tensor);
+  entries_.push_back({name, kind, whole});
+  held_.push_back({part, tensor});
+}
+
+bool StateDict::is_whole(const std::string& name) const {
+  const std::size_t index = index_of(name);
+  return held_[index].part.size() == entries_[index].spec.elements();
 }
 
 OwnedTensor StateDict::get(const std::string& name) const {
-  OwnedTensor value(tensors_[index_of(name)].spec);
+  STAGECOACH_CHECK(is_whole(name), "StateDict::get", "a tensor that is here", name + ": a part");
+  OwnedTensor value(entries_[index_of(name)].spec);
   read(name, value.tensor);
   return value;
 }
 
 void StateDict::read(const std::string& name, const Tensor& destination) const {
-  const Tensor& tensor = tensors_[index_of(name)];
-  check_tensor(Device{}, "StateDict::read", name.c_str(), destination, tensor.spec);
-  copy(stream_, destination, tensor);
+  const std::size_t index = index_of(name);
+  check_tensor(Device{}, "StateDict::read", name.c_str(), destination, entries_[index].spec);
+  const auto& [part, tensor] = held_[index];
+  if (part.size() > 0) copy(stream_, elements_of(flat(destination), part), tensor);
   stream_.synchronize();
 }
 
 void StateDict::set(const std::string& name, const Tensor& value) {
-  const Tensor& tensor = tensors_[index_of(name)];
-  check_tensor(Device{}, "StateDict::set", name.c_str(), value, tensor.spec);
-  copy(stream_, tensor, value);
+  const std::size_t index = index_of(name);
+  check_tensor(Device{}, "StateDict::set", name.c_str(), value, entries_[index].spec);
+  const auto& [part, tensor] = held_[index];
+  if (part.size() > 0) copy(stream_, tensor, elements_of(flat(value), part));
   stream_.synchronize();
 }
 
 bool StateDict::is_finite(const std::string& name) const {
-  return all_finite(stream_, tensors_[index_of(name)]);
+  return all_finite(stream_, held_[index_of(name)].tensor);
 }
 
 int StateDict::find(const std::string& name) const {

@@ -8,6 +8,7 @@
 
 #include "core/buffer.h"
 #include "core/stream.h"
+#include "pipeline/gradient_buckets.h"
 
 namespace stagecoach {
 
@@ -30,11 +31,20 @@ class StateDict {
 
   // Error when there is one of this name. `tensor` stays the stage's.
   void add(const std::string& name, StateKind kind, const Tensor& tensor);
+  // Of a tensor of which only some elements are here, maybe none: `part` of it, flat, in `tensor`.
+  // What follows reads and writes those; `whole` is the entry's spec.
+  void add_part(const std::string& name, StateKind kind, const TensorSpec& whole,
+                const Elements& part, const Tensor& tensor);
 
   // In the order in which they were added.
   const std::vector<StateEntry>& entries() const { return entries_; }
   bool has(const std::string& name) const { return find(name) >= 0; }
-  // The rest throws Error for a name that is not there, and blocks until it is done.
+  // The rest throws Error for a name that is not there.
+  const Elements& part(const std::string& name) const { return held_[index_of(name)].part; }
+  bool is_whole(const std::string& name) const;
+  // What is here of it, flat: the stage's own memory, which its stream may be writing.
+  const Tensor& tensor(const std::string& name) const { return held_[index_of(name)].tensor; }
+  // What follows blocks until it is done. get(): Error unless it is whole.
   OwnedTensor get(const std::string& name) const;
   // Into memory of the CPU that is there already, of the entry's spec.
   void read(const std::string& name, const Tensor& destination) const;
@@ -49,7 +59,11 @@ class StateDict {
 
   Stream& stream_;
   std::vector<StateEntry> entries_;
-  std::vector<Tensor> tensors_;  // of the entries
+  struct Held {
+    Elements part;
+    Tensor tensor;  // flat
+  };
+  std::vector<Held> held_;  // of the entries
 };
 
 // Whether no element is infinity or NaN; true for other types than F32 and BF16. The tensor is in

@@ -61,7 +61,9 @@ void TrainingLoop::make_clip(const PipelineOptions& options,
 
 bool TrainingLoop::stages_agree() const {
   return std::ranges::all_of(all_stages(), [&](const Stage* stage) {
-    return stage->context().device() == Device{} && stage->updates() == stages().front()->updates();
+    const Stage::Updates& made = stage->updates();
+    return stage->context().device() == Device{} && made.begun == made.ended &&
+           made == stages().front()->updates();
   });
 }
 
@@ -86,22 +88,29 @@ bool TrainingLoop::has_state(const std::string& name) const {
 }
 
 OwnedTensor TrainingLoop::get_state(const std::string& name) const {
-  return stage_of(name).state().get(name);
+  for (const StateEntry& entry : state()) {
+    if (entry.name != name) continue;
+    OwnedTensor value(entry.spec);
+    read_state(name, value.tensor);
+    return value;
+  }
+  throw Error("TrainingLoop", "the name of a state", name);
 }
 
 void TrainingLoop::read_state(const std::string& name, const Tensor& destination) const {
-  stage_of(name).state().read(name, destination);
+  for (const Stage* stage : holders_of(name)) stage->state().read(name, destination);
 }
 
 void TrainingLoop::set_state(const std::string& name, const Tensor& value) {
-  stage_of(name);  // throws where there is none
+  holders_of(name);  // throws where there is none
   for (Stage* stage : all_stages()) {
     if (stage->state().has(name)) stage->set_state(name, value);
   }
 }
 
 bool TrainingLoop::is_finite(const std::string& name) const {
-  return stage_of(name).state().is_finite(name);
+  return std::ranges::all_of(holders_of(name),
+                             [&](const Stage* stage) { return stage->state().is_finite(name); });
 }
 
 std::vector<StageSummary> TrainingLoop::summaries() const {
@@ -135,11 +144,15 @@ std::optional<TrainingLoop::NonFinite> TrainingLoop::first_nonfinite(const StepI
   return std::nullopt;
 }
 
-Stage& TrainingLoop::stage_of(const std::string& state) const {
-  for (const auto& stage : stages()) {
-    if (stage->state().has(state)) return *stage;
+std::vector<const Stage*> TrainingLoop::holders_of(const std::string& state) const {
+  std::vector<const Stage*> holders;
+  for (const Stage* stage : all_stages()) {
+    if (!stage->state().has(state)) continue;
+    if (stage->state().is_whole(state)) return {stage};
+    holders.push_back(stage);
   }
-  throw Error("TrainingLoop", "the name of a state", state);
+  STAGECOACH_CHECK(!holders.empty(), "TrainingLoop", "the name of a state", state);
+  return holders;
 }
 
 StageMemory memory_of_job(const PipelineOptions& options) {
@@ -149,9 +162,10 @@ StageMemory memory_of_job(const PipelineOptions& options) {
   memory.loss_rows = options.loss_rows;
   memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
   if (options.clip_norm > 0) memory.least_workspace_bytes = kSumOfSquaresWorkspace;
-  if (options.world != nullptr && options.replicas > 1) {
-    memory.least_workspace_bytes = std::max(memory.least_workspace_bytes, kExchangeWorkspace);
-  }
+  memory.replicas = options.replicas;
+  memory.shards_optimizer = options.shards_optimizer && options.replicas > 1;
+  if (options.overlaps_sum && options.replicas > 1) memory.bucket_bytes = options.bucket_bytes;
+  if (options.world != nullptr && options.replicas > 1) memory.exchange_bytes = kExchangeBytes;
   return memory;
 }
 

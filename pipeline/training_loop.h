@@ -61,7 +61,7 @@ class TrainingLoop {
   bool has_state(const std::string& name) const;
   virtual bool owns_state(const std::string& name) const { return has_state(name); }
   virtual OwnedTensor get_state(const std::string& name) const;
-  void read_state(const std::string& name, const Tensor& destination) const;
+  virtual void read_state(const std::string& name, const Tensor& destination) const;
   virtual void set_state(const std::string& name, const Tensor& value);
   virtual bool is_finite(const std::string& name) const;
   virtual std::vector<StageSummary> summaries() const;
@@ -91,7 +91,8 @@ class TrainingLoop {
   virtual StepResult step_result() const;
 
  private:
-  Stage& stage_of(const std::string& state) const;
+  // Whose parts of it are all of it. Error where there is none.
+  std::vector<const Stage*> holders_of(const std::string& state) const;
 
   std::optional<StepInput> launched_;                 // on the CPU
   std::vector<std::unique_ptr<GradientClip>> clips_;  // by replica
@@ -112,6 +113,10 @@ struct PipelineOptions {
   // of two. On the CPU only.
   int replicas = 1;
   int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
+  // Of several replicas: whether each keeps the optimizer's states of a share of the parameters
+  // only, and updates that (ZeRO-1); and whether gradients are summed while W of other layers runs.
+  bool shards_optimizer = false, overlaps_sum = false;
+  std::int64_t bucket_bytes = kBucketBytes;  // what is summed at a time then
   // The processes of the job, each with one rank of one replica: see ProcessPipeline. Null: all
   // ranks of all replicas are threads of this one.
   World* world = nullptr;

@@ -137,7 +137,7 @@ void Engine::read_state(const std::function<Tensor(const StateEntry&)>& destinat
   impl_->check_at_rest("reading the state");
   impl_->check_not_torn("reading the state");
   for (const StateEntry& entry : state()) {
-    if (owns(entry)) impl_->loop_->read_state(entry.name, destination_of(entry));
+    impl_->loop_->read_state(entry.name, owns(entry) ? destination_of(entry) : Tensor{});
   }
 }
 bool Engine::owns(const StateEntry& entry) const {
@@ -198,6 +198,8 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.watch = job.watch;
   pipeline.replicas = job.replicas;
   pipeline.gradient_groups = job.gradient_groups;
+  pipeline.shards_optimizer = job.zero > 0;
+  pipeline.overlaps_sum = job.overlap;
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
   check_least_memory(plans, pipeline);

@@ -21,6 +21,8 @@ struct StageReport {
   double recompute_in_backward_seconds = 0;  // that part of it
   double wait_seconds = 0;                   // of its rank, which may have other stages too
   double communication_seconds = 0, optimizer_seconds = 0;
+  // The sum over replicas; and what of it ran while some rank was still at F, B or W.
+  double reduce_seconds = 0, hidden_reduce_seconds = 0;
   double last_weight_seconds = 0;  // of W, that of the last micro-batch
   std::int64_t multiply_adds = 0;  // of F, B and W of a step; a convolution's as a direct one's
   double busy_seconds() const {

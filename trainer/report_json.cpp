@@ -22,7 +22,9 @@ nlohmann::json json_of(const StageReport& stage) {
           {"busy_seconds", stage.busy_seconds()},
           {"wait_seconds", stage.wait_seconds},
           {"communication_seconds", stage.communication_seconds},
-          {"optimizer_seconds", stage.optimizer_seconds}};
+          {"optimizer_seconds", stage.optimizer_seconds},
+          {"reduce_seconds", stage.reduce_seconds},
+          {"hidden_reduce_seconds", stage.hidden_reduce_seconds}};
 }
 
 nlohmann::json json_of(const BubbleReport& bubble) {

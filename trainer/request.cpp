@@ -208,6 +208,18 @@ void check_processes(const TrainRequest& request, const Sizes& sizes) {
                    started, "without --replicas it is what is left of them");
 }
 
+// Why not 2: a stage adds the gradients of all micro-batches before they are summed over replicas,
+// so each needs room for all of them. DeepSpeed refuses it with pipelines, too.
+void check_zero(int zero) {
+  if (zero == 0 || zero == 1) return;
+  const char* hint =
+      zero == 2 || zero == 3
+          ? "a stage needs all of its weights and gradients until the last micro-batch "
+            "of a step has run"
+          : "1 shards the states of the optimizer over the replicas";
+  throw UsageError(kTrain, "--zero: 0 or 1", fmt::format("{}", zero), hint);
+}
+
 void check_replicas(const TrainRequest& request, const Sizes& sizes) {
   const int replicas = replicas_of(request, sizes);
   check_range("--replicas", replicas, 1, kMany);
@@ -217,6 +229,12 @@ void check_replicas(const TrainRequest& request, const Sizes& sizes) {
   }
   if (replicas > 1 && sizes.stages == 0) {
     throw UsageError(kTrain, "--stages of at least 1 with --replicas", "--stages 0");
+  }
+  check_zero(request.zero);
+  if (replicas == 1 && (request.zero > 0 || request.overlap)) {
+    throw UsageError(
+        kTrain, fmt::format("{} with several replicas", request.zero > 0 ? "--zero" : "--overlap"),
+        "one", "it is about what replicas have in common: see --replicas");
   }
   const int groups = request.gradient_groups.value_or(replicas);
   check_range("--gradient-groups", groups, 1, kMany);
@@ -339,6 +357,8 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.processes = processes_of(request);
   job.replicas = replicas_of(request, sizes);
   job.gradient_groups = request.gradient_groups.value_or(job.replicas);
+  job.zero = request.zero;
+  job.overlap = request.overlap;
   job.seed = request.seed;
   job.init = request.init_scheme;
   job.device = request.device;

@@ -67,6 +67,8 @@ struct TrainRequest {
   double clip_grad_norm = 0;           // 0: never
   std::optional<int> replicas;         // 1; of several processes, what is left of them
   std::optional<int> gradient_groups;  // as many as replicas
+  int zero = 0;                        // ZeRO's stage: 1 shards the optimizer's states
+  bool overlap = false;                // gradients are summed while W of other layers runs
   Transport transport = Transport::kAuto;
   int processes = 1;                          // that a launcher has started
   double peer_timeout = kDefaultPeerTimeout;  // seconds

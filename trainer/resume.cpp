@@ -133,6 +133,8 @@ void check_same(const TrainRun& run, const Settings& settings, const Processes& 
   own["recompute"] = word_of(kRecomputeWords, run.job.recompute);
   own["micro_batch_size"] = run.job.micro_batch_size;
   own["replicas"] = run.job.replicas;
+  own["zero"] = run.job.zero;
+  own["overlap"] = run.job.overlap;
   own["recompute_interval"] = run.job.recompute_interval;
   own["partition"] = word_of(kPartitionWords, run.job.partition.kind);
   own["cuts"] = run.job.partition.cuts;

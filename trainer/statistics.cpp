@@ -27,6 +27,8 @@ double& time_of(StageReport& stage, TraceKind kind) {
       return stage.communication_seconds;
     case TraceKind::kOptimizer:
       return stage.optimizer_seconds;
+    case TraceKind::kReduce:
+      return stage.reduce_seconds;
     case TraceKind::kBackward:  // never: a run measures its B and its W
     case TraceKind::kWait:
       break;
@@ -34,14 +36,27 @@ double& time_of(StageReport& stage, TraceKind kind) {
   return stage.wait_seconds;
 }
 
-double makespan_of(const std::vector<TraceEvent>& trace) {
-  if (trace.empty()) return 0;
-  double start = trace.front().start, end = start;
+// What comes after a step's work, or beside it.
+bool is_of_the_update(TraceKind kind) {
+  return kind == TraceKind::kOptimizer || kind == TraceKind::kReduce;
+}
+bool is_work(TraceKind kind) {
+  return kind != TraceKind::kWait && !is_of_the_update(kind);
+}
+
+struct Makespan {
+  double start = 0, end = 0;
+  double seconds() const { return end - start; }
+};
+
+Makespan makespan_of(const std::vector<TraceEvent>& trace) {
+  if (trace.empty()) return {};
+  Makespan span{trace.front().start, trace.front().start};
   for (const TraceEvent& event : trace) {
-    start = std::min(start, event.start);
-    if (event.kind != TraceKind::kOptimizer) end = std::max(end, event.end);
+    span.start = std::min(span.start, event.start);
+    if (is_work(event.kind)) span.end = std::max(span.end, event.end);
   }
-  return end - start;
+  return span;
 }
 
 }  // namespace
@@ -61,7 +76,8 @@ double Statistics::Step::busy() const {
 
 Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int stages) {
   Step step;
-  step.makespan = makespan_of(trace);
+  const Makespan makespan = makespan_of(trace);
+  step.makespan = makespan.seconds();
   step.stages.resize(static_cast<std::size_t>(stages));
   std::vector<double> used;                      // per rank: all but waiting
   std::set<std::pair<int, int>> in_backward;     // stages and micro-batches whose B has begun
@@ -71,6 +87,9 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
     const double seconds = event.end - event.start;
     stage.rank = event.rank;
     time_of(stage, event.kind) += seconds;
+    if (event.kind == TraceKind::kReduce && event.start < makespan.end) {
+      stage.hidden_reduce_seconds += std::min(event.end, makespan.end) - event.start;
+    }
     const std::pair<int, int> key{event.stage, event.micro_batch};
     if (event.kind == TraceKind::kBackwardInput) in_backward.insert(key);
     if (event.kind == TraceKind::kBackwardWeight) {
@@ -86,9 +105,7 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
     }
     const auto rank = static_cast<std::size_t>(event.rank);
     used.resize(std::max(used.size(), rank + 1), 0.0);
-    if (event.kind != TraceKind::kWait && event.kind != TraceKind::kOptimizer) {
-      used[rank] += seconds;
-    }
+    if (is_work(event.kind)) used[rank] += seconds;
   }
   // A rank that has ended its part waits for the others too: all that is not work is waiting.
   for (StageReport& stage : step.stages) {
@@ -129,7 +146,9 @@ std::vector<StageReport> Statistics::stages() const {
                                              &StageReport::recompute_in_backward_seconds,
                                              &StageReport::wait_seconds,
                                              &StageReport::communication_seconds,
-                                             &StageReport::optimizer_seconds};
+                                             &StageReport::optimizer_seconds,
+                                             &StageReport::reduce_seconds,
+                                             &StageReport::hidden_reduce_seconds};
   for (std::size_t s = 0; s < result.size(); ++s) {
     if (!steps_.empty()) result[s].rank = steps_.front().stages[s].rank;
     for (const auto time : kTimes) {
@@ -221,7 +240,7 @@ std::vector<TraceEvent> Statistics::trace() const {
 
 std::vector<TraceEvent> Statistics::median_step() const {
   std::vector<double> makespans;
-  for (const auto& events : kept_) makespans.push_back(makespan_of(events));
+  for (const auto& events : kept_) makespans.push_back(makespan_of(events).seconds());
   const double middle = median(makespans);
   const auto found = std::ranges::find(makespans, middle);
   if (found == makespans.end()) return {};

@@ -17,7 +17,7 @@ using enum TraceKind;
 
 // Pixels.
 constexpr double kMargin = 14, kLabelWidth = 62, kLeft = kMargin + kLabelWidth;
-constexpr double kRow = 26, kBox = 22, kTitle = 26, kGap = 10;
+constexpr double kRow = 26, kBox = 22, kStrip = 6, kTitle = 26, kGap = 10;
 constexpr double kLegend = 26, kAxis = 52, kCaptionLine = 17;
 constexpr double kDigit = 6.4;  // at 11 px
 constexpr std::size_t kCaptionCharacters = 150;
@@ -33,7 +33,7 @@ struct Style {
   const char* fill;
   const char* ink;
 };
-constexpr std::array<Style, 7> kStyles = {{
+constexpr std::array<Style, 8> kStyles = {{
     {kForward, kForward, "F", "F: forward", "#0072b2", "#ffffff"},
     {kBackwardInput, kBackwardInput, "B", "B: backward, input", "#3fbf97", "#10241d"},
     {kBackwardWeight, kBackwardWeight, "W", "W: backward, weights", "#f0a830", "#2b1d00"},
@@ -41,6 +41,7 @@ constexpr std::array<Style, 7> kStyles = {{
     {kRecompute, kRecompute, "R", "R: forward again", "#56b4e9", "#08222f"},
     {kSend, kReceive, "C", "send, receive", "#cc79a7", "#2b0a1c"},
     {kOptimizer, kOptimizer, "O", "optimizer", "#8c8c8c", "#111111"},
+    {kReduce, kReduce, "S", "sum over replicas", "#6a3d9a", "#ffffff"},
 }};
 
 // -1: not drawn.
@@ -299,8 +300,10 @@ class Picture {
     const std::string shade = chunk == 0 ? "" : fmt::format(" c{}", chunk);
     // A hair of white between neighbours, where there is room for it.
     const double drawn = width > 3 ? width - 0.7 : std::max(width, 0.2);
+    // What may run beside a rank's work is a strip below it.
+    const double height = event.kind == kReduce ? kStrip : kBox;
     add("<rect class=\"{}{}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{}\"/>\n",
-        kStyles[style].name, shade, x, y, drawn, kBox);
+        kStyles[style].name, shade, x, y + kBox - height, drawn, height);
     if (event.micro_batch < 0) return;
     const std::string number = std::to_string(event.micro_batch);
     if (drawn < kDigit * static_cast<double>(number.size()) + 2) return;

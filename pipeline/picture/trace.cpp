@@ -13,6 +13,9 @@
 namespace stagecoach {
 namespace {
 
+// What may run beside a rank's work has rows of its own.
+constexpr int kReduceRows = 1 << 20;
+
 std::string json_string(const std::string& text) {
   using nlohmann::json;
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
@@ -21,16 +24,26 @@ std::string json_string(const std::string& text) {
 void write_metadata(std::ostream& out, const std::vector<TraceEvent>& events,
                     const std::string& title) {
   std::map<int, std::set<int>> stages_of;
-  for (const TraceEvent& event : events) stages_of[event.rank].insert(event.stage);
+  bool reduces = false;
+  for (const TraceEvent& event : events) {
+    stages_of[event.rank].insert(event.stage);
+    reduces = reduces || event.kind == TraceKind::kReduce;
+  }
   out << R"({"name":"process_name","ph":"M","pid":0,"args":{"name":)" << json_string(title) << "}}";
-  for (const auto& [rank, stages] : stages_of) {
-    std::string name = fmt::format("rank {}: stage", rank);
-    for (int stage : stages) name += fmt::format(" {}", stage);
+  const auto name_row = [&](int row, int place, const std::string& name) {
     out << fmt::format(
         R"(,
 {{"name":"thread_name","ph":"M","pid":0,"tid":{0},"args":{{"name":{1}}}}},
-{{"name":"thread_sort_index","ph":"M","pid":0,"tid":{0},"args":{{"sort_index":{0}}}}})",
-        rank, json_string(name));
+{{"name":"thread_sort_index","ph":"M","pid":0,"tid":{0},"args":{{"sort_index":{2}}}}})",
+        row, json_string(name), place);
+  };
+  for (const auto& [rank, stages] : stages_of) {
+    std::string name = fmt::format("rank {}: stage", rank);
+    for (int stage : stages) name += fmt::format(" {}", stage);
+    name_row(rank, reduces ? 2 * rank : rank, name);
+    if (reduces) {
+      name_row(kReduceRows + rank, 2 * rank + 1, fmt::format("rank {}: sum over replicas", rank));
+    }
   }
 }
 
@@ -45,7 +58,8 @@ void append_event(fmt::memory_buffer& buffer, const TraceEvent& event) {
   fmt::format_to(out,
                  R"(","cat":"{}","ph":"X","pid":0,"tid":{},"ts":{:.3f},"dur":{:.3f},"args":{{)"
                  R"("stage":{},)",
-                 kind, event.rank, event.start * 1e6, (event.end - event.start) * 1e6, event.stage);
+                 kind, event.kind == TraceKind::kReduce ? kReduceRows + event.rank : event.rank,
+                 event.start * 1e6, (event.end - event.start) * 1e6, event.stage);
   if (numbered) fmt::format_to(out, R"("micro_batch":{},)", event.micro_batch);
   fmt::format_to(out, R"("step":{}}}}})", event.step);
 }
@@ -64,8 +78,8 @@ void append_counter(fmt::memory_buffer& buffer, const TraceCounter& counter) {
 
 std::string_view name_of(TraceKind kind) {
   // By kind.
-  constexpr std::string_view kNames[] = {"F",    "B",       "W",    "BW",       "R",
-                                         "send", "receive", "wait", "optimizer"};
+  constexpr std::string_view kNames[] = {"F",    "B",       "W",    "BW",        "R",
+                                         "send", "receive", "wait", "optimizer", "reduce"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

@@ -11,7 +11,8 @@
 
 namespace stagecoach {
 
-// "F", "B", "W", "BW", "R", "send", "receive", "wait", "optimizer".
+// "F", "B", "W", "BW", "R", "send", "receive", "wait", "optimizer",
+// "reduce".
 std::string_view name_of(TraceKind kind);
 
 struct TraceEvent {

@@ -34,6 +34,7 @@ enum class TraceKind : std::uint8_t {
   kReceive,
   kWait,
   kOptimizer,
+  kReduce,  // the sum of gradients over replicas, and what shares of them were made for
 };
 
 // Compute takes time on a rank; communication is between ranks; of what is per stage, a stage has
@@ -56,7 +57,7 @@ inline constexpr ActionTraits kActions[] = {
     {ActionKind::kReceiveActivation, "RECV_F", ActionRole::kCommunication, TraceKind::kReceive},
     {ActionKind::kSendGradient, "SEND_B", ActionRole::kCommunication, TraceKind::kSend},
     {ActionKind::kReceiveGradient, "RECV_B", ActionRole::kCommunication, TraceKind::kReceive},
-    {ActionKind::kReduceGradient, "REDUCE_GRAD", ActionRole::kPerStage, TraceKind::kOptimizer},
+    {ActionKind::kReduceGradient, "REDUCE_GRAD", ActionRole::kPerStage, TraceKind::kReduce},
     {ActionKind::kOptimizerStep, "STEP", ActionRole::kPerStage, TraceKind::kOptimizer},
 };
 inline constexpr int kActionKinds = static_cast<int>(std::size(kActions));

@@ -31,6 +31,7 @@ struct Case {
   int chunks = 1;
   Recompute recompute = Recompute::kNever;
   double clip_norm = 0;
+  bool shards_optimizer = false, overlaps_sum = false;
   testing::OptimizerPointer optimizer = testing::small_sgd();
 };
 
@@ -43,6 +44,9 @@ PipelineOptions options_of(const Case& c, World* world) {
   options.replicas = c.replicas;
   options.gradient_groups = kGroups;
   options.clip_norm = c.clip_norm;
+  options.shards_optimizer = c.shards_optimizer;
+  options.overlaps_sum = c.overlaps_sum;
+  options.bucket_bytes = 1;
   options.world = world;
   return options;
 }
@@ -56,6 +60,7 @@ Outcome plain_outcome(Case c) {
   plain.train(kSteps);
   plain.evaluate();
   plain.outcome.gradients.clear();
+  plain.outcome.weights.merge(plain.optimizer_states());
   return plain.outcome;
 }
 
@@ -79,7 +84,7 @@ struct ProcessJob {
     }
     for (const StateEntry& entry : loop.state()) {
       const OwnedTensor value = loop.get_state(entry.name);
-      if (entry.kind == StateKind::kParameter) outcome.weights[entry.name] = bytes_of(value.tensor);
+      outcome.weights[entry.name] = bytes_of(value.tensor);
     }
   }
   void evaluate() { run(SmallBatch(kMicroBatches, 77).evaluation()); }
@@ -123,6 +128,27 @@ TEST(ProcessPipeline, SameBitsForFourProcesses) {
                            expect_bits_of_the_plain_loop(world, {schedule, {6}, 2});
                          }
                          expect_bits_of_the_plain_loop(world, {"naive", {}, 4});
+                       }),
+            kAllPass4);
+}
+
+TEST(ProcessPipeline, SameBitsHoweverTheUpdateIsShared) {
+  EXPECT_EQ(run_forked(4,
+                       [](World& world) {
+                         for (const auto& [shards, overlaps] :
+                              {std::pair{true, false}, {false, true}, {true, true}}) {
+                           Case c{"1f1b", {6}, 2};
+                           c.shards_optimizer = shards;
+                           c.overlaps_sum = overlaps;
+                           expect_bits_of_the_plain_loop(world, c);
+                           c.optimizer = testing::small_adam();
+                           c.clip_norm = 0.05;
+                           expect_bits_of_the_plain_loop(world, c);
+                           c.cuts = {};
+                           c.replicas = 4;
+                           c.schedule = "gpipe";
+                           expect_bits_of_the_plain_loop(world, c);
+                         }
                        }),
             kAllPass4);
 }

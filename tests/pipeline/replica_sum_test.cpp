@@ -8,7 +8,7 @@ namespace stagecoach {
 namespace {
 
 // The shares of all replicas are all elements, and each is summed two by two.
-TEST(ReplicaSum, EverybodyGetsTheTreesSum) {
+TEST(ReplicaSum, EachShareGetsTheTreesSum) {
   for (const std::int64_t elements : {1, 15, 64, 1000, 1007}) {
     for (const int replicas : {1, 2, 4, 8}) {
       std::vector<OwnedTensor> before, memory;
@@ -19,7 +19,9 @@ TEST(ReplicaSum, EverybodyGetsTheTreesSum) {
         gradients.push_back(memory.emplace_back(testing::copy_of(before.back().tensor)).tensor);
       }
       testing::run_on_context(2, [&](Context& context) {
-        for (int r = replicas - 1; r >= 0; --r) sum_replicas(context, gradients, r);
+        for (int r = replicas - 1; r >= 0; --r) {
+          sum_replicas(context, gradients, r, share_of({0, elements}, replicas, r));
+        }
       });
       for (std::int64_t i = 0; i < elements; ++i) {
         std::vector<float> level;
@@ -29,9 +31,15 @@ TEST(ReplicaSum, EverybodyGetsTheTreesSum) {
             level[n] = level[2 * n] + level[2 * n + 1];
           level.resize(level.size() / 2);
         }
-        for (const Tensor& gradient : gradients) {
-          ASSERT_EQ(gradient.as<float>()[i], level[0]) << elements << " of " << replicas;
+        int holders = 0;
+        for (int r = 0; r < replicas; ++r) {
+          const Elements share = share_of({0, elements}, replicas, r);
+          if (i < share.first || i >= share.end) continue;
+          ++holders;
+          ASSERT_EQ(gradients[static_cast<std::size_t>(r)].as<float>()[i], level[0])
+              << elements << " of " << replicas;
         }
+        ASSERT_EQ(holders, 1) << i;
       }
     }
   }

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "core/error.h"
 #include "tests/kernels/checks.h"
@@ -57,6 +59,109 @@ TEST(Replicas, SameBitsForAnyNumberOfThem) {
       }
     }
   }
+}
+
+// The ways to share the work of an update: whose optimizer's states, and when gradients are summed.
+struct Sharing {
+  bool shards_optimizer, overlaps_sum;
+  std::int64_t bucket_bytes;
+};
+constexpr Sharing kSharings[] = {
+    {true, false, kBucketBytes}, {false, true, 1}, {false, true, 2000}, {true, true, 1}};
+
+PipelineOptions shared(PipelineOptions options, const Sharing& sharing) {
+  options.shards_optimizer = sharing.shards_optimizer;
+  options.overlaps_sum = sharing.overlaps_sum;
+  options.bucket_bytes = sharing.bucket_bytes;
+  return options;
+}
+
+TEST(Replicas, SameBitsHoweverTheUpdateIsShared) {
+  for (const auto& optimizer : {testing::small_sgd(), testing::small_adam()}) {
+    for (const double clip_norm : {0.0, 0.05}) {
+      PipelineOptions plain = plain_options();
+      plain.optimizer = optimizer;
+      plain.clip_norm = clip_norm;
+      Job<PlainLoop> expected(plain);
+      expected.train(kSteps);
+      expected.evaluate();
+      for (const Sharing& sharing : kSharings) {
+        for (const int replicas : {2, 4}) {
+          for (const char* schedule : {"1f1b", "zb-h1"}) {
+            PipelineOptions options = shared(replicated(schedule, {6}, replicas), sharing);
+            options.optimizer = optimizer;
+            options.clip_norm = clip_norm;
+            Job<Pipeline> job(options);
+            job.train(kSteps);
+            job.evaluate();
+            // A share's gradients are the sum in one replica only.
+            if (sharing.shards_optimizer) job.outcome.gradients = expected.outcome.gradients;
+            EXPECT_EQ(job.outcome, expected.outcome)
+                << replicas << " replicas, " << schedule << ", " << optimizer->name()
+                << (sharing.shards_optimizer ? ", sharded" : "")
+                << (sharing.overlaps_sum ? ", beside W" : "");
+            EXPECT_EQ(job.optimizer_states(), expected.optimizer_states());
+            EXPECT_TRUE(job.loop.stages_agree());
+          }
+        }
+      }
+    }
+  }
+}
+
+// With recomputation in runs of layers, too, whose W come one run after the other.
+TEST(Replicas, SumsBesideWOfSeveralSegments) {
+  PipelineOptions options = shared(replicated("1f1b", {6}, 2), {true, true, 1});
+  options.schedule = with_recompute(options.schedule, Recompute::kAlways);
+  options.recompute_interval = 2;
+  Job<Pipeline> job(options);
+  job.train(kSteps);
+  job.evaluate();
+  Outcome expected = plain_outcome();
+  expected.gradients = job.outcome.gradients;
+  EXPECT_EQ(job.outcome, expected);
+}
+
+// A replica keeps its share of the states, and the plan says so.
+TEST(Replicas, ShardingSavesTheOthersStates) {
+  const auto planned = [](bool shards, std::int64_t& elements) {
+    PipelineOptions options = replicated("1f1b", {6}, 4);
+    options.optimizer = testing::small_adam();
+    options.shards_optimizer = shards;
+    Job<Pipeline> job(options);
+    job.train(1);
+    std::int64_t bytes = 0;
+    for (const auto& stage : job.loop.stages()) {
+      bytes += stage->summary().planned_bytes;
+      EXPECT_EQ(stage->summary().peak_bytes, stage->summary().planned_bytes);
+      const GradientBucket& bucket = stage->memory_plan().buckets.at(0);
+      const Elements share = share_of(bucket.elements, 4, 0);
+      EXPECT_EQ(stage->memory_plan().updated.at(0), shards ? share : bucket.elements);
+      elements += bucket.elements.size() - share.size();
+    }
+    return bytes;
+  };
+  std::int64_t elements = 0;  // that others update
+  const std::int64_t saved = planned(false, elements) - planned(true, elements);
+  EXPECT_NEAR(static_cast<double>(saved), 2.0 * 4 * static_cast<double>(elements) / 2,
+              4 * Buffer::kAlignment);
+}
+
+// The sum of the last layers' gradients is made while W of the first ones still runs.
+TEST(Replicas, SumsWhileOtherLayersCompute) {
+  PipelineOptions options = shared(replicated("1f1b", {}, 2), {false, true, 1});
+  const auto sleep = [](Context& context, ActionKind kind, std::int64_t) {
+    if (kind != ActionKind::kBackwardWeight) return;
+    context.stream().enqueue([] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); });
+  };
+  Job<Pipeline> job(options, hooked_network(0, sleep));
+  job.train(1);
+  double last_weight = 0, first_sum = 1e9;
+  for (const TraceEvent& event : job.loop.trace({}, 0)) {
+    if (event.kind == TraceKind::kBackwardWeight) last_weight = std::max(last_weight, event.end);
+    if (event.kind == TraceKind::kReduce) first_sum = std::min(first_sum, event.end);
+  }
+  EXPECT_LT(first_sum, last_weight);
 }
 
 TEST(Replicas, SameBitsWhereGradientsAreClipped) {

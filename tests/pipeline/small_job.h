@@ -223,6 +223,15 @@ struct Job {
     for (const Stage::Parameter& p : parameters()) all[p.name] = bytes_of(p.value);
     return all;
   }
+  // What the optimizer remembers, whoever has it.
+  std::map<std::string, Bytes> optimizer_states() const {
+    std::map<std::string, Bytes> all;
+    for (const StateEntry& entry : loop.state()) {
+      if (entry.kind != StateKind::kOptimizerState) continue;
+      all[entry.name] = bytes_of(loop.get_state(entry.name).tensor);
+    }
+    return all;
+  }
   void note_losses() {
     outcome.losses.push_back(bytes_of(loop.stages().back()->losses()));
     outcome.correct.push_back(bytes_of(loop.stages().back()->correct()));

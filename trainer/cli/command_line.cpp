@@ -109,6 +109,14 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
            "micro-batches of its own; their gradients are added in a tree\n"
            "(--gradient-groups). On the CPU")
       ->default_str("1");
+  group
+      .add("--zero", c.zero, "N",
+           "1: each replica keeps and updates a share of the optimizer's\n"
+           "states (ZeRO-1), which saves memory; the same bits")
+      ->default_str("0");
+  group.add_flag("--overlap", c.overlap,
+                 "gradients are summed over replicas while ranks still compute\n"
+                 "those of other layers; the same bits");
   group.add("--transport", c.transport, "NAME",
             "threads of one process, or mpi: each process that mpirun or\n"
             "srun has started is one stage of one replica, R of them to a\n"
