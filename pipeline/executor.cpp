@@ -313,7 +313,7 @@ void Executor::reduce_gradients(const Action& action, const LinkedStage& linked)
 }
 
 void Executor::update(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->optimizer_step(*step.input.optimizer);
+  linked.stage->flat().step(*step.input.optimizer);
   end_span(TraceKind::kOptimizer, action);
   if (linked.sum != nullptr && linked.stage->updates_share()) {
     for (const GradientBucket& bucket : linked.stage->memory_plan().buckets) {
@@ -323,7 +323,7 @@ void Executor::update(const Step& step, const Action& action, const LinkedStage&
     }
     end_span(TraceKind::kReduce, action);
   }
-  linked.stage->end_update();
+  linked.stage->flat().end_update();
 }
 
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {

@@ -169,7 +169,7 @@ void Pipeline::link_replicas(std::vector<Linked>& linked) {
     std::vector<std::vector<Channel*>> readers(count), makers(count);
     for (std::size_t r = 0; r < count; ++r) {
       const Stage& stage = *replicas_[r].stages[static_cast<std::size_t>(s)];
-      tensors.push_back({stage.gradients(), stage.flat_parameters()});
+      tensors.push_back({stage.flat().gradients(), stage.flat().values()});
       for (std::size_t other = 0; other < count; ++other) {
         if (other == r) continue;
         Channel* signal = make_signal();

@@ -68,8 +68,8 @@ void PlainLoop::enqueue(const StepInput& input) {
     clip()->measure(stage);
     clip()->clip(stage);
   }
-  stage.optimizer_step(*input.optimizer);
-  stage.end_update();
+  stage.flat().step(*input.optimizer);
+  stage.flat().end_update();
   spans_.end_span(stream, TraceKind::kOptimizer, 0, -1);
 }
 

@@ -137,7 +137,7 @@ void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
   processes.reserve(static_cast<std::size_t>(replicas_));
   for (int r = 0; r < replicas_; ++r) processes.push_back(process_of(place_.rank, r));
   for (auto& [s, own] : linked) {
-    const ReplicaTensors tensors{own.stage->gradients(), own.stage->flat_parameters()};
+    const ReplicaTensors tensors{own.stage->flat().gradients(), own.stage->flat().values()};
     sums_.push_back(make_exchanged_sum(world_, processes, place_.replica,
                                        tag_of(MessageKind::kReplicas, s), tensors,
                                        own.stage->exchange_memory(), context_->failure_flag()));

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "kernels/add.h"
 #include "kernels/finite.h"
+#include "kernels/gradient_norm.h"
 
 namespace stagecoach {
 namespace {
@@ -22,6 +23,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
       options_(options),
       tensors_(stage_graph(network, plans, options.first, options.end), options.memory,
                context.device(), name_of(options)),
+      flat_(tensors_, options.optimizer, context),
       state_(context.stream()),
       tree_(options.memory.gradient_groups, options.memory.micro_batches),
       context_(context) {
@@ -49,7 +51,7 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
     parameters_.push_back({named[i].name, tensors_.view(place), grads_[layer].back()});
     parameter_index_.push_back(static_cast<int>(i));
     state_.add(named[i].name, StateKind::kParameter, parameters_.back().value);
-    if (options.optimizer) add_optimizer_states(named[i].name, place);
+    flat_.add_states(named[i].name, place, state_);
   }
   for (int i = 0; i < end() - first(); ++i) {
     for (std::size_t k = 0; k < buffers_[i].size(); ++k) {
@@ -347,16 +349,8 @@ void Stage::end_bucket(int bucket, const Completed& completed) {
   if (!tree_.ends_group(weights_)) return;
   const Elements& elements = memory_plan().buckets[static_cast<std::size_t>(bucket)].elements;
   tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(elements),
-                  elements_of(gradients(), elements));
+                  elements_of(flat_.gradients(), elements));
   if (completed && weights_ + 1 == options_.memory.micro_batches) completed(bucket);
-}
-
-Tensor Stage::gradients() const {
-  return tensors_.view(Place{memory_plan().gradients, 0, memory_plan().flat});
-}
-
-Tensor Stage::flat_parameters() const {
-  return tensors_.view(Place{memory_plan().parameters, 0, memory_plan().flat});
 }
 
 Tensor Stage::exchange_memory() const {
@@ -392,6 +386,24 @@ void Stage::end_step(const MicroBatch& micro) {
   }
 }
 
+void Stage::sum_squares_of_gradients(double* sums) {
+  use_workspace();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    sum_of_squares(context_, sums + parameter_index_[i], parameters_[i].grad);
+  }
+}
+
+void Stage::clip_gradients(std::span<const double> sums, double max_norm, double* norms) {
+  stagecoach::clip_gradients(context_, parameters_.empty() ? Tensor{} : flat_.gradients(), sums, max_norm,
+                             norms);
+}
+
+void Stage::set_state(const std::string& name, const Tensor& value) {
+  state_.set(name, value);
+  flat_.refresh_copies();
+  context_.stream().synchronize();
+}
+
 StageSummary Stage::summary() const {
   std::int64_t multiply_adds = 0;
   for (int i = 0; i < size(); ++i) {
@@ -402,6 +414,30 @@ StageSummary Stage::summary() const {
   multiply_adds *= options_.memory.micro_batches;
   return {first(),      end(), parameter_count(), arena().plan().bytes(), arena().peak_bytes(),
           multiply_adds};
+}
+
+void Stage::initialize(std::uint64_t seed, InitScheme scheme) {
+  std::size_t next = 0;
+  for (int i = 0; i < size(); ++i) {
+    const LayerPlan& plan = layer_plan(i);
+    for (std::size_t p = 0; p < values_[i].size(); ++p, ++next) {
+      const ParameterSpec& spec = plan.parameters[p];
+      const RandomStream stream{.seed = seed,
+                                .use = RandomUse::kInitialWeights,
+                                .layer = static_cast<std::uint32_t>(parameter_index_[next])};
+      const bool last = options_.first + i + 1 == network_.size();
+      const Shape& whole = spec.global.rank() > 0 ? spec.global : spec.spec.shape;
+      stagecoach::initialize(context_, parameters_[next].value,
+                             last ? spec.init : init_of(scheme, spec.name, whole, spec.init),
+                             stream, spec.global, spec.offset);
+    }
+    for (std::size_t k = 0; k < plan.buffers.size(); ++k) {
+      const TensorSpec& spec = plan.buffers[k].spec;
+      stagecoach::initialize(context_, buffers_[i][k], plan.buffers[k].init, {.seed = seed},
+                             spec.shape);
+    }
+  }
+  flat_.refresh_copies();
 }
 
 int Stage::first_nonfinite_layer(std::span<const Tensor> inputs, const MicroBatch& micro) {

@@ -10,10 +10,8 @@
 
 #include "core/context.h"
 #include "layers/network.h"
+#include "pipeline/flat_parameters.h"
 #include "pipeline/gradient_tree.h"
-#include "pipeline/optimizer.h"
-#include "pipeline/stage_tensors.h"
-#include "pipeline/state_dict.h"
 
 namespace stagecoach {
 
@@ -88,9 +86,6 @@ class Stage {
   // What layers do once in a training step, after W of all its micro-batches and before the
   // gradients are used. A second call in a step does nothing.
   void end_step(const MicroBatch& micro);
-  // Of all parameters, flat; and the parameters.
-  Tensor gradients() const;
-  Tensor flat_parameters() const;
   // See StageMemory::exchange_bytes; undefined where there is none.
   Tensor exchange_memory() const;
   // Whether W of all micro-batches has run since begin_step().
@@ -99,19 +94,10 @@ class Stage {
   // clip_gradients().
   void sum_squares_of_gradients(double* sums);
   void clip_gradients(std::span<const double> sums, double max_norm, double* norms);
-  // One step for the parameters that this stage updates (see MemoryPlan), with the values of the
-  // context's last begin_step(). end_update(): when all parameters are here, of which other
-  // replicas may have updated a part.
-  void optimizer_step(const Optimizer& optimizer);
+  // All parameters, their gradients, and the optimizer's steps.
+  FlatParameters& flat() { return flat_; }
+  const FlatParameters& flat() const { return flat_; }
   bool updates_share() const { return options_.memory.shards_optimizer; }
-  void end_update();
-  // Steps that were made, on the CPU, and whether the last one was ended; call it when nothing is
-  // in flight.
-  struct Updates {
-    std::int64_t begun = 0, ended = 0;
-    bool operator==(const Updates&) const = default;
-  };
-  const Updates& updates() const { return updates_; }
 
   // The message that F of a micro-batch makes for the next stage, and that its B makes for the
   // stage before; empty where there is none.
@@ -141,9 +127,6 @@ class Stage {
   const StateDict& state() const { return state_; }
   // StateDict::set(), and where it is a parameter's also its copy in BF16.
   void set_state(const std::string& name, const Tensor& value);
-  // After the parameters were written from outside: makes their copies in BF16, where there are
-  // any.
-  void refresh_copies();
   struct Parameter {
     std::string name;  // "features.0.weight"
     Tensor value, grad;
@@ -168,10 +151,8 @@ class Stage {
   // Once in a step, when the first F comes.
   void prepare_once(const MicroBatch& micro);
   std::vector<std::vector<Tensor>> views_of(const std::vector<std::vector<Place>>& places) const;
-  void add_optimizer_states(const std::string& name, const Place& place);
   // The end of a bucket's W of a micro-batch.
   void end_bucket(int bucket, const Completed& completed);
-  Tensor flat_copies() const;
   void copy_unless_same(const Tensor& to, const Tensor& from);
   void hand_on_copies(std::int64_t micro);
   void hand_on_gradient_copies(std::int64_t micro);
@@ -193,10 +174,10 @@ class Stage {
 
   const Network& network_;
   StageOptions options_;
-  Updates updates_;  // on the stream's thread
   StageTensors tensors_;
   std::vector<Parameter> parameters_;
   std::vector<int> parameter_index_;  // in the network
+  FlatParameters flat_;
   StateDict state_;
   GradientTree tree_;
   // [layer][parameter]. values_: what the layers compute with. waiting_: where W writes that of a

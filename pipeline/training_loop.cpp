@@ -61,9 +61,9 @@ void TrainingLoop::make_clip(const PipelineOptions& options,
 
 bool TrainingLoop::stages_agree() const {
   return std::ranges::all_of(all_stages(), [&](const Stage* stage) {
-    const Stage::Updates& made = stage->updates();
+    const FlatParameters::Updates& made = stage->flat().updates();
     return stage->context().device() == Device{} && made.begun == made.ended &&
-           made == stages().front()->updates();
+           made == stages().front()->flat().updates();
   });
 }
 

@@ -174,7 +174,7 @@ TEST(EngineFailureShim, ALossThatIsNotFiniteChangesNoWeight) {
     OwnedTensor host = to_host(last.context().stream(), weight);
     host.tensor.as<float>()[0] = std::numeric_limits<float>::infinity();
     copy(last.context().stream(), weight, host.tensor);
-    last.refresh_copies();
+    last.flat().refresh_copies();
     last.context().stream().synchronize();
     const auto before = testing::weights_on_host(run.engine);
     try {

@@ -96,7 +96,7 @@ Results run(const Network& layers, TensorSpec input_spec, const Target& target,
     copy(context.stream(), parameter.value, value.tensor);
     context.stream().synchronize();
   }
-  stage.refresh_copies();
+  stage.flat().refresh_copies();
   const OwnedTensor input = on_device(context, exact_values(input_spec, 1, 1.0f));
   OwnedTensor exact_gradient =
       exact_values(plans[static_cast<std::size_t>(options.end - 1)].outputs[0], 2, 1.0f);

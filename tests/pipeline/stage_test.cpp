@@ -336,7 +336,7 @@ TEST(Stage, OptimizerMovesEveryParameterByItsGradient) {
     }
     for (int step = 0; step < 2; ++step) {
       begin_step(run.context, optimizer->values(step));
-      run.stage->optimizer_step(*optimizer);
+      run.stage->flat().step(*optimizer);
     }
     run.wait();
     for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -344,7 +344,7 @@ TEST(Stage, OptimizerMovesEveryParameterByItsGradient) {
     }
   }
   StageRun run(4, 9);
-  EXPECT_EQ(error_of([&] { run.stage->optimizer_step(*testing::small_adam()); }),
+  EXPECT_EQ(error_of([&] { run.stage->flat().step(*testing::small_adam()); }),
             "adam: expected 2 states, got 1");
 }
 

@@ -54,14 +54,18 @@ TEST_F(Mpi, FourProcessesTrainAsThreadsDo) {
   const ProgramResult one =
       run_train({{"--stages", "2"}, {"--replicas", "2"}, {"--save", threads}});
   ASSERT_EQ(one.exit_code, 0) << one.err;
-  const ProgramResult four =
-      mpirun_train(4, {{"--stages", "2"}, {"--save", processes}, {"--report", report}});
+  const ProgramResult four = mpirun_train(4, {{"--stages", "2"},
+                                              {"--zero", "1"},
+                                              {"--overlap", ""},
+                                              {"--save", processes},
+                                              {"--report", report}});
   ASSERT_EQ(four.exit_code, 0) << four.err;
   EXPECT_TRUE(content_of(threads) == content_of(processes));
   EXPECT_EQ(count(four.out, "images/s"), 1) << four.out;  // one process speaks for all
   expect_has(four.out, "R = 2");
   expect_has(four.out, "4 processes, 1 thread each");
   expect_has(four.out, "bubble: measured");
+  expect_has(four.out, "sum of gradients over 2 replicas: ");
   EXPECT_EQ(count(four.out, ": equal"), 2) << four.out;
   EXPECT_EQ(nlohmann::json::parse(content_of(report))["processes"], 4);
 }

@@ -25,6 +25,8 @@ struct Layout {
   Recompute recompute = Recompute::kNever;
   int threads = 1;
   int replicas = 1;
+  int zero = 0;
+  bool overlap = false;
 };
 
 class ResumeTest : public ::testing::Test {
@@ -50,6 +52,8 @@ class ResumeTest : public ::testing::Test {
     request.schedule = layout.schedule;
     request.micro_batches = layout.micro_batches;
     request.replicas = layout.replicas;
+    request.zero = layout.zero;
+    request.overlap = layout.overlap;
     request.gradient_groups = groups_;
     request.micro_batch_size = kBatch / layout.micro_batches / layout.replicas;
     request.partition = *layout.cut == 0 ? PartitionRequest{PartitionKind::kUniform, {}}

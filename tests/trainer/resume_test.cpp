@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, ResumePairs,
 TEST_F(ResumeTest, GoesOnWithAnotherNumberOfReplicas) {
   groups_ = 4;
   const std::vector<Layout> layouts = {{0, "1f1b", 8},
-                                       {2, "1f1b", 2, "5", Recompute::kNever, 1, 2},
+                                       {2, "1f1b", 2, "5", Recompute::kNever, 1, 2, 1, true},
                                        {2, "zb-h1", 4, "3", Recompute::kNever, 1, 2},
                                        {1, "gpipe", 2, "", Recompute::kNever, 1, 4}};
   const fs::path never = scratch_.path() / "never";

@@ -324,6 +324,8 @@ TEST(SameBits, HoldForGroupsOfGradients) {
     job.config.replicas = replicas;
     job.config.micro_batches = micro_batches;
     job.config.micro_batch_size = size;
+    job.config.zero = size - 1;
+    job.config.overlap = micro_batches == 2;
     for (const int stages : {1, 2, 4}) expect_same_bits_for_schedules(job, tree, stages);
   }
 }

@@ -96,6 +96,22 @@ TEST_F(StatisticsOfTwoStages, TimesAreSumsOfAStep) {
   EXPECT_EQ(statistics_.step_seconds_median(), 5);
 }
 
+// Neither a part of the step's work, nor of its length.
+TEST_F(StatisticsOfTwoStages, SumsOverReplicasAreHiddenWhileARankComputes) {
+  std::vector<TraceEvent> trace = equal_stages(1);
+  trace.push_back({TraceKind::kReduce, 1, 1, -1, 1, 107, 111});  // stage 0 ends at 109
+  trace.push_back({TraceKind::kReduce, 0, 0, -1, 1, 109, 110});
+  trace.push_back({TraceKind::kWait, 0, 0, -1, 1, 110, 112});
+  statistics_.add(trace, 12);
+  const std::vector<StageReport> stages = statistics_.stages();
+  EXPECT_DOUBLE_EQ(stages[1].reduce_seconds, 4);
+  EXPECT_DOUBLE_EQ(stages[1].hidden_reduce_seconds, 2);
+  EXPECT_DOUBLE_EQ(stages[0].reduce_seconds, 1);
+  EXPECT_DOUBLE_EQ(stages[0].hidden_reduce_seconds, 0);
+  EXPECT_DOUBLE_EQ(stages[0].busy_seconds(), 6);
+  EXPECT_DOUBLE_EQ(stages[0].wait_seconds, 3);
+}
+
 TEST_F(StatisticsOfTwoStages, CommunicationIsNeitherWorkNorWaiting) {
   std::vector<TraceEvent> trace = equal_stages(1);
   for (TraceEvent& event : trace) {  // the waits of stage 0: at 102 and 106

@@ -42,26 +42,29 @@ const Layout kThreads = {2, "1f1b", 8, "5"}, kOne = {0, "1f1b", 8},
              kTwoByTwo = {2, "1f1b", 2, "5", Recompute::kNever, 1, 2},
              kFour = {4, "zb-h1", 4, "", Recompute::kNever, 1, 1},
              kReplicas = {1, "gpipe", 2, "", Recompute::kNever, 1, 4},
+             kSharded = {2, "1f1b", 2, "5", Recompute::kNever, 1, 2, 1, true},
+             kAllSharded = {1, "gpipe", 2, "", Recompute::kNever, 1, 4, 1},
              kTwo = {2, "gpipe", 8, "3", Recompute::kAlways, 2, 1};
 
 TEST_F(TrainProcesses, GoOnFromEachOtherAndFromThreads) {
+  constexpr int kSteps = 9;
   recipe_ = true;
   const fs::path never = scratch_.path() / "never", begun = scratch_.path() / "begun";
-  expect_ends_well(request(kOne, 7, never));
+  expect_ends_well(request(kOne, kSteps, never));
   expect_ends_well(request(kThreads, 1, begun));
   std::int64_t steps = 1;
-  for (const Layout& layout : {kTwoByTwo, kFour, kReplicas, kTwo}) {
+  for (const Layout& layout : {kTwoByTwo, kSharded, kAllSharded, kReplicas, kFour, kTwo}) {
     SCOPED_TRACE(fmt::format("step {}", steps + 1));
     expect_processes_end_well(layout, ++steps, begun);
   }
-  const fs::path folder = begun / "step-00000003";
+  const fs::path folder = begun / "step-00000006";
   for (const char* name :
        {"weights-00001-of-00004.safetensors", "weights-00004-of-00004.safetensors",
         "optimizer-00003-of-00004.safetensors"}) {
     EXPECT_TRUE(fs::exists(folder / name)) << name;
   }
-  expect_ends_well(request(kThreads, 7, begun));
-  EXPECT_TRUE(weights_of(begun, 7) == weights_of(never, 7));
+  expect_ends_well(request(kThreads, kSteps, begun));
+  EXPECT_TRUE(weights_of(begun, kSteps) == weights_of(never, kSteps));
 }
 
 TEST_F(TrainProcesses, SaveTheWeightsOfAll) {

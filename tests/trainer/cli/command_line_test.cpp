@@ -331,6 +331,12 @@ TEST(CommandLine, LengthsAreStepsOrEpochs) {
   expect_has(train_error({"--replicas", "3"}), "--replicas: a power of two");
   expect_has(train_error({"--replicas", "2", "--stages", "0"}), "--stages of at least 1");
   expect_has(train_error({"--replicas", "4", "--gradient-groups", "2"}), "at least the 4 replicas");
+  EXPECT_EQ(train({"--replicas", "2", "--zero", "1", "--overlap"}).job.zero, 1);
+  EXPECT_TRUE(train({"--replicas", "2", "--zero", "1", "--overlap"}).job.overlap);
+  expect_has(train_error({"--zero", "1"}), "--zero with several replicas");
+  expect_has(train_error({"--overlap"}), "--overlap with several replicas");
+  expect_has(train_error({"--replicas", "2", "--zero", "2"}), "--zero: 0 or 1");
+  expect_has(train_error({"--replicas", "2", "--zero", "2"}), "until the last micro-batch");
   expect_has(train_error({"--lr-gamma", "0.5"}), "--lr-gamma with --lr-schedule step");
   expect_has(train_error({"--init-scheme", "kaimin"}), "kaiming");
 }
