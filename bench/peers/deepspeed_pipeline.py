@@ -11,7 +11,6 @@ os.environ.setdefault("TORCH_EXTENSIONS_DIR", os.path.join(sys.prefix, "torch_ex
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
-import torch.distributed as dist
 from deepspeed.pipe import PipelineModule
 from torch import nn
 
@@ -61,16 +60,9 @@ def run_rank(rank, arguments):
     engine, parts = make_engine(arguments)
     micro_batches = itertools.repeat(peer.synthetic_batch(arguments.micro_batch_size))
     step = lambda: float(engine.train_batch(micro_batches))
-    seconds = peer.measure(step, arguments.steps, arguments.warmup)
-    loss = step()
-    peaks = [None] * STAGES
-    dist.all_gather_object(peaks, peer.peak_rss_mib())
-    if rank == 0:
-        peer.print_result("deepspeed_pipeline", engine.train_batch_size(), seconds,
-                          arguments.threads, loss, peaks, partition=arguments.partition,
-                          parts=parts, optimizer=arguments.optimizer,
-                          deepspeed=deepspeed.__version__)
-    dist.destroy_process_group()
+    peer.measure_ranks("deepspeed_pipeline", engine.train_batch_size(), step, arguments,
+                       partition=arguments.partition, parts=parts, optimizer=arguments.optimizer,
+                       deepspeed=deepspeed.__version__)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy  # noqa: E402  (reads the variables above)
 import torch  # noqa: E402
 
 import run_peers  # noqa: E402
+from suites import AVX2_PEERS, AVX2_STAGECOACH  # noqa: E402
 
 # name, channels, image, outputs, kernel, stride, padding; as in bench/bench_kernels.cpp
 ALEXNET = [("conv1", 3, 224, 64, 11, 4, 2), ("conv2", 64, 27, 192, 5, 1, 2),
@@ -43,6 +44,8 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each measurement, at least")
     parser.add_argument("--only", default="", help="shapes whose name begins so")
+    parser.add_argument("--simd", choices=["avx2"],
+                        help="hold all to AVX2 on a processor that has more")
     parser.add_argument("--output", type=pathlib.Path, help="writes NAME.md and NAME.json")
     return parser.parse_args()
 
@@ -141,6 +144,10 @@ def table(rows):
 
 def main():
     arguments = parse_arguments()
+    held = {**AVX2_STAGECOACH, **AVX2_PEERS} if arguments.simd else {}
+    if any(os.environ.get(key) != value for key, value in held.items()):
+        # OpenBLAS read its variable when NumPy was imported.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **held})
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     cases = [(name, batch, convolution, shape) for batch in (32, 8) for name, *shape in ALEXNET]
@@ -152,10 +159,14 @@ def main():
             rows += measure(arguments, name, batch, make(batch, *shape))
             print(table(rows[-3:]).split("\n", 2)[2], flush=True)
     model, vectors = run_peers.processor()
+    processor = f"{model} ({', '.join(vectors)})"
+    if held:
+        processor += f", all held to {arguments.simd} by " + " ".join(
+            f"{key}={value}" for key, value in held.items())
     words = [word.replace(f"{run_peers.ROOT}/", "") for word in sys.argv[1:]]
     record = {"date": str(datetime.date.today()),
               "commit": run_peers.git("rev-parse", "--short", "HEAD"),
-              "processor": f"{model} ({', '.join(vectors)})", "torch": torch.__version__,
+              "processor": processor, "torch": torch.__version__,
               "numpy": numpy.__version__, "rounds": arguments.rounds,
               "command": shlex.join(["python", "bench/peers/kernels.py", *words]), "rows": rows}
     if arguments.output:

@@ -8,6 +8,7 @@ import statistics
 import time
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 CLASSES = 10
@@ -69,6 +70,19 @@ def print_result(name, images, seconds, threads, loss, peak_rss, **more):
         "torch": torch.__version__,
         **more,
     }), flush=True)
+
+
+def measure_ranks(name, images, step, arguments, **more):
+    """Measures step() on all ranks of the group; the first one's seconds are printed, with the loss
+    of the last. No barrier between steps: the ranks may overlap them as they do in real use, and
+    the first stage's step, from its own start to the next, is the period of a pipeline."""
+    seconds = measure(step, arguments.steps, arguments.warmup)
+    results = [None] * dist.get_world_size()
+    dist.all_gather_object(results, (step(), peak_rss_mib()))
+    if dist.get_rank() == 0:
+        print_result(name, images, seconds, arguments.threads, results[-1][0],
+                     [peak for _, peak in results], **more)
+    dist.destroy_process_group()
 
 
 def spawn_ranks(function, ranks, arguments):

@@ -6,146 +6,27 @@ to the baseline of the same round. Run it with the Python of the environment tha
 """
 
 import argparse
-import dataclasses
 import datetime
 import json
 import os
 import pathlib
 import platform
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 
+from suites import AVX2_PEERS, AVX2_STAGECOACH, SUITES, configurations_of
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-# glibc gives large freed blocks back to the kernel, and the page faults on their next use are a
-# fifth of PyTorch's step. These settings keep them.
-MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:"
-                            "glibc.malloc.trim_threshold=17179869184:"
-                            "glibc.malloc.top_pad=67108864"}
 # Would change what the peers choose by themselves.
 CLEARED = ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-           "LD_PRELOAD")
-
-
-@dataclasses.dataclass
-class Configuration:
-    name: str
-    title: str
-    command: list  # a peer's script and its options, or options of `stagecoach train`
-    environment: dict = dataclasses.field(default_factory=dict)
-    baseline: bool = False
-    is_stagecoach: bool = False
-
-    def words(self, arguments):
-        words = [*self.command, "--steps", str(arguments.steps)]
-        return words if self.is_stagecoach else [*words, "--warmup", str(arguments.warmup)]
-
-    def shown_command(self, arguments):
-        program = "stagecoach train " if self.is_stagecoach else "python bench/peers/"
-        settings = "".join(f"{key}={value} " for key, value in self.environment.items())
-        return settings + program + shlex.join(self.words(arguments))
-
-
-def step_suite():
-    def torch(name, title, *options, **more):
-        return Configuration(name, title, ["torch_step.py", "--batch", "32", *options], **more)
-
-    return [
-        torch("torch", "PyTorch as used", baseline=True),
-        torch("torch-channels-last", "PyTorch, channels_last", "--channels-last"),
-        torch("torch-malloc", "PyTorch, malloc", environment=MALLOC),
-        torch("torch-best", "PyTorch, malloc + channels_last + fused SGD", "--channels-last",
-              "--fused", environment=MALLOC),
-        stagecoach("stagecoach", "Stagecoach, plain loop, 2 threads", 0, 32, 1, 2),
-        stagecoach("stagecoach-avx2", "the same, told to use AVX2", 0, 32, 1, 2,
-                   environment={"STAGECOACH_SIMD": "avx2"}),
-    ]
-
-
-def pipeline_suite():
-    def torch(schedule, cut, where, malloc=False):
-        name = f"torch-{schedule}-cut{cut}" + ("-malloc" if malloc else "")
-        title = f"torch.distributed.pipelining, {schedule}, cut after {where}"
-        command = ["torch_pipeline.py", "--schedule", schedule, "--cut", str(cut)]
-        return Configuration(name, title + (", malloc" if malloc else ""), command,
-                             MALLOC if malloc else {})
-
-    def deepspeed(name, title, partition, **more):
-        return Configuration(name, f"DeepSpeed, {title}",
-                             ["deepspeed_pipeline.py", "--partition", partition], **more)
-
-    one_process = ["torch_step.py", "--batch", "8", "--micro-batches", "8"]
-    conv3, pool2, pool1 = (8, "conv3's ReLU"), (6, "pool2"), (3, "pool1")
-    return [
-        Configuration("torch", "PyTorch as used: one process, gradient accumulation", one_process,
-                      baseline=True),
-        Configuration("torch-malloc", "PyTorch, one process, malloc", one_process, MALLOC),
-        torch("gpipe", *conv3), torch("1f1b", *conv3),
-        torch("gpipe", *conv3, malloc=True), torch("1f1b", *conv3, malloc=True),
-        torch("gpipe", *pool2), torch("1f1b", *pool2),
-        torch("gpipe", *pool2, malloc=True), torch("1f1b", *pool2, malloc=True),
-        torch("gpipe", *pool1),
-        deepspeed("deepspeed-parameters", "default partition (parameters), Adam", "parameters"),
-        deepspeed("deepspeed-uniform", "uniform partition, Adam", "uniform"),
-        deepspeed("deepspeed-uniform-malloc", "uniform partition, Adam, malloc", "uniform",
-                  environment=MALLOC),
-        stagecoach("stagecoach-1f1b", "Stagecoach, 2 stages, 1f1b", 2, 8, 8, 1,
-                   "--schedule", "1f1b"),
-        stagecoach("stagecoach-1f1b-adam", "Stagecoach, 2 stages, 1f1b, Adam", 2, 8, 8, 1,
-                   "--schedule", "1f1b", "--optimizer", "adam"),
-        stagecoach("stagecoach-zb-h1", "Stagecoach, 2 stages, zb-h1", 2, 8, 8, 1,
-                   "--schedule", "zb-h1"),
-        stagecoach("stagecoach-plain", "Stagecoach, plain loop, 2 threads", 0, 8, 8, 2),
-    ]
-
-
-def machinery_suite():
-    """Stagecoach alone: what the pipeline's machinery costs, and how good its predictions are."""
-    def pipeline(stages, threads, schedule):
-        return stagecoach(f"{schedule}-{stages}", f"{stages} stages, {schedule}", stages, 8, 8,
-                          threads, "--schedule", schedule)
-
-    plain = stagecoach("plain", "plain loop, 2 threads", 0, 8, 8, 2)
-    plain.baseline = True
-    return [plain, pipeline(1, 2, "1f1b"), pipeline(2, 1, "1f1b"), pipeline(2, 1, "gpipe"),
-            pipeline(2, 1, "naive")]
-
-
-def schedules_suite():
-    """Stagecoach alone: every schedule on two ranks, and what running F again costs."""
-    def pipeline(schedule, *options, title=""):
-        # One cut for all that have one stage on each rank: measured ones differ from run to run.
-        cut = [] if schedule in ("interleaved", "zb-v", "dualpipe-v") else ["--partition", "7"]
-        return stagecoach("-".join([schedule, *options]).replace("--", ""),
-                          title or f"2 ranks, {schedule}", 2, 8, 8, 1, "--schedule", schedule,
-                          *cut, *options)
-
-    first = pipeline("1f1b")
-    first.baseline = True
-    return [first, *(pipeline(name) for name in ("gpipe", "interleaved", "zb-h1", "zb-v",
-                                                 "dualpipe-v")),
-            *(pipeline("gpipe", "--recompute", mode, title=f"2 ranks, gpipe, recompute {mode}")
-              for mode in ("except_last", "always")),
-            pipeline("gpipe", "--recompute", "always", "--recompute-interval", "3",
-                     title="2 ranks, gpipe, recompute always, 3 layers at a time")]
-
-
-def stagecoach(name, title, stages, micro_batch_size, micro_batches, threads, *options, **more):
-    command = ["--stages", str(stages), "--micro-batch-size", str(micro_batch_size),
-               "--micro-batches", str(micro_batches), "--threads", str(threads),
-               "--data", "synthetic", "--quiet", *options]
-    if "--optimizer" not in options:
-        command += ["--optimizer", "sgd"]
-    return Configuration(name, title, command, is_stagecoach=True, **more)
-
-
-SUITES = {"step": step_suite, "pipeline": pipeline_suite, "machinery": machinery_suite,
-          "schedules": schedules_suite}
+           "LD_PRELOAD", "DNNL_MAX_CPU_ISA", *AVX2_STAGECOACH, *AVX2_PEERS)
 
 
 def parse_arguments():
@@ -158,7 +39,9 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10, help="measured steps of each run")
     parser.add_argument("--warmup", type=int, default=2,
-                        help="steps of each peer that do not count")
+                        help="steps before them that do not count")
+    parser.add_argument("--simd", choices=["avx2"],
+                        help="hold all to AVX2 on a processor that has more")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE",
                         help="writes FILE.json and FILE.md")
@@ -172,7 +55,7 @@ def parse_arguments():
 
 def choose(arguments):
     """The suite's configurations that can run, and why the others cannot."""
-    configurations = SUITES[arguments.suite]()
+    configurations = configurations_of(arguments.suite, arguments.simd)
     if arguments.only:
         wanted = arguments.only.split(",")
         unknown = set(wanted) - {c.name for c in configurations}
@@ -183,6 +66,8 @@ def choose(arguments):
     skipped = {}
     if not arguments.stagecoach:
         skipped = {c.name: "no --stagecoach PATH given" for c in configurations if c.is_stagecoach}
+    elif not shutil.which("mpirun"):
+        skipped = {c.name: "no mpirun on this machine" for c in configurations if c.processes > 1}
     return [c for c in configurations if c.name not in skipped], skipped
 
 
@@ -200,10 +85,12 @@ def run(configuration, arguments):
     environment.update(configuration.environment)
     if configuration.is_stagecoach:
         with tempfile.TemporaryDirectory() as folder:
-            report = pathlib.Path(folder) / "report.json"
-            execute([str(arguments.stagecoach.resolve()), "train", *configuration.words(arguments),
-                     "--report", str(report)], environment, arguments.timeout)
-            return from_report(json.loads(report.read_text()))
+            report, metrics = pathlib.Path(folder) / "report.json", pathlib.Path(folder) / "metrics"
+            execute([*configuration.launcher(), str(arguments.stagecoach.resolve()), "train",
+                     *configuration.words(arguments), "--report", str(report), "--metrics",
+                     str(metrics)], environment, arguments.timeout)
+            steps = [json.loads(line) for line in metrics.read_text().splitlines()]
+            return from_report(json.loads(report.read_text()), steps[arguments.warmup:])
     script, *options = configuration.words(arguments)
     output = execute([sys.executable, str(HERE / script), *options], environment, arguments.timeout)
     for line in reversed(output.splitlines()):
@@ -229,17 +116,21 @@ def execute(command, environment, timeout):
     return output
 
 
-def from_report(report):
+def from_report(report, steps):
+    """`steps`: the lines of --metrics that count."""
     bubble = report.get("bubble") or {}
+    rate = statistics.median(step["images_per_second"] for step in steps)
+    batch = report["images_per_second"] * report["step_seconds_median"]
     return {
         "makespan_over_predicted": bubble["measured_makespan_seconds"] /
         bubble["predicted_makespan_seconds"] if bubble else None,
         "bubble": bubble,
         "planned_mib": sum(m["planned_bytes"] for m in report.get("memory", [])) >> 20,
         "data_waits": report["data_waits"],
-        "images_per_second": report["images_per_second"],
-        "step_seconds_median": report["step_seconds_median"],
-        "steps": report.get("steps"),
+        "images_per_second": rate,
+        "step_seconds_median": batch / rate,
+        "steps": len(steps),
+        "partition": report.get("partition"),
         "threads": report.get("threads"),
         "loss": report.get("loss_last"),
         "peak_rss_mib": [report["process_peak_bytes"] >> 20]
@@ -266,9 +157,10 @@ def run_rounds(configurations, arguments):
 
 
 def summarise(configurations, results, arguments):
-    baseline = next((c.name for c in configurations if c.baseline), None)
+    baseline = None
     summary = []
     for configuration in configurations:
+        baseline = configuration.name if configuration.baseline else baseline
         rounds = results[configuration.name]
         row = {"name": configuration.name, "title": configuration.title,
                "command": configuration.shown_command(arguments), "rounds": rounds,
@@ -276,8 +168,7 @@ def summarise(configurations, results, arguments):
         good = [r for r in rounds if "error" not in r]
         if good:
             rates = [r["images_per_second"] for r in good]
-            row.update(images_per_second=statistics.median(rates), images_per_second_min=min(rates),
-                       images_per_second_max=max(rates),
+            row.update(images_per_second=statistics.median(rates),
                        step_seconds=statistics.median(r["step_seconds_median"] for r in good),
                        peak_rss_mib=good[-1]["peak_rss_mib"])
         ratios = [r["images_per_second"] / b["images_per_second"]
@@ -314,13 +205,16 @@ def processor():
     return facts.get("model name", platform.machine()), vector
 
 
-def describe(arguments):
+def describe(arguments, configurations):
     versions = {"python": platform.python_version(), "libc": " ".join(platform.libc_ver())}
     for package in ("torch", "torchvision", "deepspeed"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
+    if any(c.processes > 1 for c in configurations):
+        lines = execute(["mpirun", "--version"], os.environ, arguments.timeout).splitlines()
+        versions["mpirun"] = lines[0].removeprefix("mpirun ")
     cpu, vector = processor()
     return {
         "suite": arguments.suite,
@@ -328,7 +222,7 @@ def describe(arguments):
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": git("rev-parse", "--short=12", "HEAD"),
         "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
-        "cpu": cpu, "vector_instructions": vector, "cores": len(os.sched_getaffinity(0)),
+        "cpu": cpu, "vector_instructions": vector, "held_to": arguments.simd, "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(), "rounds": arguments.rounds, "steps": arguments.steps,
         "warmup": arguments.warmup, "versions": versions,
     }
@@ -341,7 +235,7 @@ def percent(row, which):
 
 
 def table(summary, skipped):
-    lines = ["| configuration | images/s | slowest - fastest | ratio | s per step | peak MiB |",
+    lines = ["| configuration | images/s | each round | ratio | s per step | peak MiB |",
              "| --- | ---: | ---: | ---: | ---: | ---: |"]
     for row in summary:
         title = row["title"]
@@ -352,9 +246,10 @@ def table(summary, skipped):
             continue
         ratio = f"{row['ratio']:.2f}" if "ratio" in row else "-"
         peak = " + ".join(str(mib) for mib in row["peak_rss_mib"]) or "-"
-        lines.append(f"| {title} | {row['images_per_second']:.1f} | "
-                     f"{row['images_per_second_min']:.1f} - {row['images_per_second_max']:.1f} | "
-                     f"{ratio} | {row['step_seconds']:.3f} | {peak} |")
+        rounds = ", ".join(f"{r['images_per_second']:.1f}" if "error" not in r else "failed"
+                           for r in row["rounds"])
+        lines.append(f"| {title} | {row['images_per_second']:.1f} | {rounds} | {ratio} | "
+                     f"{row['step_seconds']:.3f} | {peak} |")
     lines += [f"\n{row['title']}: a step (without the optimizer) took "
               f"{row['makespan_over_predicted']:.3f} times what its own prediction says; steps that "
               f"waited for data: {sum(r['data_waits'] for r in row['rounds'] if 'error' not in r)}; "
@@ -370,17 +265,19 @@ def table(summary, skipped):
 def markdown(record, summary, skipped):
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     changed = " with uncommitted changes" if record["uncommitted_changes"] else ""
+    held = f" (all held to {record['held_to']}, below)" if record["held_to"] else ""
     load = max(r["load_before"] for row in summary for r in row["rounds"])
     head = [
         f"# Peers, suite `{record['suite']}`", "",
         f"    {record['command']}", "",
         f"- {record['date']}, commit {record['commit']}{changed}",
-        f"- {record['cpu']}, {record['cores']} cores, {' '.join(record['vector_instructions'])}, "
+        f"- {record['cpu']}, {record['cores']} cores, {' '.join(record['vector_instructions'])}{held}, "
         f"Linux {record['kernel']}; highest load average before a run {load}",
         f"- {versions}",
-        f"- rounds: {record['rounds']}, alternating, {record['steps']} steps each; medians; ratio: "
-        "images/s to the first row's of the same round, median over the rounds; peak: resident "
-        "memory of each process",
+        f"- rounds: {record['rounds']}, alternating, {record['steps']} steps each after "
+        f"{record['warmup']} that do not count; medians; ratio: images/s to those of the same round "
+        "of the row with 1.00, the next above, median over the rounds; peak: resident memory of "
+        "each process, under mpirun of the first",
         "- malloc: glibc keeps freed memory (`GLIBC_TUNABLES`, below)", "",
     ]
     commands = ["", "Commands:", "", "```text", *(row["command"] for row in summary), "```", ""]
@@ -391,14 +288,14 @@ def main():
     arguments = parse_arguments()
     configurations, skipped = choose(arguments)
     if arguments.list:
-        for configuration in SUITES[arguments.suite]():
+        for configuration in configurations_of(arguments.suite, arguments.simd):
             print(f"{configuration.name}: {configuration.shown_command(arguments)}")
         return 0
     for name, why in skipped.items():
         print(f"skipped {name}: {why}", file=sys.stderr)
     if not configurations:
         sys.exit("run_peers: nothing to run")
-    record = describe(arguments)
+    record = describe(arguments, configurations)
     summary = summarise(configurations, run_rounds(configurations, arguments), arguments)
     print(table(summary, skipped))
     if arguments.output:

@@ -60,16 +60,8 @@ def make_step(rank, arguments):
 def run_rank(rank, arguments):
     dist.init_process_group("gloo")
     step = make_step(rank, arguments)
-    # No barrier between steps: the stages may overlap them, and the first stage's step, measured
-    # from its own start to the next, is the period of the pipeline.
-    seconds = peer.measure(step, arguments.steps, arguments.warmup)
-    results = [None] * STAGES
-    dist.all_gather_object(results, (step(), peer.peak_rss_mib()))
-    if rank == 0:
-        peer.print_result("torch_pipeline", arguments.micro_batch_size * arguments.micro_batches,
-                          seconds, arguments.threads, results[-1][0], [r[1] for r in results],
-                          schedule=arguments.schedule, cut=arguments.cut)
-    dist.destroy_process_group()
+    peer.measure_ranks("torch_pipeline", arguments.micro_batch_size * arguments.micro_batches, step,
+                       arguments, schedule=arguments.schedule, cut=arguments.cut)
 
 
 if __name__ == "__main__":
