@@ -265,7 +265,7 @@ def table(summary, skipped):
 def markdown(record, summary, skipped):
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     changed = " with uncommitted changes" if record["uncommitted_changes"] else ""
-    held = f" (all held to {record['held_to']}, below)" if record["held_to"] else ""
+    held = f" (all held to {record['held_to']} by variables, below)" if record["held_to"] else ""
     load = max(r["load_before"] for row in summary for r in row["rounds"])
     head = [
         f"# Peers, suite `{record['suite']}`", "",
@@ -275,9 +275,9 @@ def markdown(record, summary, skipped):
         f"Linux {record['kernel']}; highest load average before a run {load}",
         f"- {versions}",
         f"- rounds: {record['rounds']}, alternating, {record['steps']} steps each after "
-        f"{record['warmup']} that do not count; medians; ratio: images/s to those of the same round "
-        "of the row with 1.00, the next above, median over the rounds; peak: resident memory of "
-        "each process, under mpirun of the first",
+        f"{record['warmup']} that do not count; medians; ratio: images/s over those of the same "
+        "round of the nearest row above with 1.00, median over the rounds; peak: resident memory of "
+        "each process, under mpirun of the first one",
         "- malloc: glibc keeps freed memory (`GLIBC_TUNABLES`, below)", "",
     ]
     commands = ["", "Commands:", "", "```text", *(row["command"] for row in summary), "```", ""]
