@@ -111,8 +111,8 @@ def execute(command, environment, timeout):
             raise
         raise RunError(f"not finished after {timeout:.0f} s", output) from None
     if process.returncode != 0:
-        last = (errors or output).strip().splitlines()[-1:] or ["no message"]
-        raise RunError(f"exit status {process.returncode}: {last[0]}", output)
+        lines = [line for line in (errors or output).splitlines() if any(map(str.isalnum, line))]
+        raise RunError(f"exit status {process.returncode}: {(lines or ['no message'])[-1]}", output)
     return output
 
 
@@ -234,6 +234,11 @@ def percent(row, which):
     return f"{100 * values[len(values) // 2]:.1f} %"
 
 
+def splits(row):
+    """What the rounds split the layers by, and where they cut."""
+    return ", ".join(dict.fromkeys(r["partition"] for r in row["rounds"] if r.get("partition")))
+
+
 def table(summary, skipped):
     lines = ["| configuration | images/s | each round | ratio | s per step | peak MiB |",
              "| --- | ---: | ---: | ---: | ---: | ---: |"]
@@ -250,7 +255,7 @@ def table(summary, skipped):
                            for r in row["rounds"])
         lines.append(f"| {title} | {row['images_per_second']:.1f} | {rounds} | {ratio} | "
                      f"{row['step_seconds']:.3f} | {peak} |")
-    lines += [f"\n{row['title']}: a step (without the optimizer) took "
+    lines += [f"\n{row['title']}: split by {splits(row)}; a step (without the optimizer) took "
               f"{row['makespan_over_predicted']:.3f} times what its own prediction says; steps that "
               f"waited for data: {sum(r['data_waits'] for r in row['rounds'] if 'error' not in r)}; "
               f"bubble {percent(row, 'measured')}, predicted {percent(row, 'predicted')}; "
