@@ -255,7 +255,7 @@ def table(summary, skipped):
                            for r in row["rounds"])
         lines.append(f"| {title} | {row['images_per_second']:.1f} | {rounds} | {ratio} | "
                      f"{row['step_seconds']:.3f} | {peak} |")
-    lines += [f"\n{row['title']}: split by {splits(row)}; a step (without the optimizer) took "
+    lines += [f"\n{row['title']}: {splits(row)}; a step (without the optimizer) took "
               f"{row['makespan_over_predicted']:.3f} times what its own prediction says; steps that "
               f"waited for data: {sum(r['data_waits'] for r in row['rounds'] if 'error' not in r)}; "
               f"bubble {percent(row, 'measured')}, predicted {percent(row, 'predicted')}; "
