@@ -13,6 +13,7 @@ import pathlib
 import platform
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -290,6 +291,7 @@ def markdown(record, summary, skipped):
 
 
 def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # execute() ends what it started
     arguments = parse_arguments()
     configurations, skipped = choose(arguments)
     if arguments.list:
