@@ -11,13 +11,12 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <vector>
 
-#include "comm/mpi/mpi_api.h"
+#include "comm/launched_process.h"
+#include "comm/mpi/mpi_plugin.h"
 #include "comm/mpi/mpi_world.h"
-#include "core/dynamic_library.h"
 
 namespace stagecoach {
 namespace {
@@ -49,17 +48,17 @@ void ping_pong(int rank, const std::function<void(Bytes&)>& send,
   }
 }
 
-void through_world() {
-  const auto world = make_mpi_world();
+void through_world(const LaunchedProcess& process) {
+  const auto world = make_mpi_world(process);
   const int other = 1 - world->rank();
   ping_pong(
       world->rank(), [&](Bytes& bytes) { world->send(other, 9, bytes).wait(); },
       [&](Bytes& bytes) { world->receive(other, 9, bytes).wait(); });
 }
 
-void through_mpi(const std::filesystem::path& folder) {
-  const DynamicLibrary library("the MPI plug-in", {(folder / "libstagecoach_mpi.so").string()}, "");
-  const MpiApi& api = *library.symbol<const MpiApi*()>(kMpiApiSymbol)();
+void through_mpi(const LaunchedProcess& process) {
+  const MpiPlugin plugin(process);
+  const MpiApi& api = plugin.api();
   int rank = 0, size = 0, number = 0;
   api.start(&rank, &size);
   const auto wait = [&] {
@@ -82,14 +81,15 @@ void through_mpi(const std::filesystem::path& folder) {
 }  // namespace stagecoach
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
+  const auto process = stagecoach::find_launched_process();
+  if (argc != 2 || !process || process->mpis.empty()) {
     fmt::print(stderr, "usage: mpirun -np 2 {} world|mpi\n", argv[0]);
     return 2;
   }
   if (std::strcmp(argv[1], "world") == 0) {
-    stagecoach::through_world();
+    stagecoach::through_world(*process);
   } else {
-    stagecoach::through_mpi(std::filesystem::path(argv[0]).parent_path());
+    stagecoach::through_mpi(*process);
   }
   return 0;
 }

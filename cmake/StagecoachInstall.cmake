@@ -54,9 +54,9 @@ if(STAGECOACH_INSTALL)
   if(TARGET stagecoach)
     install(TARGETS stagecoach DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
-  if(TARGET stagecoach_mpi)
-    install(TARGETS stagecoach_mpi DESTINATION ${CMAKE_INSTALL_LIBDIR}/stagecoach)
-  endif()
+  foreach(mpi ${STAGECOACH_MPIS})
+    install(TARGETS stagecoach_${mpi} DESTINATION ${CMAKE_INSTALL_LIBDIR}/stagecoach)
+  endforeach()
   install(DIRECTORY ${STAGECOACH_INCLUDE_DIR}/stagecoach DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
           FILES_MATCHING PATTERN "*.h")
   configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/stagecoach-config.cmake.in

@@ -12,16 +12,20 @@
 namespace stagecoach {
 namespace {
 
-struct Variables {
-  const char *rank, *processes, *launcher;
+struct Launcher {
+  const char *name, *rank, *processes;
+  const char* besides;  // a variable that it sets, too
+  std::array<const char*, 2> mpis;
 };
 
-// Slurm sets SLURM_NTASKS for a batch script, too, which is one process: PMIX_RANK is set for
-// tasks.
-constexpr Variables kVariables[] = {
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun"},
-    {"PMI_RANK", "PMI_SIZE", "mpiexec"},
-    {"PMIX_RANK", "SLURM_NTASKS", "srun"},
+// Slurm's number is that of the step's tasks: SLURM_NTASKS is also set for a batch script, which is
+// one process. RANK alone may be anybody's.
+constexpr Launcher kLaunchers[] = {
+    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", nullptr, {"openmpi"}},
+    {"mpiexec", "PMI_RANK", "PMI_SIZE", nullptr, {"mpich", "openmpi"}},
+    {"srun", "PMIX_RANK", "SLURM_STEP_NUM_TASKS", nullptr, {"openmpi", "mpich"}},
+    {"torchrun", "RANK", "WORLD_SIZE", "MASTER_ADDR", {}},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", nullptr, {}},
 };
 
 int number_of(const char* name, int least) {
@@ -37,14 +41,22 @@ int number_of(const char* name, int least) {
 }  // namespace
 
 std::optional<LaunchedProcess> find_launched_process() {
-  for (const Variables& names : kVariables) {
-    if (std::getenv(names.rank) == nullptr || std::getenv(names.processes) == nullptr) continue;
-    const LaunchedProcess launch{names.launcher, number_of(names.rank, 0),
-                                 number_of(names.processes, 1)};
+  const auto is_set = [](const char* name) { return std::getenv(name) != nullptr; };
+  for (const Launcher& each : kLaunchers) {
+    if (!is_set(each.rank) || !is_set(each.processes)) continue;
+    if (each.besides != nullptr && !is_set(each.besides)) continue;
+    LaunchedProcess launch{
+        each.name, number_of(each.rank, 0), number_of(each.processes, 1), {}, {}};
     STAGECOACH_CHECK(launch.rank < launch.processes, "the launcher",
-                     fmt::format("{} below {}", names.rank, launch.processes),
+                     fmt::format("{} below {}", each.rank, launch.processes),
                      std::to_string(launch.rank));
-    if (launch.processes > 1) return launch;
+    if (launch.processes == 1) continue;
+    for (const char* mpi : each.mpis) {
+      if (mpi != nullptr) launch.mpis.emplace_back(mpi);
+    }
+    launch.seen =
+        fmt::format("{}={} and {}={}", each.rank, launch.rank, each.processes, launch.processes);
+    return launch;
   }
   return std::nullopt;
 }

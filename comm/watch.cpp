@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -249,7 +250,11 @@ void Watch::look() {
     if (peer.slot->left) continue;
     if (!is_alive(peer.slot->pid) && !peer.slot->left) return end(words_of(peer, "has died"));
     const std::chrono::nanoseconds age(now() - peer.slot->beat);
-    if (age > options_.peer_timeout) return end(words_of(peer, "gives no sign of life"));
+    if (age > options_.peer_timeout) {
+      end(words_of(peer, "gives no sign of life"));
+      ::kill(peer.slot->pid, SIGKILL);  // some launchers would wait for it for ever
+      return;
+    }
   }
   if (!machines_) return;
   machines_->beat();

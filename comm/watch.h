@@ -25,7 +25,8 @@ class LostPeer : public PeerError {
 };
 
 struct WatchOptions {
-  // A process that gives no sign of life for so long is frozen. One that has died is seen at once.
+  // A process that gives no sign of life for so long is frozen, and is killed by those of its
+  // machine, after the words. One that has died is seen at once.
   std::chrono::milliseconds peer_timeout{4000};
   // What a number that set_activity() was given means: "step 3, stage 1, F of micro-batch 4".
   std::function<std::string(std::uint64_t)> describe;

@@ -171,7 +171,7 @@ bool is_power_of_two(int number) {
 
 // That take part in one training.
 int processes_of(const TrainRequest& request) {
-  return request.transport == Transport::kThreads ? 1 : request.processes;
+  return request.transport == Transport::kThreads ? 1 : request.process.processes;
 }
 
 int replicas_of(const TrainRequest& request, const Sizes& sizes) {
@@ -295,6 +295,16 @@ void check_files(const TrainRequest& request) {
   check_different_files(kTrain, files);
 }
 
+// Before all else: what else would be said is of processes that cannot train together.
+void check_launcher(const TrainRequest& request) {
+  if (processes_of(request) == 1 || !request.process.mpis.empty()) return;
+  throw UsageError(
+      kTrain, "processes that MPI can join",
+      fmt::format("{} of {}", request.process.seen, request.process.launcher),
+      "start them with mpirun, mpiexec, or srun --mpi=pmix or pmi2; --transport threads "
+      "trains in each for itself");
+}
+
 void check_request(const TrainRequest& request, const Sizes& sizes, const NetworkEntry& network) {
   check_range("--image-size", request.image_size, network.smallest_image, kLargestImage,
               network.because);
@@ -395,6 +405,7 @@ TrainJob job_of(const TrainRequest& request) {
 }
 
 TrainRun resolve(const TrainRequest& request) {
+  check_launcher(request);
   const NetworkEntry& entry = network_of(request.model);
   const Sizes sizes = sizes_of(request);
   check_request(request, sizes, entry);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/launched_process.h"
 #include "data/find.h"
 #include "data/sampler.h"
 #include "layers/network.h"
@@ -70,7 +71,7 @@ struct TrainRequest {
   int zero = 0;                        // ZeRO's stage: 1 shards the optimizer's states
   bool overlap = false;                // gradients are summed while W of other layers runs
   Transport transport = Transport::kAuto;
-  int processes = 1;                          // that a launcher has started
+  LaunchedProcess process;                    // one alone, or as a launcher has started it
   double peer_timeout = kDefaultPeerTimeout;  // seconds
   double label_smoothing = 0;
   InitScheme init_scheme = InitScheme::kTorch;

@@ -9,7 +9,7 @@ namespace stagecoach {
 // Functions return 0 or a code of MPI's, for error_text().
 struct MpiApi {
   std::int32_t version;      // of this table: kMpiApiVersion
-  const char* (*library)();  // "Open MPI v4.1.4"
+  const char* (*library)();  // "Open MPI v4.1.4", "MPICH 4.0.2"
   void (*error_text)(int code, char* text, int capacity);
 
   int (*start)(int* rank, int* size);

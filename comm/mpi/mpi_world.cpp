@@ -5,7 +5,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <filesystem>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -14,8 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "comm/mpi/mpi_api.h"
-#include "core/dynamic_library.h"
+#include "comm/mpi/mpi_plugin.h"
 #include "core/error.h"
 #include "core/thread.h"
 
@@ -31,23 +29,6 @@ constexpr int kBusyPolls = 50;
 constexpr std::chrono::microseconds kLeastPause{20}, kMostPause{500};
 constexpr std::chrono::milliseconds kTimeToAbort{300};
 
-DynamicLibrary open_plugin() {
-  std::error_code ignored;
-  const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  const std::string name = "libstagecoach_mpi.so";
-  return {"the MPI plug-in",
-          {(folder / name).string(), (folder / STAGECOACH_PLUGIN_FOLDER / name).string(), name},
-          "install libopenmpi-dev and build again, or train with --transport threads"};
-}
-
-const MpiApi& api_of(const DynamicLibrary& library) {
-  const MpiApi& api = *library.symbol<const MpiApi*()>(kMpiApiSymbol)();
-  STAGECOACH_CHECK(api.version == kMpiApiVersion, "the MPI plug-in",
-                   fmt::format("version {} in {}", kMpiApiVersion, library.name()),
-                   std::to_string(api.version), "build it again, with this program");
-  return api;
-}
-
 // What a process tells all others when it ends the job.
 struct Notice {
   std::int32_t from = 0;
@@ -56,11 +37,13 @@ struct Notice {
 
 class MpiWorld final : public World {
  public:
-  MpiWorld() : library_(open_plugin()), api_(api_of(library_)) {
+  explicit MpiWorld(const LaunchedProcess& process)
+      : process_(process), plugin_(process), api_(plugin_.api()) {
     thread_ = start_thread([this] { run(); });
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return started_ || error_; });
     if (!started_) {
+      stopping_ = true;
       lock.unlock();
       thread_.join();
       std::rethrow_exception(error_);
@@ -148,6 +131,14 @@ class MpiWorld final : public World {
 
   void start() {
     check(api_.start(&rank_, &size_));
+    // An MPI that does not understand its launcher takes each process for one alone.
+    STAGECOACH_CHECK(size_ == process_.processes, kMpi,
+                     fmt::format("{} processes, as {} says by {}", process_.processes,
+                                 process_.launcher, process_.seen),
+                     fmt::format("{} of {}", size_, api_.library()),
+                     "this launcher is of another MPI: install that one (libopenmpi-dev, "
+                     "libmpich-dev) and build again, or start with this one's (mpirun, "
+                     "mpiexec.mpich; srun --mpi=pmix for Open MPI, pmi2 for MPICH)");
     listen();
     const std::lock_guard lock(mutex_);
     started_ = true;
@@ -318,7 +309,8 @@ class MpiWorld final : public World {
     if (code != 0) std::rethrow_exception(error_of(code));
   }
 
-  const DynamicLibrary library_;
+  const LaunchedProcess process_;
+  const MpiPlugin plugin_;
   const MpiApi& api_;
   int rank_ = 0, size_ = 1;
   // Of the thread that calls MPI.
@@ -339,8 +331,8 @@ class MpiWorld final : public World {
 
 }  // namespace
 
-std::unique_ptr<World> make_mpi_world() {
-  return std::make_unique<MpiWorld>();
+std::unique_ptr<World> make_mpi_world(const LaunchedProcess& process) {
+  return std::make_unique<MpiWorld>(process);
 }
 
 }  // namespace stagecoach

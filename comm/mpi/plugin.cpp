@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/mpi/mpi_api.h"
@@ -29,7 +30,12 @@ const char* library() {
     int length = 0;
     MPI_Get_library_version(version, &length);
     const std::string all(version, static_cast<std::size_t>(length));
-    return all.substr(0, all.find_first_of(",\n"));  // Open MPI goes on with its build
+    std::string name = all.substr(0, all.find_first_of(",\n"));  // Open MPI goes on with its build
+    constexpr std::string_view kOfMpich = " Version:\t";
+    if (const auto at = name.find(kOfMpich); at != std::string::npos) {
+      name.replace(at, kOfMpich.size(), " ");
+    }
+    return name;
   }();
   return text.c_str();
 }

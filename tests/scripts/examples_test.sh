@@ -25,6 +25,9 @@ make_example() { # make_example NAME FOLDER [CMAKE OPTION...]
 # They lie beside nothing of ours.
 cp -r "$root/examples" "$work/examples"
 quietly cmake --install "$build" --prefix "$work/installed"
+for plugin in "$build"/libstagecoach_{openmpi,mpich}.so; do
+  [[ ! -f $plugin || -n $(find "$work/installed" -path "*/stagecoach/${plugin##*/}") ]] || fail "${plugin##*/} is not installed"
+done
 make_example schedule "$work/schedule" -DCMAKE_PREFIX_PATH="$work/installed"
 make_example custom "$work/custom" -DCMAKE_PREFIX_PATH="$work/installed"
 

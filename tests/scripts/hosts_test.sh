@@ -22,7 +22,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-[[ -f $build/libstagecoach_mpi.so ]] || skip "this build has no MPI plug-in"
+[[ -f $build/libstagecoach_openmpi.so ]] || skip "this build has no plug-in for Open MPI"
 command -v ip >/dev/null || skip "no ip: iproute2 has it"
 ip netns add "$a" 2>/dev/null || skip "network namespaces need root, and a kernel that allows them"
 ip netns add "$b"

@@ -3,8 +3,8 @@
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${1:?a build folder}
-if [[ ! -f $build/libstagecoach_mpi.so ]]; then
-  echo "this build has no MPI plug-in"
+if [[ ! -f $build/libstagecoach_openmpi.so ]]; then
+  echo "this build has no plug-in for Open MPI"
   exit 77
 fi
 output=$("$root/scripts/peer_check.sh" "$build/stagecoach" 4)

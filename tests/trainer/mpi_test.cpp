@@ -1,8 +1,11 @@
-// The program as users start it in several processes: by mpirun, more of them than cores, as root.
+// The program as users start it in several processes: by Open MPI's mpirun and MPICH's mpiexec,
+// more of them than cores, as root; and by launchers that no MPI understands.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
+#include "core/available_cores.h"
 #include "tests/trainer/program_run.h"
 
 namespace stagecoach {
@@ -10,55 +13,99 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::content_of;
+using testing::expect_error;
 using testing::expect_has;
 using testing::expect_lacks;
 using testing::Options;
 using testing::ProgramResult;
 using testing::run_command;
+using testing::run_shell;
 using testing::run_train;
 using testing::ScratchFolder;
 using testing::train_arguments;
 
-class Mpi : public ::testing::Test {
+using Words = std::vector<std::string>;
+
+struct Launcher {
+  std::string name, path;  // no path: this build has no plug-in for its MPI
+  Words options;           // for more processes than cores, from root
+};
+const Launcher kOpenMpi = {
+    "OpenMpi", STAGECOACH_MPIEXEC_OPENMPI, {"--allow-run-as-root", "--oversubscribe"}};
+// It kills the others as soon as one has died, unless told not to.
+const Launcher kMpich = {"Mpich", STAGECOACH_MPIEXEC_MPICH, {"-disable-auto-cleanup"}};
+
+// A minute at most: what hangs is ended by `timeout`, with 124. `bound_to`: "core", "none", or as
+// the launcher does by itself.
+ProgramResult launch(const Launcher& launcher, int processes, const Words& program,
+                     const std::string& bound_to = "") {
+  Words words = {"/usr/bin/timeout", "60", launcher.path};
+  words.insert(words.end(), launcher.options.begin(), launcher.options.end());
+  if (!bound_to.empty()) words.insert(words.end(), {"--bind-to", bound_to});
+  words.insert(words.end(), {"-np", std::to_string(processes)});
+  words.insert(words.end(), program.begin(), program.end());
+  return run_command(words);
+}
+
+// The program's words and those of a training; `script`: bash that is run before, with $rank.
+Words train_words(const Options& options, const std::string& script = "") {
+  Words words = train_arguments(options);
+  words.insert(words.begin(), STAGECOACH_BINARY);
+  if (script.empty()) return words;
+  words.insert(words.begin(),
+               {"/bin/bash", "-c",
+                "rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; " + script + " exec \"$@\"", "script"});
+  return words;
+}
+
+// With each MPI that is there.
+class EachMpi : public ::testing::TestWithParam<Launcher> {
  protected:
   void SetUp() override {
-    if (std::string(STAGECOACH_MPIEXEC).empty()) GTEST_SKIP() << "this build has no MPI plug-in";
+    if (GetParam().path.empty()) GTEST_SKIP() << "this build has no plug-in for this MPI";
   }
-
-  // A minute at most: what hangs is ended by `timeout`, with 124.
-  static ProgramResult mpirun(int processes, const std::vector<std::string>& program) {
-    std::vector<std::string> words = {
-        "/usr/bin/timeout", "60",  STAGECOACH_MPIEXEC,       "--allow-run-as-root",
-        "--oversubscribe",  "-np", std::to_string(processes)};
-    words.insert(words.end(), program.begin(), program.end());
-    return run_command(words);
-  }
-  static ProgramResult mpirun_train(int processes, const Options& options) {
-    std::vector<std::string> words = train_arguments(options);
-    words.insert(words.begin(), STAGECOACH_BINARY);
-    return mpirun(processes, words);
-  }
-  // How often; mpirun has words of its own.
-  static int count(const std::string& text, const std::string& part) {
-    int found = 0;
-    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-    return found;
+  static ProgramResult train(int processes, const Options& options,
+                             const std::string& script = "") {
+    return launch(GetParam(), processes, train_words(options, script));
   }
 
   const ScratchFolder scratch_;
 };
 
-TEST_F(Mpi, FourProcessesTrainAsThreadsDo) {
+class Mpi : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kOpenMpi.path.empty()) GTEST_SKIP() << "this build has no plug-in for Open MPI";
+  }
+  static ProgramResult mpirun(int processes, const Words& program) {
+    return launch(kOpenMpi, processes, program);
+  }
+  static ProgramResult mpirun_train(int processes, const Options& options,
+                                    const std::string& script = "") {
+    return mpirun(processes, train_words(options, script));
+  }
+
+  const ScratchFolder scratch_;
+};
+
+// How often; launchers have words of their own.
+int count(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+TEST_P(EachMpi, FourProcessesTrainAsThreadsDo) {
   const std::string threads = scratch_.path() / "threads",
                     processes = scratch_.path() / "processes", report = scratch_.path() / "report";
   const ProgramResult one =
       run_train({{"--stages", "2"}, {"--replicas", "2"}, {"--save", threads}});
   ASSERT_EQ(one.exit_code, 0) << one.err;
-  const ProgramResult four = mpirun_train(4, {{"--stages", "2"},
-                                              {"--zero", "1"},
-                                              {"--overlap", ""},
-                                              {"--save", processes},
-                                              {"--report", report}});
+  const ProgramResult four = train(4, {{"--stages", "2"},
+                                       {"--zero", "1"},
+                                       {"--overlap", ""},
+                                       {"--save", processes},
+                                       {"--report", report}});
   ASSERT_EQ(four.exit_code, 0) << four.err;
   EXPECT_TRUE(content_of(threads) == content_of(processes));
   EXPECT_EQ(count(four.out, "images/s"), 1) << four.out;  // one process speaks for all
@@ -69,6 +116,35 @@ TEST_F(Mpi, FourProcessesTrainAsThreadsDo) {
   EXPECT_EQ(count(four.out, ": equal"), 2) << four.out;
   EXPECT_EQ(nlohmann::json::parse(content_of(report))["processes"], 4);
 }
+
+TEST_P(EachMpi, AProcessThatDiesInTheMiddleIsNamed) {
+  const std::string metrics = scratch_.path() / "metrics";
+  const ProgramResult result =
+      train(2, {{"--metrics", metrics}, {"--steps", "100000"}},
+            "[ $rank = 0 ] || (until [ -s " + metrics + " ]; do sleep 0.1; done; kill -9 $$) &");
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.exit_code, 124) << "the other one did not end";
+  EXPECT_EQ(count(result.err, "stagecoach: error: "), 1) << result.err;
+  expect_has(result.err, "got process 1 on ");
+  expect_has(result.err, "which has died; it was last step ");
+}
+
+TEST_P(EachMpi, ThreadsFollowTheCoresThatTheLauncherHasBound) {
+  if (available_cores() < 2) GTEST_SKIP() << "this machine has one core";
+  const Options options = {{"--threads", "0"}, {"--steps", "1"}};
+  const ProgramResult bound = launch(GetParam(), 2, train_words(options), "core");
+  ASSERT_EQ(bound.exit_code, 0) << bound.err;
+  expect_has(bound.out, "2 processes, 1 thread each");
+  // The first process has all cores for itself where the second one has another set of them.
+  const std::string last_core = "$(taskset -c -p $$ | sed 's/.*[ ,-]//')";
+  const std::string bind_second = "[ $rank = 0 ] || taskset -c -p " + last_core + " $$ >/dev/null;";
+  const ProgramResult apart = launch(GetParam(), 2, train_words(options, bind_second), "none");
+  ASSERT_EQ(apart.exit_code, 0) << apart.err;
+  expect_has(apart.out, fmt::format("2 processes, {} threads each", available_cores()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpis, EachMpi, ::testing::Values(kOpenMpi, kMpich),
+                         [](const auto& launcher) { return launcher.param.name; });
 
 TEST_F(Mpi, CheckpointsGoOnInAnotherNumberOfProcesses) {
   const std::string never = scratch_.path() / "never", saved = scratch_.path() / "saved",
@@ -116,12 +192,7 @@ TEST_F(Mpi, OneProcessSaysWhatIsWrongWithAll) {
 
 TEST_F(Mpi, AnOptionOfOneProcessAloneIsNamed) {
   const auto train = [](const std::string& of_second) {
-    const std::string script =
-        "arguments=(\"$@\"); if [ $OMPI_COMM_WORLD_RANK = 1 ]; then arguments+=(" + of_second +
-        "); fi; exec " STAGECOACH_BINARY " \"${arguments[@]}\"";
-    std::vector<std::string> words = train_arguments({});
-    words.insert(words.begin(), {"/bin/bash", "-c", script, "script"});
-    return mpirun(2, words);
+    return mpirun_train(2, {}, "[ $rank = 0 ] || set -- \"$@\" " + of_second + ";");
   };
   const ProgramResult other_seed = train("--seed 4");
   EXPECT_EQ(other_seed.exit_code, 2);
@@ -135,12 +206,8 @@ TEST_F(Mpi, AnOptionOfOneProcessAloneIsNamed) {
 }
 
 TEST_F(Mpi, AProcessThatDoesNotComeIsNotWaitedForForEver) {
-  std::vector<std::string> words = train_arguments({{"--peer-timeout", "1"}});
-  words.insert(
-      words.begin(),
-      {"/bin/bash", "-c",
-       "[ $OMPI_COMM_WORLD_RANK = 0 ] || sleep 50; exec " STAGECOACH_BINARY " \"$@\"", "script"});
-  const ProgramResult result = mpirun(2, words);
+  const ProgramResult result =
+      mpirun_train(2, {{"--peer-timeout", "1"}}, "[ $rank = 0 ] || sleep 50;");
   EXPECT_EQ(result.exit_code, 1) << result.err;
   expect_has(result.err, "expected 2 processes to start within 10 s, got fewer");
 }
@@ -162,6 +229,48 @@ TEST_F(Mpi, ALossThatIsNotFiniteIsSaidOnce) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_EQ(count(result.err, "stagecoach: error: "), 1) << result.err;
   expect_has(result.err, "expected a finite loss");
+}
+
+// One alone that believes to be one of two.
+TEST(OtherLaunchers, AnMpiThatDoesNotUnderstandThemIsRefused) {
+  const std::string variables = "export PMI_RANK=1 PMI_SIZE=2; ";
+  const ScratchFolder scratch;
+  const std::string copy = scratch.path() / "stagecoach";
+  fs::copy(STAGECOACH_BINARY, copy);
+  expect_error(
+      run_shell(variables + "exec " + copy + " \"$@\"", train_arguments({})), 1,
+      {"the MPI plug-in for mpiexec: expected the library ", "/libstagecoach_mpich.so, got ",
+       "install MPICH (libmpich-dev) or Open MPI (libopenmpi-dev) and build again"});
+  if (kMpich.path.empty()) GTEST_SKIP() << "this build has no plug-in for MPICH";
+  expect_error(
+      run_shell(variables + "exec $B \"$@\"", train_arguments({})), 1,
+      {"expected 2 processes, as mpiexec says by PMI_RANK=1 and PMI_SIZE=2, got 1 of MPICH ",
+       "this launcher is of another MPI"});
+}
+
+// Processes that cannot hear each other: the first one says why they do not train.
+TEST(OtherLaunchers, AreRefusedInWordsUnlessThreadsAreAskedFor) {
+  const auto start = [](const std::string& variables, const Options& options) {
+    const std::string unset =
+        "unset OMPI_COMM_WORLD_RANK PMI_RANK PMIX_RANK SLURM_PROCID; export " + variables + "; ";
+    return run_shell(unset + "exec $B \"$@\"", train_arguments(options));
+  };
+  const std::string torchrun = "WORLD_SIZE=3 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 ";
+  for (const char* transport : {"auto", "mpi"}) {
+    // Before what else is wrong: three processes are no multiple of two stages.
+    expect_error(start(torchrun + "RANK=0", {{"--transport", transport}}), 2,
+                 {"expected processes that MPI can join, got RANK=0 and WORLD_SIZE=3 of torchrun",
+                  "start them with mpirun, mpiexec, or srun --mpi=pmix"});
+  }
+  const ProgramResult second = start(torchrun + "RANK=1", {});
+  EXPECT_EQ(second.exit_code, 2);
+  EXPECT_EQ(second.out + second.err, "");
+  expect_error(start("SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2", {}), 2,
+               {"got SLURM_PROCID=0 and SLURM_STEP_NUM_TASKS=2 of srun"});
+  const ProgramResult alone =
+      start(torchrun + "RANK=0", {{"--transport", "threads"}, {"--steps", "1"}});
+  EXPECT_EQ(alone.exit_code, 0) << alone.err;
+  expect_has(alone.out, "1 thread a stage");
 }
 
 }  // namespace

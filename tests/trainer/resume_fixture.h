@@ -69,7 +69,8 @@ class ResumeTest : public ::testing::Test {
   }
   // `world`: where the ranks are processes, this one's.
   static TrainOutcome run(TrainRequest request, World* world = nullptr) {
-    if (world != nullptr) request.processes = world->size();
+    if (world != nullptr)
+      request.process = {"a test", world->rank(), world->size(), {"forked"}, ""};
     TrainRun run = resolve(request);
     run.job.world = world;
     run.network = small_network();

@@ -118,9 +118,10 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
                  "gradients are summed over replicas while ranks still compute\n"
                  "those of other layers; the same bits");
   group.add("--transport", c.transport, "NAME",
-            "threads of one process, or mpi: each process that mpirun or\n"
-            "srun has started is one stage of one replica, R of them to a\n"
-            "stage; auto: mpi where there are several. The same bits",
+            "threads of one process, or mpi: each process that mpirun,\n"
+            "mpiexec or srun has started is one stage of one replica, R\n"
+            "of them to a stage; auto: mpi where there are several. The\n"
+            "same bits",
             kTransportWords);
   group.add("--peer-timeout", c.peer_timeout, "S",
             "of several processes, one that gives no sign of life for S\n"
@@ -308,10 +309,10 @@ void add_file_options(CLI::App& app, TrainRequest& c) {
 
 }  // namespace
 
-CommandLine parse_command_line(int argc, const char* const* argv, int processes) {
+CommandLine parse_command_line(int argc, const char* const* argv, const LaunchedProcess& process) {
   CommandLine line;
   TrainRequest request;
-  request.processes = processes;
+  request.process = process;
   CLI::App app(
       "Trains a network whose layers are split over pipeline stages, and shows what the "
       "pipeline did.",

@@ -20,7 +20,8 @@ struct CommandLine {
 };
 
 // Parses and resolves. Help and version go to stdout (kNone, 0). Throws UsageError for unknown
-// options, bad values and impossible combinations. `processes`: that a launcher has started.
-CommandLine parse_command_line(int argc, const char* const* argv, int processes = 1);
+// options, bad values and impossible combinations.
+CommandLine parse_command_line(int argc, const char* const* argv,
+                               const LaunchedProcess& process = {});
 
 }  // namespace stagecoach

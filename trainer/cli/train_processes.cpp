@@ -45,7 +45,7 @@ Parsed parse(const LaunchedProcess& process, int argc, char** argv) {
   if (process.rank != 0) (void)std::freopen("/dev/null", "w", stdout);
   Parsed parsed;
   try {
-    parsed.line = parse_command_line(argc, argv, process.processes);
+    parsed.line = parse_command_line(argc, argv, process);
     parsed.exit_code = parsed.line.exit_code;
   } catch (...) {
     const auto error = std::current_exception();
@@ -64,6 +64,13 @@ int refuse(const Parsed& own, const std::vector<std::string>& errors) {
   const int code = own.exit_code != 0 ? own.exit_code : 2;
   if (all_alike) return fail(*first, code);
   return fail(fmt::format("process {}: {}", first - errors.begin(), *first), code);
+}
+
+// Of processes that no MPI can join: the first one speaks, as the others cannot be asked.
+int refuse_alone(const LaunchedProcess& process, const Parsed& own) {
+  if (process.rank == 0) return fail(own.error, own.exit_code);
+  std::this_thread::sleep_for(kTimeToSpeak);  // some launchers end all when one has ended
+  return own.exit_code;
 }
 
 // Compute threads, where none are asked for: the cores that the launcher has left this process,
@@ -163,12 +170,13 @@ int train_in_processes(const LaunchedProcess& process, int argc, char** argv) {
       return finish(*parsed.line.train, train(*parsed.line.train));
     }
   }
+  if (process.mpis.empty()) return refuse_alone(process, parsed);
   std::optional<StartLimit> limit;
   limit.emplace(
       process.processes,
       kStartOverPeerTimeout *
           (parsed.error.empty() ? parsed.line.train->peer_timeout_seconds : kDefaultPeerTimeout));
-  const std::unique_ptr<World> world = make_mpi_world();
+  const std::unique_ptr<World> world = make_mpi_world(process);
   const Processes processes(world.get());
   std::optional<Watch> watch;
   try {
