@@ -32,7 +32,7 @@ work=$(mktemp -d)
 daemons=()
 clean_up() {
   local status=$? pid
-  if ((status != 0)); then tail -n 20 "$work"/*.log "$work"/out* >&2 || true; fi
+  if ((status != 0)); then tail -n 12 "$work"/slurm*.log "$work"/out* >&2 || true; fi
   if ((${#daemons[@]} == 3)); then
     scancel --user="$(id -un)" 2>/dev/null || true
     for ((i = 0; i < 50; i++)); do
@@ -105,55 +105,61 @@ submit() {
     --checkpoint-dir "$work/run.$2" "${@:3}"
 }
 is_over() { [[ -z $(squeue --noheader --jobs="$1" 2>/dev/null) ]]; }
-has_steps() { [[ $(wc -l <"$1" 2>/dev/null || echo 0) -ge 5 ]]; }
+has_steps() { [[ -f $1 && $(wc -l <"$1") -ge 2 ]]; }
 expect_said() { grep -q "$2" "$work/out.$1" || fail "out.$1 does not have: $2"; }
 
 check_training() {
   local pmi=$1 number
-  number=$(submit "$pmi" "$pmi.whole" --steps 40 --save "$work/$pmi.whole")
-  until_true 60 "end of the training" is_over "$number"
+  number=$(submit "$pmi" "$pmi.whole" --steps 10 --save "$work/$pmi.whole")
+  until_true 300 "end of the training" is_over "$number"
   cmp "$work/threads" "$work/$pmi.whole"
   expect_said "$pmi.whole" "2 processes, 1 thread each"
   echo "srun --mpi=$pmi: the bits of threads"
 
   number=$(submit "$pmi" "$pmi.cut" --steps 1000000 --metrics "$work/$pmi.metrics")
-  until_true 60 "steps" has_steps "$work/$pmi.metrics"
+  until_true 300 "steps" has_steps "$work/$pmi.metrics"
   scancel --signal=USR1 "$number"
-  until_true 20 "end after SIGUSR1" is_over "$number"
-  expect_said "$pmi.cut" "SIGUSR1"
+  until_true 60 "end after SIGUSR1" is_over "$number"
+  expect_said "$pmi.cut" "exit code 138" # 128 + SIGUSR1
   local steps
-  steps=$("$program" inspect "$work/run.$pmi.cut" | grep -oE 'step [0-9]+' | tail -1)
-  steps=$((${steps#step } + 5))
+  steps=$("$program" inspect "$work/run.$pmi.cut" | grep -oE 'step-[0-9]+' | sort | tail -1)
+  steps=$((10#${steps#step-} + 2))
   number=$(submit "$pmi" "$pmi.cut" --steps "$steps" --save "$work/$pmi.cut")
-  until_true 60 "end of the second part" is_over "$number"
+  until_true 300 "end of the second part" is_over "$number"
   "$program" train "${job[@]}" --steps "$steps" --save "$work/$pmi.never" >/dev/null
   cmp "$work/$pmi.never" "$work/$pmi.cut"
   echo "srun --mpi=$pmi: a checkpoint at SIGUSR1, and the bits of a run that never stopped"
 
-  number=$(submit "$pmi" "$pmi.dead" --steps 1000000 --metrics "$work/$pmi.dead")
-  until_true 60 "steps" has_steps "$work/$pmi.dead"
-  kill -9 "$(pid_of_task 1)"
-  until_true 20 "end after a death" is_over "$number"
-  expect_said "$pmi.dead" "got process 1 on .*which has died; it was last step"
-  echo "srun --mpi=$pmi: a process that dies is named"
+  local signal words
+  for signal in KILL STOP; do
+    number=$(submit "$pmi" "$pmi.$signal" --steps 1000000 --metrics "$work/$pmi.$signal")
+    until_true 300 "steps" has_steps "$work/$pmi.$signal"
+    kill -$signal "$(pid_of_task 1)"
+    until_true 60 "end after SIG$signal" is_over "$number"
+    words="has died"
+    [[ $signal == KILL ]] || words="gives no sign of life"
+    expect_said "$pmi.$signal" "got process 1 on .*which $words; it was last in step"
+  done
+  echo "srun --mpi=$pmi: a process that dies or freezes is named, and the job ends"
 }
 pid_of_task() {
   local pid
-  for pid in $(pgrep -x stagecoach); do
+  for pid in $(pgrep -x "$(basename "$program")"); do
     [[ $(tr '\0' '\n' <"/proc/$pid/environ" | grep -cxE "SLURM_PROCID=$1|SLURM_CONF=$SLURM_CONF") != 2 ]] || echo "$pid"
   done 2>/dev/null
 }
 
-# refused PMI CODE WORDS: by a program that starts no MPI, or the wrong one.
+# refused PMI PROGRAM CODE WORDS: of a program that starts no MPI, or the wrong one.
 refused() {
   local status=0
-  srun --ntasks=2 --mpi="$1" "$program" train "${job[@]}" >"$work/out.refused" 2>&1 || status=$?
-  ((status == $2)) || fail "srun --mpi=$1 ended with $status instead of $2"
-  expect_said refused "$3"
+  srun --ntasks=2 --mpi="$1" "$2" train "${job[@]}" >"$work/out.refused" 2>&1 || status=$?
+  ((status == $3)) || fail "srun --mpi=$1 ended with $status instead of $3"
+  expect_said refused "$4"
+  echo "srun --mpi=$1: refused in words"
 }
 
 start_slurm
-"$program" train "${job[@]}" --steps 40 --save "$work/threads" >/dev/null
+"$program" train "${job[@]}" --steps 10 --save "$work/threads" >/dev/null
 tried=0
 for mpi in openmpi:pmix mpich:pmi2; do
   if [[ ! -f ${program%/*}/libstagecoach_${mpi%:*}.so ]]; then
@@ -164,5 +170,10 @@ for mpi in openmpi:pmix mpich:pmi2; do
   tried=$((tried + 1))
 done
 ((tried > 0)) || fail "this build has no plug-in for an MPI: libopenmpi-dev or libmpich-dev"
-refused none 2 "got SLURM_PROCID=0 and SLURM_STEP_NUM_TASKS=2 of srun"
-echo "srun --mpi=none: refused in words"
+refused none "$program" 2 "got SLURM_PROCID=0 and SLURM_STEP_NUM_TASKS=2 of srun"
+if [[ -f ${program%/*}/libstagecoach_mpich.so ]]; then
+  mkdir "$work/mpich"
+  cp "$program" "${program%/*}/libstagecoach_mpich.so" "$work/mpich"
+  echo "with a plug-in for MPICH alone:"
+  refused pmix "$work/mpich/${program##*/}" 1 "expected 2 processes, as srun says by .*, got 1 of MPICH"
+fi

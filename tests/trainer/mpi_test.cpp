@@ -30,6 +30,9 @@ struct Launcher {
   std::string name, path;  // no path: this build has no plug-in for its MPI
   Words options;           // for more processes than cores, from root
 };
+void PrintTo(const Launcher& launcher, std::ostream* out) {
+  *out << launcher.name;
+}
 const Launcher kOpenMpi = {
     "OpenMpi", STAGECOACH_MPIEXEC_OPENMPI, {"--allow-run-as-root", "--oversubscribe"}};
 // It kills the others as soon as one has died, unless told not to.
@@ -126,7 +129,7 @@ TEST_P(EachMpi, AProcessThatDiesInTheMiddleIsNamed) {
   EXPECT_NE(result.exit_code, 124) << "the other one did not end";
   EXPECT_EQ(count(result.err, "stagecoach: error: "), 1) << result.err;
   expect_has(result.err, "got process 1 on ");
-  expect_has(result.err, "which has died; it was last step ");
+  expect_has(result.err, "which has died; it was last in step ");
 }
 
 TEST_P(EachMpi, ThreadsFollowTheCoresThatTheLauncherHasBound) {
@@ -143,8 +146,7 @@ TEST_P(EachMpi, ThreadsFollowTheCoresThatTheLauncherHasBound) {
   expect_has(apart.out, fmt::format("2 processes, {} threads each", available_cores()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Mpis, EachMpi, ::testing::Values(kOpenMpi, kMpich),
-                         [](const auto& launcher) { return launcher.param.name; });
+INSTANTIATE_TEST_SUITE_P(Mpis, EachMpi, ::testing::Values(kOpenMpi, kMpich));
 
 TEST_F(Mpi, CheckpointsGoOnInAnotherNumberOfProcesses) {
   const std::string never = scratch_.path() / "never", saved = scratch_.path() / "saved",
