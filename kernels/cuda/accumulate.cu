@@ -4,15 +4,13 @@
 namespace stagecoach::cuda {
 namespace {
 
-constexpr int kSize = kPack<float>;
-
 __global__ void __launch_bounds__(kThreads)
     accumulate_kernel(std::int64_t elements, bool packed, float* sum, const float* addend) {
-  for (std::int64_t i = first_item(); i * kSize < elements; i += item_stride()) {
-    const std::int64_t place = i * kSize, count = elements - place;
-    Pack<float, kSize> sums = load<float, kSize>(sum + place, count, packed);
-    const Pack<float, kSize> addends = load<float, kSize>(addend + place, count, packed);
-    for (int k = 0; k < kSize; ++k) sums.values[k] += addends.values[k];
+  for (std::int64_t i = first_item(); i * kFloats < elements; i += item_stride()) {
+    const std::int64_t place = i * kFloats, count = elements - place;
+    Pack<float, kFloats> sums = load<float, kFloats>(sum + place, count, packed);
+    const Pack<float, kFloats> addends = load<float, kFloats>(addend + place, count, packed);
+    for (int k = 0; k < kFloats; ++k) sums.values[k] += addends.values[k];
     store(sum + place, sums, count, packed);
   }
 }
@@ -22,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
 void accumulate(Context& context, Tensor sum, Tensor addend) {
   float* to = sum.as<float>();
   const float* from = addend.as<float>();
-  launch(context, groups_of(sum.elements(), kSize), accumulate_kernel, sum.elements(),
+  launch(context, groups_of(sum.elements(), kFloats), accumulate_kernel, sum.elements(),
          aligned(to, from), to, from);
 }
 

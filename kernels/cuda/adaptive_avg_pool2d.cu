@@ -6,7 +6,7 @@
 namespace stagecoach::cuda {
 namespace {
 
-struct Range {
+struct Cells {
   std::int64_t begin, end;
   __device__ std::int64_t size() const { return end - begin; }
 };
@@ -14,7 +14,7 @@ struct Range {
 // The places of an axis of `to` cells that cell i of an axis of `from` cells shares a part with,
 // both axes being of length one. Both directions use it: the inputs under an output, and the
 // outputs over an input.
-__device__ Range overlap(std::int64_t i, std::int64_t from, std::int64_t to) {
+__device__ Cells overlap(std::int64_t i, std::int64_t from, std::int64_t to) {
   return {i * to / from, ((i + 1) * to + from - 1) / from};
 }
 
@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(kThreads)
     adaptive_avg_pool2d_forward_kernel(ImageItems items, Sizes sizes, T* output, const T* input) {
   for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
-    const Range rows = overlap(place.y, sizes.out_h, sizes.in_h);
-    const Range columns = overlap(place.x, sizes.out_w, sizes.in_w);
+    const Cells rows = overlap(place.y, sizes.out_h, sizes.in_h);
+    const Cells columns = overlap(place.x, sizes.out_w, sizes.in_w);
     float sums[kSize] = {};
     for (std::int64_t y = rows.begin; y < rows.end; ++y) {
       for (std::int64_t x = columns.begin; x < columns.end; ++x) {
@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(kThreads)
                                         const T* output_grad) {
   for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
-    const Range rows = overlap(place.y, sizes.in_h, sizes.out_h);
-    const Range columns = overlap(place.x, sizes.in_w, sizes.out_w);
+    const Cells rows = overlap(place.y, sizes.in_h, sizes.out_h);
+    const Cells columns = overlap(place.x, sizes.in_w, sizes.out_w);
     float sums[kSize] = {};
     for (std::int64_t y = rows.begin; y < rows.end; ++y) {
       const std::int64_t averaged_rows = overlap(y, sizes.out_h, sizes.in_h).size();

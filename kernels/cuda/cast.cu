@@ -7,16 +7,14 @@
 namespace stagecoach::cuda {
 namespace {
 
-constexpr int kSize = kPack<float>;  // 16 bytes of F32, 8 of BF16
-
 template <typename To, typename From>
 __global__ void __launch_bounds__(kThreads)
     cast_kernel(std::int64_t elements, bool packed, To* output, const From* input) {
-  for (std::int64_t i = first_item(); i * kSize < elements; i += item_stride()) {
-    const std::int64_t place = i * kSize, count = elements - place;
-    const Pack<From, kSize> from = load<From, kSize>(input + place, count, packed);
-    Pack<To, kSize> to;
-    for (int k = 0; k < kSize; ++k) to.values[k] = static_cast<To>(from.values[k]);
+  for (std::int64_t i = first_item(); i * kFloats < elements; i += item_stride()) {
+    const std::int64_t place = i * kFloats, count = elements - place;
+    const Pack<From, kFloats> from = load<From, kFloats>(input + place, count, packed);
+    Pack<To, kFloats> to;
+    for (int k = 0; k < kFloats; ++k) to.values[k] = static_cast<To>(from.values[k]);
     store(output + place, to, count, packed);
   }
 }
@@ -26,8 +24,8 @@ __global__ void __launch_bounds__(kThreads)
 void CudaBackend::cast(Context& context, Tensor output, Tensor input) const {
   if (output.spec.dtype == input.spec.dtype) return copy(context.stream(), output, input);
   const auto run = [&](auto* to, const auto* from, auto kernel) {
-    launch(context, groups_of(input.elements(), kSize), kernel, input.elements(), aligned(to, from),
-           to, from);
+    launch(context, groups_of(input.elements(), kFloats), kernel, input.elements(),
+           aligned(to, from), to, from);
   };
   if (output.spec.dtype == DType::kBF16) {
     run(output.as<BFloat16>(), input.as<float>(), cast_kernel<BFloat16, float>);

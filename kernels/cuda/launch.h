@@ -26,6 +26,7 @@ struct alignas(sizeof(T) * kSize) Pack {
 };
 template <typename T>
 inline constexpr int kPack = 16 / static_cast<int>(sizeof(T));
+inline constexpr int kFloats = kPack<float>;
 
 template <typename T, int kSize>
 __device__ inline Pack<T, kSize> load(const T* from) {

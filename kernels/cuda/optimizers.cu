@@ -9,8 +9,6 @@
 namespace stagecoach::cuda {
 namespace {
 
-constexpr int kSize = kPack<float>;
-
 // Once for the whole step, so that all of the parameters change or none. The flag lies in the
 // host's memory, and one thread asks for it instead of every block.
 __global__ void __launch_bounds__(kThreads)
@@ -18,9 +16,9 @@ __global__ void __launch_bounds__(kThreads)
   if (first_item() == 0) state->skip = failure_flag == nullptr ? 0 : *failure_flag;
 }
 
-__device__ Pack<BFloat16, kSize> rounded(const Pack<float, kSize>& values) {
-  Pack<BFloat16, kSize> result;
-  for (int k = 0; k < kSize; ++k) result.values[k] = BFloat16(values.values[k]);
+__device__ Pack<BFloat16, kFloats> rounded(const Pack<float, kFloats>& values) {
+  Pack<BFloat16, kFloats> result;
+  for (int k = 0; k < kFloats; ++k) result.values[k] = BFloat16(values.values[k]);
   return result;
 }
 
@@ -30,12 +28,12 @@ __global__ void __launch_bounds__(kThreads)
                     const StepState* state) {
   if (state->skip != 0) return;
   const float rate = state->learning_rate;
-  for (std::int64_t i = first_item(); i * kSize < elements; i += item_stride()) {
-    const std::int64_t place = i * kSize, count = elements - place;
-    Pack<float, kSize> p = load<float, kSize>(parameter + place, count, packed);
-    Pack<float, kSize> v = load<float, kSize>(velocity + place, count, packed);
-    const Pack<float, kSize> g = load<float, kSize>(grad + place, count, packed);
-    for (int k = 0; k < kSize; ++k) {
+  for (std::int64_t i = first_item(); i * kFloats < elements; i += item_stride()) {
+    const std::int64_t place = i * kFloats, count = elements - place;
+    Pack<float, kFloats> p = load<float, kFloats>(parameter + place, count, packed);
+    Pack<float, kFloats> v = load<float, kFloats>(velocity + place, count, packed);
+    const Pack<float, kFloats> g = load<float, kFloats>(grad + place, count, packed);
+    for (int k = 0; k < kFloats; ++k) {
       const float gradient = g.values[k] + decay * p.values[k];
       v.values[k] = momentum * v.values[k] + gradient;
       p.values[k] -= rate * v.values[k];
@@ -57,13 +55,13 @@ __global__ void __launch_bounds__(kThreads)
                      const StepState* state) {
   if (state->skip != 0) return;
   const float rate = state->adam_rate, root2 = state->adam_root2;
-  for (std::int64_t i = first_item(); i * kSize < elements; i += item_stride()) {
-    const std::int64_t place = i * kSize, count = elements - place;
-    Pack<float, kSize> p = load<float, kSize>(parameter + place, count, packed);
-    Pack<float, kSize> first = load<float, kSize>(m + place, count, packed);
-    Pack<float, kSize> second = load<float, kSize>(v + place, count, packed);
-    const Pack<float, kSize> g = load<float, kSize>(grad + place, count, packed);
-    for (int k = 0; k < kSize; ++k) {
+  for (std::int64_t i = first_item(); i * kFloats < elements; i += item_stride()) {
+    const std::int64_t place = i * kFloats, count = elements - place;
+    Pack<float, kFloats> p = load<float, kFloats>(parameter + place, count, packed);
+    Pack<float, kFloats> first = load<float, kFloats>(m + place, count, packed);
+    Pack<float, kFloats> second = load<float, kFloats>(v + place, count, packed);
+    const Pack<float, kFloats> g = load<float, kFloats>(grad + place, count, packed);
+    for (int k = 0; k < kFloats; ++k) {
       const float gradient = g.values[k] + factors.decay * p.values[k];
       first.values[k] += factors.new1 * (gradient - first.values[k]);
       second.values[k] = factors.beta2 * second.values[k] + factors.new2 * gradient * gradient;
@@ -95,8 +93,9 @@ void CudaBackend::sgd_step(Context& context, Tensor parameter, Tensor velocity, 
   const float* g = grad.as<float>();
   BFloat16* rounded = copy_of(copy);
   latch_failure(context);
-  launch(context, groups_of(elements, kSize), sgd_step_kernel, elements, aligned(p, v, g, rounded),
-         p, v, g, rounded, options.momentum, options.weight_decay, step_state(context));
+  launch(context, groups_of(elements, kFloats), sgd_step_kernel, elements,
+         aligned(p, v, g, rounded), p, v, g, rounded, options.momentum, options.weight_decay,
+         step_state(context));
 }
 
 void CudaBackend::adam_step(Context& context, Tensor parameter, Tensor m, Tensor v, Tensor grad,
@@ -111,7 +110,7 @@ void CudaBackend::adam_step(Context& context, Tensor parameter, Tensor m, Tensor
       static_cast<float>(1.0 - options.beta1), static_cast<float>(options.beta2),
       static_cast<float>(1.0 - options.beta2), options.weight_decay, options.epsilon};
   latch_failure(context);
-  launch(context, groups_of(elements, kSize), adam_step_kernel, elements,
+  launch(context, groups_of(elements, kFloats), adam_step_kernel, elements,
          aligned(p, first, second, g, rounded), p, first, second, g, rounded, factors,
          step_state(context));
 }
