@@ -6,9 +6,12 @@ root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=${1:-release}
 build=$root/build/$preset
 
-# Read by CMake when a build folder is made.
+# Read by CMake when a build folder is made. What uses GCC's precompiled headers is kept only where ccache is
+# told that it may be; Clang's hold times of files, which one from the cache has wrong.
 if command -v ccache >/dev/null; then
-  export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache}
+  launcher=ccache
+  [[ ${CXX:-} == *clang* ]] || launcher="env;CCACHE_SLOPPINESS=pch_defines,time_macros;ccache"
+  export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-$launcher}
 fi
 
 configure() {

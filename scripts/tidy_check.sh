@@ -25,10 +25,10 @@ for file in "${sources[@]}"; do
   if [[ -f $file ]] && grep -qF "\"$root/$file\"" "$build/compile_commands.json"; then known+=("$file"); fi
 done
 
-# clang 14 knows neither two options of GCC nor std::source_location.
+# clang 14 knows neither two options of GCC, nor its precompiled headers, nor std::source_location.
 database=$(mktemp -d)
 trap 'rm -r "$database"' EXIT
-sed 's/ -m\(move\|store\)-max=[0-9]*//g' "$build/compile_commands.json" >"$database/compile_commands.json"
+sed 's/ -m\(move\|store\)-max=[0-9]*//g; s/ -Winvalid-pch -include [^ ]*//g' "$build/compile_commands.json" >"$database/compile_commands.json"
 mkdir "$database/include"
 cat >"$database/include/source_location" <<'END'
 #pragma once
