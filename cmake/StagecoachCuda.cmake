@@ -57,6 +57,7 @@ message(STATUS "CUDA backend: ${STAGECOACH_HAVE_CUDA}")
 
 file(GLOB STAGECOACH_CUDA_SOURCES CONFIGURE_DEPENDS core/cuda/*.cpp kernels/cuda/*.cpp kernels/cuda/*.cu)
 list(FILTER STAGECOACH_CUDA_SOURCES EXCLUDE REGEX "/absent\\.cpp$")
+stagecoach_compile_quickly(kernels/cuda/plan_cache.cpp kernels/cuda/conv2d_plans.cpp)
 
 if(STAGECOACH_HAVE_CUDA)
   # To nvcc such a file is nearly all headers, which it reads three times: two files include all of them.
