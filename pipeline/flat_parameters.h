@@ -1,5 +1,6 @@
-// FlatParameters: all parameters of a stage as flat tensors, what is like them, and how an optimizer
-// steps those that the stage updates: all, or of several replicas its share (see MemoryPlan).
+// FlatParameters: all parameters of a stage as flat tensors, what is like them, and how an
+// optimizer steps those that the stage updates: all, or of several replicas its share (see
+// MemoryPlan).
 #pragma once
 
 #include <cstdint>

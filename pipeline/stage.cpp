@@ -394,8 +394,8 @@ void Stage::sum_squares_of_gradients(double* sums) {
 }
 
 void Stage::clip_gradients(std::span<const double> sums, double max_norm, double* norms) {
-  stagecoach::clip_gradients(context_, parameters_.empty() ? Tensor{} : flat_.gradients(), sums, max_norm,
-                             norms);
+  stagecoach::clip_gradients(context_, parameters_.empty() ? Tensor{} : flat_.gradients(), sums,
+                             max_norm, norms);
 }
 
 void Stage::set_state(const std::string& name, const Tensor& value) {
