@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 #include "core/error.h"
@@ -38,6 +39,12 @@ int number_of(const char* name, int least) {
   return number;
 }
 
+std::string link_target(const char* path) {
+  std::array<char, 256> text{};
+  const ssize_t length = ::readlink(path, text.data(), text.size() - 1);
+  return length < 0 ? "" : std::string(text.data(), static_cast<std::size_t>(length));
+}
+
 }  // namespace
 
 std::optional<LaunchedProcess> find_launched_process() {
@@ -65,6 +72,13 @@ std::string host_name() {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   return name.data();
+}
+
+std::string machine_name() {
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  return fmt::format("{} {} {} {} {}", host_name(), boot, link_target("/proc/self/ns/pid"),
+                     link_target("/proc/self/ns/mnt"), link_target("/proc/self/ns/time"));
 }
 
 }  // namespace stagecoach

@@ -28,7 +28,10 @@ struct LaunchedProcess {
 // None of them, or one process alone: nullopt. Throws Error for numbers that are none.
 std::optional<LaunchedProcess> find_launched_process();
 
-// The name of this machine.
+// The name of this machine, for people.
 std::string host_name();
+// What processes have in common that see each other and have one clock: a machine, or a container
+// on it.
+std::string machine_name();
 
 }  // namespace stagecoach

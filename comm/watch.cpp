@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -34,20 +33,6 @@ constexpr std::chrono::milliseconds kBeat{100}, kBeatBetweenMachines{500};
 std::int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch())
       .count();
-}
-
-std::string link_target(const char* path) {
-  std::array<char, 256> text{};
-  const ssize_t length = ::readlink(path, text.data(), text.size() - 1);
-  return length < 0 ? "" : std::string(text.data(), static_cast<std::size_t>(length));
-}
-
-// What processes have in common that see each other: a machine, or a container on it.
-std::string machine_of_this_process(const std::string& host) {
-  std::string boot;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
-  return host + " " + boot + " " + link_target("/proc/self/ns/pid") + " " +
-         link_target("/proc/self/ns/mnt");
 }
 
 // Of a process of this machine; one that has ended and was not waited for is dead, too.
@@ -177,7 +162,7 @@ void Watch::find_peers() {
     return all;
   };
   const std::vector<std::string> hosts = all_text(host_);
-  const std::vector<std::string> machines = all_text(machine_of_this_process(host_));
+  const std::vector<std::string> machines = all_text(machine_name());
   std::map<std::string, int> first;
   for (int p = world_.size() - 1; p >= 0; --p) first[machines[static_cast<std::size_t>(p)]] = p;
   const int leader = first[machines[static_cast<std::size_t>(world_.rank())]];

@@ -1,6 +1,8 @@
 #include "tests/forked/forked_world.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,6 +19,10 @@
 
 #include "core/error.h"
 #include "core/worker.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80  // since Linux 5.6
+#endif
 
 namespace stagecoach::testing {
 namespace {
@@ -226,7 +233,8 @@ int status_of_body(int rank, const std::vector<int>& sockets,
 
 }  // namespace
 
-std::vector<int> run_forked(int size, const std::function<void(World&)>& body) {
+std::vector<int> run_forked(int size, const std::function<void(World&)>& body,
+                            const std::function<void(int)>& before) {
   const auto count = static_cast<std::size_t>(size);
   std::vector<std::vector<int>> sockets(count, std::vector<int>(count, -1));
   for (std::size_t i = 0; i < count; ++i) {
@@ -249,6 +257,7 @@ std::vector<int> run_forked(int size, const std::function<void(World&)>& body) {
           if (socket >= 0 && i != static_cast<std::size_t>(rank)) ::close(socket);
         }
       }
+      if (before) before(rank);
       const int status = status_of_body(rank, sockets[static_cast<std::size_t>(rank)], body);
       std::fflush(nullptr);
       ::_exit(status);
@@ -267,6 +276,21 @@ std::vector<int> run_forked(int size, const std::function<void(World&)>& body) {
     statuses.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   }
   return statuses;
+}
+
+std::string set_clock_ahead(int seconds) {
+  const auto failed = [](const char* what) {
+    return std::string(what) + ": " + std::strerror(errno);
+  };
+  if (::unshare(CLONE_NEWTIME) != 0) return failed("a time namespace");
+  std::ofstream offsets("/proc/self/timens_offsets");
+  if (!(offsets << "monotonic " << seconds << " 0" << std::endl)) return failed("an offset of it");
+  offsets.close();
+  const int space = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+  const bool entered = space >= 0 && ::setns(space, CLONE_NEWTIME) == 0;
+  const std::string error = entered ? "" : failed("entering it");
+  if (space >= 0) ::close(space);
+  return error;
 }
 
 }  // namespace stagecoach::testing
