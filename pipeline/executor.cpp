@@ -360,8 +360,8 @@ void Executor::end_clipped(const Step& step) {
 }
 
 void Executor::send(Channel& channel, std::span<const Tensor> message, const Action& action) {
+  end_span(TraceKind::kSend, action);  // before anybody can receive it
   channel.send(action.micro_batch, message, stream_);
-  end_span(TraceKind::kSend, action);
 }
 
 void Executor::release(Channel* channel, const Action& action) {

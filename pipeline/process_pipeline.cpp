@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/calibration.h"
 #include "comm/collectives.h"
 #include "comm/launched_process.h"
 #include "comm/message.h"
@@ -10,6 +11,7 @@
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
+#include "pipeline/message_order.h"
 #include "pipeline/replica_exchange.h"
 
 namespace stagecoach {
@@ -48,6 +50,7 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
     : plan_(network, plans, options),
       world_(checked_world(options, plan_.training)),
       watch_(options.watch),
+      calibration_(options.calibration),
       replicas_(options.replicas),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
       context_(std::make_unique<Context>(options.target)) {
@@ -242,6 +245,9 @@ void ProcessPipeline::share_results() {
     for (std::size_t process = 0; process < gathered.size(); ++process) {
       collect(gathered[process], static_cast<int>(process) % replicas_);
     }
+    if (calibration_ != nullptr && calibration_->machines() > 1) {
+      keep_messages_in_order(trace_, machines_of_ranks());
+    }
     all.put_bytes(losses_->tensor.data, static_cast<std::size_t>(losses_->tensor.bytes()));
     all.put(correct_.has_value());
     if (correct_) all.put_bytes(correct_->tensor.data, byte_span(correct_->tensor).size());
@@ -273,8 +279,22 @@ ByteVector ProcessPipeline::own_results() const {
     put_rows(last.correct());
     own.put(gradient_norm_);
   }
-  own.put(place_.replica == 0 ? executor_->trace({}, 0) : std::vector<TraceEvent>());
+  own.put(place_.replica == 0 ? own_trace() : std::vector<TraceEvent>());
   return own.bytes();
+}
+
+std::vector<TraceEvent> ProcessPipeline::own_trace() const {
+  const auto offset = calibration_ == nullptr ? Clock::duration{} : calibration_->offset();
+  return executor_->trace(Clock::time_point(-offset), 0);
+}
+
+// Of the first replica.
+std::vector<int> ProcessPipeline::machines_of_ranks() const {
+  std::vector<int> machines;
+  for (int rank = 0; rank < program().ranks(); ++rank) {
+    machines.push_back(calibration_->machine_of(process_of(rank, 0)));
+  }
+  return machines;
 }
 
 void ProcessPipeline::collect(const ByteVector& results, int replica) {

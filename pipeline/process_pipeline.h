@@ -84,6 +84,8 @@ class ProcessPipeline : public TrainingLoop {
   void run_own_part(const StepInput& input);
   void share_results();
   ByteVector own_results() const;
+  std::vector<TraceEvent> own_trace() const;
+  std::vector<int> machines_of_ranks() const;
   void collect(const ByteVector& results, int replica);
   const RemoteEntry& entry_of(const std::string& name) const;
   const StateDict& own_holder(const std::string& name) const;
@@ -95,6 +97,7 @@ class ProcessPipeline : public TrainingLoop {
   PipelinePlan plan_;
   World& world_;
   Watch* const watch_;
+  const Calibration* const calibration_;
   const int replicas_;
   const Place place_;
   std::unique_ptr<Context> context_, sum_context_;  // the latter where sums run beside W
@@ -109,7 +112,7 @@ class ProcessPipeline : public TrainingLoop {
   // Of the step that was finished last, of all replicas.
   std::optional<OwnedTensor> losses_, correct_;
   std::optional<double> gradient_norm_;
-  std::vector<TraceEvent> trace_;  // seconds of the clock
+  std::vector<TraceEvent> trace_;  // seconds of process 0's clock
   bool failed_ = false;
 };
 

@@ -14,6 +14,7 @@
 
 namespace stagecoach {
 
+class Calibration;
 struct PipelineOptions;
 
 // Runs training steps and evaluations over a network that is split into stages, or is not.
@@ -120,7 +121,9 @@ struct PipelineOptions {
   // The processes of the job, each with one rank of one replica: see ProcessPipeline. Null: all
   // ranks of all replicas are threads of this one.
   World* world = nullptr;
-  Watch* watch = nullptr;        // is told what this process does; may be null
+  Watch* watch = nullptr;  // is told what this process does; may be null
+  // Of these processes' clocks, for the trace; null: they have one.
+  const Calibration* calibration = nullptr;
   std::int64_t loss_rows = 0;    // samples in a step, of all replicas
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };

@@ -196,6 +196,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.clip_norm = job.optimizer.clip_norm;
   pipeline.world = job.world;
   pipeline.watch = job.watch;
+  pipeline.calibration = job.calibration;
   pipeline.replicas = job.replicas;
   pipeline.gradient_groups = job.gradient_groups;
   pipeline.shards_optimizer = job.zero > 0;

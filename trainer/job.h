@@ -16,6 +16,7 @@
 
 namespace stagecoach {
 
+class Calibration;
 class Watch;
 class World;
 
@@ -99,7 +100,8 @@ struct TrainJob {
   int processes = 1;
   World* world = nullptr;
   Watch* watch = nullptr;
-  std::uint64_t seed = 0;  // of the initial weights and dropout
+  const Calibration* calibration = nullptr;  // of their clocks; null: they have one
+  std::uint64_t seed = 0;                    // of the initial weights and dropout
   InitScheme init = InitScheme::kTorch;
 
   DeviceRequest device;
@@ -113,6 +115,8 @@ struct TrainJob {
   int ranks() const { return pipeline ? static_cast<int>(schedule.ranks.size()) : 1; }
   int stages() const { return pipeline ? schedule.stages : 1; }  // of all ranks
   int micro_batches() const { return schedule.micro_batches; }
+  // Micro-batches in a group of gradients.
+  int weight_group() const { return micro_batches() * replicas / gradient_groups; }
   std::int64_t batch() const { return micro_batch_size * micro_batches() * replicas; }
   // The network's input of so many samples.
   TensorSpec input(std::int64_t samples, DType dtype = DType::kF32) const;

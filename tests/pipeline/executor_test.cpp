@@ -117,11 +117,7 @@ void expect_dependencies(const Program& program, const Spans& spans) {
   for (const auto& actions : program.schedule().ranks) {
     for (const Action& action : actions) {
       for (const Action needed : program.dependencies().of(action)) {
-        // A message leaves within the span of its send, so it may arrive before that ends.
-        const bool message =
-            needed.kind == ActionKind::kSendActivation || needed.kind == ActionKind::kSendGradient;
-        const TraceEvent before = span_of(needed), after = span_of(action);
-        EXPECT_GE(after.start, message ? before.start : before.end)
+        EXPECT_GE(span_of(action).start, span_of(needed).end)
             << action.to_string() << " needs " << needed.to_string();
       }
     }

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <limits>
 
+#include "comm/calibration.h"
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "tests/forked/forked_world.h"
@@ -33,6 +34,7 @@ struct Case {
   double clip_norm = 0;
   bool shards_optimizer = false, overlaps_sum = false;
   testing::OptimizerPointer optimizer = testing::small_sgd();
+  const Calibration* calibration = nullptr;
 };
 
 PipelineOptions options_of(const Case& c, World* world) {
@@ -48,6 +50,7 @@ PipelineOptions options_of(const Case& c, World* world) {
   options.overlaps_sum = c.overlaps_sum;
   options.bucket_bytes = 1;
   options.world = world;
+  options.calibration = c.calibration;
   return options;
 }
 
@@ -253,6 +256,68 @@ TEST(ProcessPipeline, ReadsTheRowsOfItsReplica) {
     EXPECT_EQ(rows.count, world.rank() < 2 ? 12 : 0);
   };
   EXPECT_EQ(run_forked(4, body), kAllPass4);
+}
+
+// Of two stages on a rank each. In process 0.
+std::vector<TraceEvent> trace_of_step(World& world, const Calibration* calibration) {
+  Case c{"1f1b", {6}};
+  c.calibration = calibration;
+  ProcessJob job(c, world);
+  job.train(1);
+  return job.loop.trace({}, 1);
+}
+
+double start_of_first_forward(const std::vector<TraceEvent>& events, int rank) {
+  const auto found = std::ranges::find_if(events, [&](const TraceEvent& event) {
+    return event.rank == rank && event.kind == TraceKind::kForward;
+  });
+  EXPECT_NE(found, events.end());
+  return found->start;
+}
+
+// Of all messages, both ways: a message of stage 0 is an activation, of stage 1 a gradient.
+int sends_that_end_after_their_receives(const std::vector<TraceEvent>& events) {
+  int messages = 0, wrong = 0;
+  for (const TraceEvent& sent : events) {
+    if (sent.kind != TraceKind::kSend) continue;
+    for (const TraceEvent& received : events) {
+      if (received.kind != TraceKind::kReceive || received.stage == sent.stage) continue;
+      if (received.micro_batch != sent.micro_batch) continue;
+      ++messages;
+      if (sent.end > received.end) ++wrong;
+    }
+  }
+  EXPECT_EQ(messages, 2 * kMicroBatches);
+  return wrong;
+}
+
+TEST(ProcessPipeline, TracesOfMachinesWhoseClocksAreApartAreOnOneClock) {
+  constexpr int kNoClock = 77;
+  const auto before = [](int rank) {
+    const std::string why = rank == 1 ? testing::set_clock_ahead(3) : "";
+    if (why.empty()) return;
+    std::fprintf(stderr, "no clock of its own for process 1: %s\n", why.c_str());
+    ::_exit(kNoClock);
+  };
+  const auto body = [](World& world) {
+    const Calibration calibration(world);
+    EXPECT_EQ(calibration.machines(), 2);
+    const auto offset = std::chrono::duration<double>(calibration.offset()).count();
+    EXPECT_NEAR(offset, world.rank() == 0 ? 0 : -3, 0.011);
+    const auto apart = trace_of_step(world, nullptr), together = trace_of_step(world, &calibration);
+    if (world.rank() != 0) return;
+    const auto between_ranks = [](const std::vector<TraceEvent>& events) {
+      return start_of_first_forward(events, 1) - start_of_first_forward(events, 0);
+    };
+    EXPECT_GT(between_ranks(apart), 3);
+    EXPECT_EQ(sends_that_end_after_their_receives(apart), kMicroBatches);  // all gradients
+    EXPECT_GT(between_ranks(together), 0);
+    EXPECT_LT(between_ranks(together), 2.9);
+    EXPECT_EQ(sends_that_end_after_their_receives(together), 0);
+  };
+  const std::vector<int> statuses = run_forked(2, body, before);
+  if (statuses[1] == kNoClock) GTEST_SKIP() << "time namespaces need root: see above";
+  EXPECT_EQ(statuses, kAllPass2);
 }
 
 // The one that fails says where; the others end with its words.
