@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "core/error.h"
@@ -11,9 +12,13 @@
 namespace stagecoach {
 namespace {
 
-double seconds_of(const Action& action, const StageCosts& costs, int micro_batches) {
-  const bool last = costs.last_weight >= 0 && action.micro_batch + 1 == micro_batches;
-  const double weight = last ? costs.last_weight : costs.backward_weight;
+bool ends_group(int micro_batch, int group, int micro_batches) {
+  return micro_batch + 1 == micro_batches || (group > 0 && (micro_batch + 1) % group == 0);
+}
+
+double seconds_of(const Action& action, const StageCosts& costs, bool ends_group) {
+  const double weight =
+      ends_group && costs.last_weight >= 0 ? costs.last_weight : costs.backward_weight;
   switch (action.kind) {
     case ActionKind::kForward:
       return costs.forward;
@@ -25,6 +30,9 @@ double seconds_of(const Action& action, const StageCosts& costs, int micro_batch
       return costs.backward_input + costs.recompute_in_backward + weight;
     case ActionKind::kRecompute:
       return costs.recompute < 0 ? costs.forward : costs.recompute;
+    case ActionKind::kReduceGradient:
+    case ActionKind::kOptimizerStep:
+      return costs.sum;
     default:
       return 0;
   }
@@ -41,14 +49,17 @@ void check_costs(const SimulationCosts& costs, int stages) {
                    fmt::format("{}", costs.stages.size()));
   for (std::size_t i = 0; i < costs.stages.size(); ++i) {
     const StageCosts& stage = costs.stages[i];
-    for (const double cost : {stage.forward, stage.backward_input, stage.backward_weight,
-                              std::max(stage.last_weight, 0.0), std::max(stage.recompute, 0.0),
-                              stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes}) {
+    for (const double cost :
+         {stage.forward, stage.backward_input, stage.backward_weight,
+          std::max(stage.last_weight, 0.0), std::max(stage.recompute, 0.0),
+          stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes, stage.sum}) {
       check_cost(cost, fmt::format("costs of stage {}", i));
     }
   }
   check_cost(costs.latency, "latencies");
   check_cost(costs.bandwidth, "bandwidths");
+  STAGECOACH_CHECK(costs.weight_group >= 0, "simulate", "groups of at least 0 micro-batches",
+                   std::to_string(costs.weight_group));
 }
 
 // When messages between ranks arrive. A message is named by its reader's stage: activations come to
@@ -164,6 +175,15 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
   SlotPeaks slots(program, costs);
   std::vector<double> free_at(ranks, 0.0), begun_at(ranks, -1.0);
   std::vector<double> end_of(dependencies.size());
+  std::vector<bool> summed(static_cast<std::size_t>(schedule.stages));
+  const auto cost_of = [&](const Action& action) {
+    if (is_per_stage(action.kind)) {
+      if (summed[action.stage]) return 0.0;
+      summed[action.stage] = true;
+    }
+    return seconds_of(action, costs.stages[action.stage],
+                      ends_group(action.micro_batch, costs.weight_group, program.micro_batches()));
+  };
   replay(schedule, dependencies,
          [&](int rank, std::size_t position, const Action& action, const DependencyList& needed) {
            double start = free_at[rank];
@@ -172,12 +192,11 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
              if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
              start = std::max(start, done);
            }
-           const double seconds =
-               seconds_of(action, costs.stages[action.stage], program.micro_batches());
+           const double seconds = cost_of(action);
            const double end = start + seconds;
            if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
            if (begun_at[rank] < 0) begun_at[rank] = start;
-           result.busy[rank] += seconds;
+           if (is_compute(action.kind)) result.busy[rank] += seconds;
            free_at[rank] = end;
            for (const std::size_t done : dependencies.completed_by(action)) end_of[done] = end;
            links.send(action, end);

@@ -10,12 +10,13 @@ namespace stagecoach {
 // Of one micro-batch on one stage. Times in seconds (or any unit that all costs share).
 struct StageCosts {
   double forward = 1, backward_input = 1, backward_weight = 1;  // BW costs both of the latter
-  double last_weight = -1;  // W of the last micro-batch, where layers do there what they put off;
-                            // below 0: like the others
+  double last_weight = -1;  // W that ends a group, where layers do there what they put off; below
+                            // 0: like the others
   double recompute = -1;    // R; below 0: like forward
   double recompute_in_backward = 0;  // of BW besides B and W, where layers are recomputed in runs
   double slot_bytes = 1;             // what is kept from F to W
   double output_bytes = 0;  // of the message to the next stage, and of the gradient it sends back
+  double sum = 0;  // of its gradients over the replicas: REDUCE_GRAD, or STEP where there is none
 };
 
 struct SimulationCosts {
@@ -24,6 +25,8 @@ struct SimulationCosts {
   // messages to another one after the other. Neither keeps a rank from computing.
   double latency = 0;
   double bandwidth = 0;  // bytes per second; 0: unlimited
+  // W of so many micro-batches are a group (see GradientTree); 0: those of the whole step.
+  int weight_group = 0;
 };
 
 struct SimulatedAction {
@@ -40,7 +43,7 @@ struct Simulation {
   // zero-bubble papers divide by.
   double longest_span = 0;
   // Per rank.
-  std::vector<double> busy;  // sum of F, B, W, BW and R
+  std::vector<double> busy;  // time of F, B, W, BW and R
   std::vector<int> peak_slots;
   std::vector<double> peak_bytes;  // of slots
   // 1 - sum(busy) / (ranks * makespan); 0 for an empty schedule.

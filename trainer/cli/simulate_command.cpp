@@ -137,6 +137,13 @@ SimulateConfig with_sizes(SimulateConfig config, const GivenCosts& costs, int ch
   return config;
 }
 
+// With a STEP for each stage, where the costs have what comes with it and the table has none.
+Program with_sums(const Program& program, const SimulationCosts& costs) {
+  if (std::ranges::all_of(costs.stages, [](const StageCosts& stage) { return stage.sum <= 0; }))
+    return program;
+  return check(with_optimizer_steps(program.schedule()), {.order = WeightOrder::kAny});
+}
+
 SimulatedSchedule replayed(const Program& program, SimulationCosts costs, bool keep_actions) {
   SimulatedSchedule run;
   run.name = program.name();
@@ -146,7 +153,8 @@ SimulatedSchedule replayed(const Program& program, SimulationCosts costs, bool k
   run.chunks = most_stages(program);
   run.formula = textbook_bubble(program.schedule());
   run.formula_text = textbook_formula(program.schedule());
-  run.simulation = simulate(program, run.costs, BufferLimit::kNone, keep_actions);
+  run.simulation =
+      simulate(with_sums(program, run.costs), run.costs, BufferLimit::kNone, keep_actions);
   return run;
 }
 

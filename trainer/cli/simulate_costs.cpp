@@ -19,22 +19,27 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kSimulate = "stagecoach simulate";
+constexpr int kMostMicroBatches = 1'000'000;
 
 struct StageKey {
   const char* name;
   double StageCosts::*value;
 };
-constexpr StageKey kStageKeys[] = {
-    {"f", &StageCosts::forward},           {"b", &StageCosts::backward_input},
-    {"w", &StageCosts::backward_weight},   {"last_w", &StageCosts::last_weight},
-    {"r", &StageCosts::recompute},         {"bytes", &StageCosts::slot_bytes},
-    {"message", &StageCosts::output_bytes}};
+constexpr StageKey kStageKeys[] = {{"f", &StageCosts::forward},
+                                   {"b", &StageCosts::backward_input},
+                                   {"w", &StageCosts::backward_weight},
+                                   {"last_w", &StageCosts::last_weight},
+                                   {"r", &StageCosts::recompute},
+                                   {"bytes", &StageCosts::slot_bytes},
+                                   {"message", &StageCosts::output_bytes},
+                                   {"sum", &StageCosts::sum}};
 struct LinkKey {
   const char* name;
   double GivenCosts::*value;
 };
 constexpr LinkKey kLinkKeys[] = {{"comm", &GivenCosts::latency},
-                                 {"bandwidth", &GivenCosts::bandwidth}};
+                                 {"bandwidth", &GivenCosts::bandwidth},
+                                 {"group", &GivenCosts::group}};
 
 std::vector<std::string> key_names(bool links) {
   std::vector<std::string> names;
@@ -59,6 +64,10 @@ auto value_of(const Keys& keys, const std::string& name) {
 }
 
 double checked(const std::string& file, const std::string& key, double value) {
+  if (key == "group" && (value > kMostMicroBatches || value != std::floor(value))) {
+    fail(file, fmt::format("a whole number of at most {} for group", kMostMicroBatches),
+         fmt::format("{}", value));
+  }
   if (std::isfinite(value) && value >= 0) return value;
   fail(file, fmt::format("{} of at least 0", key), fmt::format("{}", value));
 }
@@ -189,33 +198,67 @@ class CostsFile {
   void read_report(const json& report) {
     const json& micro_batches = report["micro_batches"];
     const json& stages = report["stages"];
-    if (!micro_batches.is_number_integer() || micro_batches < 1 || micro_batches > 1'000'000) {
+    if (!micro_batches.is_number_integer() || micro_batches < 1 ||
+        micro_batches > kMostMicroBatches) {
       fail(file_, "micro_batches of at least 1", shortened(micro_batches));
     }
     if (!stages.is_array() || stages.empty()) fail(file_, "stages of a report", shortened(stages));
     costs_.micro_batches = micro_batches.get<int>();
     costs_.milliseconds = true;
+    read_run(report);
     for (std::size_t i = 0; i < stages.size(); ++i) {
-      StageCosts costs;
-      const auto read = [&](const char* key, double& cost) {
-        const std::string name = fmt::format("{} of stage {}", key, i);
-        if (!stages[i].is_object() || !stages[i].contains(key)) {
-          fail(file_, name + ", as in a report of train", "none");
-        }
-        cost = 1e3 * number(stages[i][key], name) / costs_.micro_batches;
-      };
-      read("forward_seconds", costs.forward);
-      read("backward_input_seconds", costs.backward_input);
-      read("backward_weight_seconds", costs.backward_weight);
-      // Not in reports of older versions.
-      if (costs_.micro_batches > 1 && stages[i].contains("last_weight_seconds")) {
-        read("last_weight_seconds", costs.last_weight);
-        costs.last_weight *= costs_.micro_batches;
-        costs.backward_weight = (costs.backward_weight * costs_.micro_batches - costs.last_weight) /
-                                (costs_.micro_batches - 1);
-      }
-      costs_.stages.push_back(costs);
+      costs_.stages.push_back(stage_of_report(stages[i], fmt::format("stage {}", i)));
     }
+  }
+
+  StageCosts stage_of_report(const json& stage, const std::string& name) const {
+    const double micro_batches = costs_.micro_batches;
+    const auto read = [&](const std::string& key) {
+      if (!stage.is_object() || !stage.contains(key)) {
+        fail(file_, fmt::format("{} of {}, as in a report of train", key, name), "none");
+      }
+      return number(stage[key], fmt::format("{} of {}", key, name));
+    };
+    const double weights = 1e3 * read("backward_weight_seconds");
+    StageCosts costs;
+    costs.forward = 1e3 * read("forward_seconds") / micro_batches;
+    costs.backward_input = 1e3 * read("backward_input_seconds") / micro_batches;
+    costs.backward_weight = weights / micro_batches;
+    // What follows is not in reports of older versions.
+    if (stage.contains("last_weight_seconds")) {
+      const double ends = costs_.group > 0 ? micro_batches / costs_.group : 1;
+      costs.last_weight = 1e3 * read("last_weight_seconds");
+      if (ends < micro_batches) {
+        costs.backward_weight = (weights - ends * costs.last_weight) / (micro_batches - ends);
+      }
+    }
+    if (stage.contains("sum_seconds")) costs.sum = 1e3 * read("sum_seconds");
+    if (stage.contains("message_bytes")) costs.output_bytes = read("message_bytes");
+    return costs;
+  }
+
+  // How micro-batches are grouped, and the messages of a run in processes.
+  void read_run(const json& report) {
+    if (report.contains("gradient_groups") && report.contains("replicas")) {
+      const double groups = number(report["gradient_groups"], "gradient_groups"),
+                   replicas = number(report["replicas"], "replicas");
+      const double group = groups > 0 ? costs_.micro_batches * replicas / groups : 0;
+      if (group < 1 || group != std::floor(group)) {
+        fail(file_, "gradient_groups that divide the micro-batches of all replicas",
+             shortened(report["gradient_groups"]));
+      }
+      if (groups > replicas) costs_.group = group;
+    }
+    if (!report.contains("transport") || report["transport"].is_null()) return;
+    const auto read = [&](const char* key) {
+      const json& transport = report["transport"];
+      if (!transport.is_object() || !transport.contains(key)) {
+        fail(file_, fmt::format("{} of transport, as in a report of train", key), "none");
+      }
+      return number(transport[key], key);
+    };
+    costs_.latency = 1e3 * read("latency_seconds");
+    costs_.bandwidth = 1e-3 * read("bytes_per_second");
   }
 
   std::string file_;
@@ -225,11 +268,11 @@ class CostsFile {
 }  // namespace
 
 SimulationCosts GivenCosts::of_stages(int count, double share) const {
-  SimulationCosts costs{stages, latency, bandwidth};
+  SimulationCosts costs{stages, latency, bandwidth, static_cast<int>(group)};
   if (stages.empty()) {
     StageCosts one = all;
     for (double* cost : {&one.forward, &one.backward_input, &one.backward_weight, &one.last_weight,
-                         &one.recompute, &one.slot_bytes}) {
+                         &one.recompute, &one.slot_bytes, &one.sum}) {
       *cost /= share;
     }
     costs.stages.assign(static_cast<std::size_t>(count), one);

@@ -75,8 +75,10 @@ json json_of(const SimulationCosts& costs) {
           {"r", column(stages, &StageCosts::recompute)},
           {"bytes", column(stages, &StageCosts::slot_bytes)},
           {"message", column(stages, &StageCosts::output_bytes)},
+          {"sum", column(stages, &StageCosts::sum)},
           {"comm", costs.latency},
-          {"bandwidth", costs.bandwidth}};
+          {"bandwidth", costs.bandwidth},
+          {"group", costs.weight_group}};
 }
 
 json json_of_rank(const SimulatedSchedule& run, std::size_t rank) {

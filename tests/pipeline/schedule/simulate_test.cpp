@@ -149,6 +149,55 @@ TEST(Simulate, TheLastWMayCostMore) {
   EXPECT_EQ(simulated(gpipe_schedule(1, 3), {costs}).makespan, 3 * (2 + 3) + 2 * 5);
 }
 
+TEST(Simulate, TheLastWOfEachGroupMayCostMore) {
+  StageCosts costs{2, 3, 5};
+  costs.last_weight = 11;
+  const auto makespan = [&](const Schedule& schedule, int group) {
+    SimulationCosts all{{costs}};
+    all.weight_group = group;
+    return simulate(check(schedule), all, BufferLimit::kPlanned).makespan;
+  };
+  for (const Schedule& schedule :
+       {gpipe_schedule(1, 6), with_joint_backward(gpipe_schedule(1, 6))}) {
+    EXPECT_EQ(makespan(schedule, 0), 6 * (2 + 3) + 5 * 5 + 11);
+    EXPECT_EQ(makespan(schedule, 6), 6 * (2 + 3) + 5 * 5 + 11);
+    EXPECT_EQ(makespan(schedule, 3), 6 * (2 + 3) + 4 * 5 + 2 * 11);
+    EXPECT_EQ(makespan(schedule, 1), 6 * (2 + 3) + 6 * 11);
+    EXPECT_EQ(makespan(schedule, 4), 6 * (2 + 3) + 4 * 5 + 2 * 11);  // the step ends one, too
+  }
+  costs.last_weight = -1;
+  EXPECT_EQ(makespan(gpipe_schedule(1, 6), 2), 6 * (2 + 3 + 5));
+}
+
+// The table of EveryStartOfASmallTable: rank 0 ends at 9, rank 1 at 7.
+TEST(Simulate, TheSumOverReplicasComesBehindTheLastW) {
+  std::vector<StageCosts> costs = equal_costs(2, {1, 1, 1});
+  const auto replayed = [&](const Schedule& schedule) {
+    const Simulation simulation = simulated(schedule, costs);
+    EXPECT_EQ(simulation.busy[0] + simulation.busy.back(), 12);  // it is no work
+    return simulation;
+  };
+  const Schedule plain = one_f_one_b_schedule(2, 2), steps = with_optimizer_steps(plain);
+  costs[0].sum = costs[1].sum = 1;
+  EXPECT_EQ(replayed(plain).makespan, 9);  // a table without STEP has none
+  EXPECT_EQ(replayed(steps).makespan, 10);
+  EXPECT_EQ(replayed(steps).bubble(), 1 - 12.0 / 20);
+  costs[1].sum = 5;
+  EXPECT_EQ(replayed(steps).makespan, 7 + 5);
+}
+
+TEST(Simulate, TheSumComesOnceAndWhereTheTableHasIt) {
+  std::vector<StageCosts> costs = equal_costs(2, {1, 1, 1});
+  costs[0].sum = 10;
+  costs[1].sum = 100;
+  const Simulation simulation =
+      simulated(table(2, 1, {"0F0 1F0 1BW0 1REDUCE_GRAD 0BW0 0STEP 1STEP"}), costs);
+  std::vector<double> ends;
+  for (const SimulatedAction& one : simulation.actions) ends.push_back(one.end);
+  EXPECT_EQ(ends, (std::vector<double>{1, 2, 4, 104, 106, 116, 116}));
+  EXPECT_EQ(simulation.busy, std::vector<double>{6});
+}
+
 TEST(Simulate, PeaksOfSlots) {
   const auto peaks = [](const Schedule& schedule) {
     return simulated(schedule, equal_costs(schedule.stages, {1, 1, 1})).peak_slots;
@@ -307,6 +356,11 @@ TEST(Simulate, RefusesWhatCannotRun) {
     }
   }
   EXPECT_THROW(simulate(check(schedule), {equal_costs(2, {}), -1}, BufferLimit::kPlanned), Error);
+  EXPECT_THROW(simulate(check(schedule), {equal_costs(2, {}), 0, 0, -1}, BufferLimit::kPlanned),
+               Error);
+  StageCosts sum;
+  sum.sum = -1;
+  EXPECT_THROW(simulated(schedule, {sum, sum}), Error);
   EXPECT_THROW(simulate(check(schedule, {.buffers = buffers_of(schedule, 1)}), {equal_costs(2, {})},
                         BufferLimit::kPlanned),
                Error);

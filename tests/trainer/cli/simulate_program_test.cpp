@@ -87,7 +87,7 @@ TEST_F(Simulate, DefaultsAre1F1BOnFourRanks) {
   EXPECT_TRUE(run["unit"].is_null());
   EXPECT_EQ(run["costs"],
             json::parse(R"({"f": 1, "b": 1, "w": 1, "last_w": 1, "r": 1, "bytes": 1, "message": 0,
-                            "comm": 0, "bandwidth": 0})"));
+                            "sum": 0, "comm": 0, "bandwidth": 0, "group": 0})"));
   EXPECT_EQ(peaks(run), (std::vector<int>{4, 3, 2, 1}));
   ASSERT_EQ(run["ranks"].size(), 4u);
   EXPECT_EQ(run["ranks"][2]["rank"], 2);
@@ -171,6 +171,22 @@ TEST_F(Simulate, CostsOfAFile) {
   EXPECT_DOUBLE_EQ(numbers({"--costs", file("costs.json")})["costs"]["last_w"], 4);
   EXPECT_DOUBLE_EQ(numbers({"--costs", file("costs.json")})["costs"]["w"], 0);
   EXPECT_DOUBLE_EQ(numbers({"--costs", file("costs.json")})["makespan"], 12);
+  // Of two replicas in processes, with four groups: a group is two micro-batches, and the W of each
+  // group's last takes 3 of 2 * (1 + 3). Messages of 2 MB take 1 ms, and 0.5 ms; the sum takes 6.
+  write_text(file("costs.json"), R"({"micro_batches": 4, "replicas": 2, "gradient_groups": 4,
+      "transport": {"latency_seconds": 0.0005, "bytes_per_second": 2e9},
+      "stages": [
+        {"forward_seconds": 0.004, "backward_input_seconds": 0, "backward_weight_seconds": 0.008,
+         "last_weight_seconds": 0.003, "sum_seconds": 0.006, "message_bytes": 2e6},
+        {"forward_seconds": 0.004, "backward_input_seconds": 0, "backward_weight_seconds": 0.008,
+         "last_weight_seconds": 0.003, "sum_seconds": 0.006, "message_bytes": 9e9}]})");
+  const json run = numbers({"--costs", file("costs.json"), "--schedule", "gpipe"});
+  EXPECT_EQ(run["costs"], json::parse(R"({"f": 1, "b": 0, "w": 1, "last_w": 3, "r": 1, "bytes": 1,
+      "message": [2e6, 9e9], "sum": 6, "comm": 0.5, "bandwidth": 2e6, "group": 2})"));
+  // F, its message, F; then BW1 BW3 BW1 BW3 there, whose last gradient takes 1.5, and the last BW
+  // and the sum here: all others are done by then.
+  EXPECT_DOUBLE_EQ(run["makespan"], 1 + 1.5 + 4 + 8 + 1.5 + 3 + 6);
+  EXPECT_EQ(run["ranks"][0]["busy"], 12);
   write_text(file("costs.json"), forms.back());
   // Two stages are one rank of two chunks.
   EXPECT_EQ(numbers({"--costs", file("costs.json"), "--schedule", "zb-v"})["stages"], 1);
