@@ -412,8 +412,11 @@ StageSummary Stage::summary() const {
     multiply_adds += layer_plan(i).multiply_adds * (has_b ? 3 : 2);
   }
   multiply_adds *= options_.memory.micro_batches;
-  return {first(),      end(), parameter_count(), arena().plan().bytes(), arena().peak_bytes(),
-          multiply_adds};
+  std::int64_t message_bytes = 0;
+  for (const int v : graph().sent) message_bytes += graph().values[v].spec.bytes();
+  return {
+      first(),       end(),        parameter_count(), arena().plan().bytes(), arena().peak_bytes(),
+      multiply_adds, message_bytes};
 }
 
 void Stage::initialize(std::uint64_t seed, InitScheme scheme) {

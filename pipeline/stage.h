@@ -27,6 +27,7 @@ struct StageSummary {
   std::int64_t parameters = 0;
   std::int64_t planned_bytes = 0, peak_bytes = 0;  // of its arena
   std::int64_t multiply_adds = 0;  // of F, B and W of a step (LayerPlan::multiply_adds)
+  std::int64_t message_bytes = 0;  // of a message to the next stage
 };
 
 // Every method that computes enqueues on the context's stream and returns. Stages of one rank share

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/calibration.h"
 #include "trainer/job.h"
 
 namespace stagecoach {
@@ -23,8 +24,9 @@ struct StageReport {
   double communication_seconds = 0, optimizer_seconds = 0;
   // The sum over replicas; and what of it ran while some rank was still at F, B or W.
   double reduce_seconds = 0, hidden_reduce_seconds = 0;
-  double last_weight_seconds = 0;  // of W, that of the last micro-batch
+  double last_weight_seconds = 0;  // of W, that of a micro-batch that ends a gradient group
   std::int64_t multiply_adds = 0;  // of F, B and W of a step; a convolution's as a direct one's
+  std::int64_t message_bytes = 0;  // of a message to the next stage
   double busy_seconds() const {
     return forward_seconds + backward_input_seconds + backward_weight_seconds + recompute_seconds;
   }
@@ -45,6 +47,14 @@ struct BubbleReport {
   std::optional<double> zb_h1_makespan_seconds;
 };
 
+// How fast messages between processes were before the first step, and how well their clocks are
+// known: see Calibration.
+struct TransportReport {
+  LinkSpeed messages;  // along the pipeline
+  int machines = 1;
+  double clocks_within_seconds = 0;
+};
+
 struct MemoryReport {
   std::int64_t planned_bytes = 0, peak_bytes = 0;
 };
@@ -61,7 +71,9 @@ struct RunReport {
   int recompute_interval = 0;
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
   int replicas = 1;
+  int gradient_groups = 1;
   int processes = 1;  // each with one rank of one replica; 1: ranks are threads
+  std::optional<TransportReport> transport;  // of several processes
   std::int64_t micro_batch_size = 0, image_size = 0;
   // Those of this run that ended well; the first of them; and the last that was asked for.
   std::int64_t steps = 0, first_step = 1, planned_steps = 0;

@@ -22,6 +22,7 @@ nlohmann::json json_of(const StageReport& stage) {
           {"busy_seconds", stage.busy_seconds()},
           {"wait_seconds", stage.wait_seconds},
           {"communication_seconds", stage.communication_seconds},
+          {"message_bytes", stage.message_bytes},
           {"optimizer_seconds", stage.optimizer_seconds},
           {"reduce_seconds", stage.reduce_seconds},
           {"hidden_reduce_seconds", stage.hidden_reduce_seconds}};
@@ -46,6 +47,13 @@ nlohmann::json json_of(const BubbleReport& bubble) {
   return json;
 }
 
+nlohmann::json json_of(const TransportReport& transport) {
+  return {{"latency_seconds", transport.messages.latency},
+          {"bytes_per_second", transport.messages.bandwidth},
+          {"machines", transport.machines},
+          {"clocks_within_seconds", transport.clocks_within_seconds}};
+}
+
 }  // namespace
 
 nlohmann::json to_json(const RunReport& report) {
@@ -64,7 +72,9 @@ nlohmann::json to_json(const RunReport& report) {
                          {"micro_batches", report.micro_batches},
                          {"micro_batch_size", report.micro_batch_size},
                          {"replicas", report.replicas},
+                         {"gradient_groups", report.gradient_groups},
                          {"processes", report.processes},
+                         {"transport", nullptr},
                          {"image_size", report.image_size},
                          {"threads", report.threads},
                          {"instruction_set", nullptr},
@@ -95,6 +105,7 @@ nlohmann::json to_json(const RunReport& report) {
                          {"stages", nlohmann::json::array()},
                          {"memory", nlohmann::json::array()}};
   if (!report.ended_by.empty()) json["ended_by"] = report.ended_by;
+  if (report.transport) json["transport"] = json_of(*report.transport);
   if (report.accuracy) json["accuracy"] = *report.accuracy;
   if (report.bubble) json["bubble"] = json_of(*report.bubble);
   if (report.core_peak) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/calibration.h"
 #include "comm/launched_process.h"
 #include "data/find.h"
 #include "data/sampler.h"
@@ -114,6 +115,7 @@ struct TrainRun {
   std::int64_t eval_every = 0;
   double max_minutes = 0;
   double peer_timeout_seconds = kDefaultPeerTimeout;  // see WatchOptions
+  CalibrationOptions calibration;                     // of several processes
   CheckpointOptions checkpoints;
   std::filesystem::path save, init, metrics, report, trace, svg;
   bool quiet = false;

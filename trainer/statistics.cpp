@@ -59,6 +59,22 @@ Makespan makespan_of(const std::vector<TraceEvent>& trace) {
   return span;
 }
 
+// The W of a stage that end a group, which cost what layers put off until then. In ascending order;
+// with a recompute interval, in parts.
+class GroupEnds {
+ public:
+  void add(const TraceEvent& weight, int group) {
+    if ((weight.micro_batch + 1) % group != 0) return;
+    if (std::exchange(newest_, weight.micro_batch) != weight.micro_batch) ++count_;
+    sum_ += weight.end - weight.start;
+  }
+  double mean() const { return count_ > 0 ? sum_ / count_ : 0; }
+
+ private:
+  int newest_ = -1, count_ = 0;
+  double sum_ = 0;
+};
+
 }  // namespace
 
 double median(std::vector<double> values) {
@@ -74,14 +90,14 @@ double Statistics::Step::busy() const {
   return sum;
 }
 
-Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int stages) {
+Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace) const {
   Step step;
   const Makespan makespan = makespan_of(trace);
   step.makespan = makespan.seconds();
-  step.stages.resize(static_cast<std::size_t>(stages));
-  std::vector<double> used;                      // per rank: all but waiting
-  std::set<std::pair<int, int>> in_backward;     // stages and micro-batches whose B has begun
-  std::vector<int> last(step.stages.size(), 0);  // micro-batch of a W
+  step.stages.resize(static_cast<std::size_t>(stages_));
+  std::vector<double> used;                   // per rank: all but waiting
+  std::set<std::pair<int, int>> in_backward;  // stages and micro-batches whose B has begun
+  std::vector<GroupEnds> ends(step.stages.size());
   for (const TraceEvent& event : trace) {
     StageReport& stage = step.stages[static_cast<std::size_t>(event.stage)];
     const double seconds = event.end - event.start;
@@ -93,12 +109,7 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
     const std::pair<int, int> key{event.stage, event.micro_batch};
     if (event.kind == TraceKind::kBackwardInput) in_backward.insert(key);
     if (event.kind == TraceKind::kBackwardWeight) {
-      // In ascending order; with a recompute interval, in parts.
-      int& newest = last[static_cast<std::size_t>(event.stage)];
-      if (std::exchange(newest, event.micro_batch) != event.micro_batch) {
-        stage.last_weight_seconds = 0;
-      }
-      stage.last_weight_seconds += seconds;
+      ends[static_cast<std::size_t>(event.stage)].add(event, weight_group_);
     }
     if (event.kind == TraceKind::kRecompute && in_backward.contains(key)) {
       stage.recompute_in_backward_seconds += seconds;
@@ -108,15 +119,21 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace, int s
     if (is_work(event.kind)) used[rank] += seconds;
   }
   // A rank that has ended its part waits for the others too: all that is not work is waiting.
-  for (StageReport& stage : step.stages) {
-    if (used.empty()) break;
+  for (std::size_t s = 0; s < step.stages.size() && !used.empty(); ++s) {
+    StageReport& stage = step.stages[s];
     stage.wait_seconds = std::max(0.0, step.makespan - used[static_cast<std::size_t>(stage.rank)]);
+    stage.last_weight_seconds = ends[s].mean();
   }
   return step;
 }
 
+void Statistics::set_messages(const LinkSpeed& speed, std::vector<std::int64_t> bytes) {
+  speed_ = speed;
+  message_bytes_ = std::move(bytes);
+}
+
 void Statistics::add(std::vector<TraceEvent> trace, double seconds) {
-  Step step = step_of(trace, stages_);
+  Step step = step_of(trace);
   step.seconds = seconds;
   // Vitter's algorithm R.
   const std::size_t place = added_ < kTimedSteps ? added_ : random_() % (added_ + 1);
@@ -162,14 +179,25 @@ std::vector<StageReport> Statistics::stages() const {
 
 SimulationCosts Statistics::costs(const Program& program) const {
   SimulationCosts costs;
+  costs.latency = speed_.latency;
+  costs.bandwidth = speed_.bandwidth;
+  costs.weight_group = weight_group_;
+  const double n = program.micro_batches(), ends = n / weight_group_;
   for (const StageReport& stage : stages()) {
-    const double n = program.micro_batches();
     StageCosts& one = costs.stages.emplace_back();
     one.forward = stage.forward_seconds / n;
     one.backward_input = stage.backward_input_seconds / n;
     one.last_weight = stage.last_weight_seconds;
-    one.backward_weight = n > 1 ? (stage.backward_weight_seconds - one.last_weight) / (n - 1) : 0;
-    const int times = program.slots().recomputed(static_cast<int>(costs.stages.size()) - 1);
+    if (n > ends) {
+      one.backward_weight = (stage.backward_weight_seconds - ends * one.last_weight) / (n - ends);
+    } else {
+      one.backward_weight = 0;  // each ends a group
+    }
+    const std::size_t number = costs.stages.size() - 1;
+    if (number < message_bytes_.size()) {
+      one.output_bytes = static_cast<double>(message_bytes_[number]);
+    }
+    const int times = program.slots().recomputed(static_cast<int>(number));
     one.recompute_in_backward = stage.recompute_in_backward_seconds / n;
     if (times > 0) {
       one.recompute = (stage.recompute_seconds - stage.recompute_in_backward_seconds) / times;

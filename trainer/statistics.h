@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "comm/calibration.h"
 #include "pipeline/picture/trace.h"
 #include "pipeline/schedule/simulate.h"
 #include "trainer/report.h"
@@ -16,8 +17,12 @@ double median(std::vector<double> values);
 
 class Statistics {
  public:
-  // Of a run with this many stages.
-  explicit Statistics(int stages) : stages_(stages) {}
+  // Of a run with this many stages, whose W of so many micro-batches are a group: see
+  // SimulationCosts.
+  Statistics(int stages, int weight_group) : stages_(stages), weight_group_(weight_group) {}
+  // What no trace says, for costs(): how fast messages are, and the bytes of each stage's. Without:
+  // they take no time.
+  void set_messages(const LinkSpeed& speed, std::vector<std::int64_t> bytes);
 
   // Adds a training step: its trace, and the seconds from its batch's request, or from the end of
   // the step before it where that came later, to its end. Medians are of all steps; of more than
@@ -27,7 +32,7 @@ class Statistics {
   double step_seconds_median() const;
   // Times of each stage, medians over the steps.
   std::vector<StageReport> stages() const;
-  // These times for one micro-batch.
+  // These times for one micro-batch, and those of messages.
   SimulationCosts costs(const Program& program) const;
   // `program` replayed with them.
   Simulation predicted(const Program& program) const;
@@ -49,9 +54,11 @@ class Statistics {
     std::vector<StageReport> stages;  // times and ranks only
     double busy() const;
   };
-  static Step step_of(const std::vector<TraceEvent>& trace, int stages);
+  Step step_of(const std::vector<TraceEvent>& trace) const;
 
-  int stages_;
+  int stages_, weight_group_;
+  LinkSpeed speed_;
+  std::vector<std::int64_t> message_bytes_;
   std::vector<Step> steps_;
   std::size_t added_ = 0;
   std::mt19937_64 random_;  // which steps are kept: the same in every run

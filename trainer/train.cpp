@@ -4,7 +4,6 @@
 #include <deque>
 #include <functional>
 #include <optional>
-#include <ostream>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -18,7 +17,7 @@
 #include "data/sampler.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/peak.h"
-#include "pipeline/picture/svg.h"
+#include "pipeline/picture/trace.h"
 #include "pipeline/pipeline.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/engine.h"
@@ -28,6 +27,7 @@
 #include "trainer/processes.h"
 #include "trainer/report_json.h"
 #include "trainer/resume.h"
+#include "trainer/run_picture.h"
 #include "trainer/statistics.h"
 
 namespace stagecoach {
@@ -95,9 +95,9 @@ class Training {
         data_((check_files(run, processes_), find_data(run.data))),
         batches_(batches_of(run, data_.train)),
         steps_(count_steps()),
-        engine_((check_processes(), run.network), run_.job, devices_,
+        engine_((prepare_processes(), run.network), run_.job, devices_,
                 {other_bytes(), [](const std::string& line) { spdlog::info(line); }}),
-        statistics_(run.job.stages()) {}
+        statistics_(run.job.stages(), run.job.weight_group()) {}
 
   TrainOutcome run() {
     prepare();
@@ -238,9 +238,12 @@ class Training {
                  how.empty() ? "" : "; ", how);
   }
 
-  void check_processes() const {
-    if (processes_.count() > 1)
-      check_same(run_, settings_of(run_, devices_, data_.train), processes_);
+  void prepare_processes() {
+    if (processes_.count() == 1) return;
+    check_same(run_, settings_of(run_, devices_, data_.train), processes_);
+    calibration_.emplace(*run_.job.world, run_.calibration);
+    run_.job.calibration = &*calibration_;
+    spdlog::info(calibration_->to_text());
   }
 
   static ShuffledBatches batches_of(const TrainRun& run, const Dataset& images) {
@@ -304,6 +307,7 @@ class Training {
     const BatchResult result = engine_.finish();
     const Clock::time_point end = Clock::now(), begin = std::max(asked_.front(), finished_);
     const double seconds = std::chrono::duration<double>(end - begin).count();
+    if (calibration_) calibration_->refresh();
     loader_->release(finished_);
     asked_.pop_front();
     finished_ = end;
@@ -367,6 +371,7 @@ class Training {
     report_.micro_batches = job.micro_batches();
     report_.micro_batch_size = job.micro_batch_size;
     report_.replicas = job.replicas;
+    report_.gradient_groups = job.gradient_groups;
     report_.processes = processes_.count();
     report_.threads = devices_.target.threads;
     report_.device = devices_.text;
@@ -393,9 +398,22 @@ class Training {
     report_.process_peak_bytes = process_peak_bytes();
     const std::vector<StageSummary> stages = engine_.loop().summaries();
     if (!processes_.is_first()) return;  // which has the traces of all
+    if (calibration_) describe_messages(stages);
     if (engine_.program() != nullptr) report_.bubble = statistics_.bubble(*engine_.program());
     report_.stage = statistics_.stages();
     for (std::size_t s = 0; s < stages.size(); ++s) describe_stage(report_.stage[s], stages[s]);
+  }
+
+  // Those along the pipeline, whose processes in the first replica are every R-th one.
+  void describe_messages(const std::vector<StageSummary>& stages) {
+    std::vector<int> along;
+    for (int rank = 0; rank < run_.job.ranks(); ++rank) along.push_back(rank * run_.job.replicas);
+    const LinkSpeed speed = calibration_->speed(along);
+    report_.transport = {speed, calibration_->machines(),
+                         std::chrono::duration<double>(calibration_->bound()).count()};
+    std::vector<std::int64_t> bytes;
+    for (const StageSummary& stage : stages) bytes.push_back(stage.message_bytes);
+    statistics_.set_messages(speed, std::move(bytes));
   }
 
   // Of an epoch.
@@ -410,6 +428,7 @@ class Training {
     row.last_name = layer_name(row.last_layer);
     row.parameters = stage.parameters;
     row.multiply_adds = stage.multiply_adds;
+    row.message_bytes = stage.message_bytes;
     report_.memory.push_back({stage.planned_bytes, stage.peak_bytes});
   }
 
@@ -431,26 +450,9 @@ class Training {
     outputs.write(run_.report, [&](const auto& file) { write_json(file, to_json(report_)); });
     outputs.write(run_.trace,
                   [&](const auto& file) { write_chrome_trace(file, statistics_.trace(), title); });
-    outputs.write(run_.svg, [&](const auto& file) { write_svg(file, title); });
-  }
-
-  // What its schedule and costs predict of a step, and below it the step of median length.
-  void write_svg(const std::filesystem::path& file, const std::string& title) const {
-    const std::vector<TraceEvent> step = statistics_.median_step();
-    std::string measured = fmt::format("measured, step {}", step.empty() ? 0 : step.front().step);
-    if (report_.bubble) measured += bubble_text(report_.bubble->measured);
-    std::vector<Timeline> timelines;
-    if (const Program* program = engine_.program()) {
-      timelines.push_back(timeline_of(
-          statistics_.predicted(*program), statistics_.costs(*program),
-          "predicted from the measured costs" + bubble_text(report_.bubble->predicted)));
-    }
-    timelines.push_back({measured, step, run_.job.ranks()});
-    write_file(file, [&](std::ostream& out) { out << draw_svg(timelines, title); });
-  }
-
-  static std::string bubble_text(double fraction) {
-    return fmt::format(": bubble {:.1f} %", 100 * fraction);
+    outputs.write(run_.svg, [&](const auto& file) {
+      write_run_picture(file, title, statistics_, engine_.program(), report_);
+    });
   }
 
   TrainRun run_;
@@ -459,6 +461,7 @@ class Training {
   DataSplits data_;
   ShuffledBatches batches_;
   std::int64_t steps_;
+  std::optional<Calibration> calibration_;  // where there are several processes
   // They outlive the engine, whose steps in flight read their batches.
   std::optional<Loader> loader_, test_loader_;
   Engine engine_;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains on two machines that are made of network namespaces, over TCP: with the bits of one; through a link that
-# is down for two seconds; and with words where it stays down.
+# Trains on two machines that are made of network namespaces, over TCP: with the bits of one, and one trace of
+# clocks that are 3 s apart; through a link that is down for two seconds; and with words where it stays down.
 set -euo pipefail
 build=$(cd "${1:?a build folder}" && pwd)
 program=$build/stagecoach
@@ -36,11 +36,18 @@ for space in "$a" "$b"; do
   address=$((address + 1))
 done
 
+own_clock=()
+if unshare --time --monotonic 3 --fork true 2>/dev/null; then
+  own_clock=(unshare --time --monotonic 3 --fork)
+else
+  echo "both machines have one clock: no time namespaces here"
+fi
+
 # How mpirun starts its helper on a machine: instead of ssh.
 cat >"$work/agent" <<END
 #!/usr/bin/env bash
 shift
-exec ip netns exec $b unshare --uts bash -c "hostname $b; \$*"
+exec ip netns exec $b unshare --uts ${own_clock[*]} bash -c "hostname $b; \$*"
 END
 chmod +x "$work/agent"
 cat >"$work/start" <<END
@@ -62,9 +69,23 @@ trainers() {
 }
 
 "$program" "${job[@]}" --replicas 2 --steps 40 --save "$work/threads" >/dev/null
-on_two_machines --steps 40 --save "$work/machines" >"$work/out"
+on_two_machines --steps 40 --save "$work/machines" --report "$work/report" --trace "$work/trace" >"$work/out"
 cmp "$work/threads" "$work/machines"
 echo "two machines: the bits of threads"
+
+grep -q '"machines": 2' "$work/report" || { grep -A6 '"transport"' "$work/report" >&2 && exit 1; }
+within=$(sed -n 's/.*"clocks_within_seconds": \([0-9.e-]*\).*/\1/p' "$work/report")
+awk -v w="$within" 'BEGIN { exit !(w > 0 && w <= 0.01) }' || { echo "clocks within '$within' s" >&2 && exit 1; }
+# The first F on each rank, of the same step.
+apart=$(awk -F'[:,]' '/"name":"F0"/ {
+  for (i = 1; i < NF; ++i) {
+    if ($i == "\"tid\"") rank = $(i + 1)
+    if ($i == "\"ts\"") time = $(i + 1)
+  }
+  if (!(rank in first)) first[rank] = time
+} END { printf "%d", first[1] - first[0] }' "$work/trace")
+((apart > 0 && apart < 2500000)) || { echo "rank 1 began $apart us behind rank 0" >&2 && exit 1; }
+echo "clocks known to $within s: rank 1 began $apart us behind rank 0"
 
 on_two_machines --steps 40 --save "$work/interrupted" >"$work/out" 2>"$work/err" &
 running=$!

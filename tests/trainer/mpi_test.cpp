@@ -107,7 +107,8 @@ TEST_P(EachMpi, FourProcessesTrainAsThreadsDo) {
                                        {"--zero", "1"},
                                        {"--overlap", ""},
                                        {"--save", processes},
-                                       {"--report", report}});
+                                       {"--report", report},
+                                       {"--quiet", "no"}});
   ASSERT_EQ(four.exit_code, 0) << four.err;
   EXPECT_TRUE(content_of(threads) == content_of(processes));
   EXPECT_EQ(count(four.out, "images/s"), 1) << four.out;  // one process speaks for all
@@ -116,7 +117,15 @@ TEST_P(EachMpi, FourProcessesTrainAsThreadsDo) {
   expect_has(four.out, "bubble: measured");
   expect_has(four.out, "sum of gradients over 2 replicas: ");
   EXPECT_EQ(count(four.out, ": equal"), 2) << four.out;
-  EXPECT_EQ(nlohmann::json::parse(content_of(report))["processes"], 4);
+  EXPECT_EQ(count(four.err, "stagecoach: messages: "), 1) << four.err;
+  const auto json = nlohmann::json::parse(content_of(report));
+  EXPECT_EQ(json["processes"], 4);
+  EXPECT_GT(json["transport"]["bytes_per_second"], 0);
+  // What a run has measured, another schedule is replayed with.
+  const ProgramResult other = run_command({STAGECOACH_BINARY, "simulate", "--costs", report,
+                                           "--schedule", "zb-h1", "--json", "/dev/stdout"});
+  EXPECT_EQ(other.exit_code, 0) << other.err;
+  expect_has(other.out, "\"bandwidth\": ");
 }
 
 // MPICH's launcher kills the others within milliseconds, and says itself what has happened.

@@ -165,6 +165,19 @@ TEST(ReportText, SeveralStagesOnARank) {
              "with W at once after its B the makespan would be 100.0 ms; W fills 25.0 % of it");
 }
 
+TEST(ReportText, MessagesBetweenProcesses) {
+  expect_lacks(to_text(example()), "between processes");
+  RunReport r = example();
+  r.processes = 4;
+  r.replicas = 2;
+  r.transport = TransportReport{{9.4e-6, 6.82e9}, 2, 3e-5};
+  const std::string text = to_text(r);
+  expect_narrow(text);
+  expect_has(text, "\nmessages between processes, there too: 9 us, 6.8 GB/s\n");
+  r.transport->messages.bandwidth = 123.4e6;
+  expect_has(to_text(r), ": 9 us, 0.123 GB/s\n");
+}
+
 TEST(ReportText, SaysWhatZbH1WouldTake) {
   RunReport r = example();
   expect_lacks(to_text(r), "zb-h1");
@@ -275,6 +288,21 @@ TEST(ReportJson, HasTheDocumentedKeys) {
   EXPECT_TRUE(json["planned_bytes_without_recompute"].empty());
   EXPECT_EQ(json["pipeline_stages"], 2);
   EXPECT_EQ(json["seed"], 1138);
+  EXPECT_TRUE(json["transport"].is_null());
+  EXPECT_EQ(json["gradient_groups"], 1);
+}
+
+TEST(ReportJson, MessagesBetweenProcesses) {
+  RunReport r = example();
+  r.gradient_groups = 4;
+  r.stage[0].message_bytes = 1 << 20;
+  r.transport = TransportReport{{9e-6, 6.8e9}, 2, 3e-5};
+  const nlohmann::json json = to_json(r);
+  EXPECT_EQ(json["transport"],
+            nlohmann::json::parse(R"({"latency_seconds": 9e-6, "bytes_per_second": 6.8e9,
+                                      "machines": 2, "clocks_within_seconds": 3e-5})"));
+  EXPECT_EQ(json["gradient_groups"], 4);
+  EXPECT_EQ(json["stages"][0]["message_bytes"], 1 << 20);
 }
 
 TEST(ReportJson, NullWhereThereIsNothing) {

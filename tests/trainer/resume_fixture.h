@@ -68,11 +68,13 @@ class ResumeTest : public ::testing::Test {
     return request;
   }
   // `world`: where the ranks are processes, this one's.
-  static TrainOutcome run(TrainRequest request, World* world = nullptr) {
+  static TrainOutcome run(TrainRequest request, World* world = nullptr,
+                          const CalibrationOptions& calibration = {}) {
     if (world != nullptr)
       request.process = {"a test", world->rank(), world->size(), {"forked"}, ""};
     TrainRun run = resolve(request);
     run.job.world = world;
+    run.calibration = calibration;
     run.network = small_network();
     run.image_size = 16;
     run.job.sample = {3, 16, 16};

@@ -24,7 +24,7 @@ struct Row {
     now += units * unit;
     return *this;
   }
-  Row& wait(double units) { return add(TraceKind::kWait, -1, units); }
+  Row& wait(double units) { return add(TraceKind::kWait, 0, units); }
   Row& forward(int m) { return add(TraceKind::kForward, m, 1); }
   Row& backward(int m) {
     return add(TraceKind::kBackwardInput, m, 1).add(TraceKind::kBackwardWeight, m, 1);
@@ -66,7 +66,7 @@ class StatisticsOfTwoStages : public ::testing::Test {
   const Program& program() const { return *run_.engine.program(); }
 
   EngineRun run_{config()};
-  Statistics statistics_{2};
+  Statistics statistics_{2, 2};
 };
 
 TEST(Median, IsTheMiddleOrTheUpperOfTwo) {
@@ -175,7 +175,7 @@ TEST(Statistics, AFileCalledZbH1GetsItsHintAndNoFormula) {
   config.micro_batches.reset();
   config.schedule = file;
   EngineRun run(config);
-  Statistics statistics(2);
+  Statistics statistics(2, 2);
   statistics.add(equal_stages(0.25), 2);
   const BubbleReport bubble = statistics.bubble(*run.engine.program());
   EXPECT_FALSE(bubble.formula.has_value());
@@ -204,6 +204,59 @@ TEST_F(StatisticsOfTwoStages, ALongLastWIsPredicted) {
   EXPECT_DOUBLE_EQ(costs.stages[0].backward_weight, 1);
   EXPECT_DOUBLE_EQ(costs.stages[0].last_weight, 5);
   EXPECT_DOUBLE_EQ(statistics_.predicted(program()).makespan, 13);
+}
+
+// A group of one micro-batch each: both W have what they put off, as the costs of a run with
+// --gradient-groups say it.
+TEST_F(StatisticsOfTwoStages, EveryWThatEndsAGroupIsPredicted) {
+  Statistics groups(2, 1);
+  groups.add(equal_stages(1), 9);
+  const SimulationCosts costs = groups.costs(program());
+  EXPECT_EQ(costs.weight_group, 1);
+  EXPECT_DOUBLE_EQ(costs.stages[0].last_weight, 1);
+  EXPECT_DOUBLE_EQ(groups.predicted(program()).makespan, 9);
+}
+
+TEST(Statistics, WThatEndsAGroupIsTheMeanOfAll) {
+  TrainRequest config = small_config(1);
+  config.micro_batches = 4;
+  config.schedule = "gpipe";
+  EngineRun run(config);
+  // Two groups: W of 1 and 3, then of 2 and 6.
+  std::vector<TraceEvent> trace;
+  Row row{0, 1, 0, &trace, 1};
+  for (int m = 0; m < 4; ++m) row.forward(m);
+  int m = 0;
+  for (const double weight : {1.0, 3.0, 2.0, 6.0}) {
+    row.add(TraceKind::kBackwardInput, m, 1).add(TraceKind::kBackwardWeight, m, weight);
+    ++m;
+  }
+  Statistics statistics(1, 2);
+  statistics.add(trace, 20);
+  EXPECT_DOUBLE_EQ(statistics.stages()[0].backward_weight_seconds, 12);
+  EXPECT_DOUBLE_EQ(statistics.stages()[0].last_weight_seconds, 4.5);
+  const SimulationCosts costs = statistics.costs(*run.engine.program());
+  EXPECT_DOUBLE_EQ(costs.stages[0].backward_weight, 1.5);
+  EXPECT_DOUBLE_EQ(costs.stages[0].last_weight, 4.5);
+  EXPECT_DOUBLE_EQ(statistics.predicted(*run.engine.program()).makespan, 4 + 4 + 12);
+}
+
+// Messages of 3 bytes at 6 a second, and 0.25 s on their way. By hand:
+//   stage 0  F0 F1 .    .    .    B0 W0 .  .  .  B1 W1
+//   stage 1  .  .  F0 B0 W0 F1 B1 W1
+// F0 arrives at 1.75, so B0 W0 end at 4.75; its gradient at 5.5. F1 ends at 5.75, BW1 at 7.75, and
+// its gradient arrives at 8.5, one second behind W0 of stage 0.
+TEST_F(StatisticsOfTwoStages, MessagesOfProcessesArePredicted) {
+  statistics_.add(equal_stages(1), 9);
+  EXPECT_DOUBLE_EQ(statistics_.predicted(program()).makespan, 9);
+  statistics_.set_messages({0.25, 6}, {3, 1000});
+  const SimulationCosts costs = statistics_.costs(program());
+  EXPECT_EQ(costs.latency, 0.25);
+  EXPECT_EQ(costs.bandwidth, 6);
+  EXPECT_EQ(costs.stages[0].output_bytes, 3);
+  const Simulation predicted = statistics_.predicted(program());
+  EXPECT_DOUBLE_EQ(predicted.makespan, 10.5);
+  EXPECT_DOUBLE_EQ(statistics_.bubble(program()).predicted, 1 - 12 / 21.0);
 }
 
 TEST_F(StatisticsOfTwoStages, WhatIsLateIsMeasuredAndNotPredicted) {

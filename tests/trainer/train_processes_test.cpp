@@ -98,11 +98,53 @@ TEST_F(TrainProcesses, ReportOfAllInTheFirst) {
     }
     ASSERT_TRUE(outcome.report->bubble);
     EXPECT_GT(outcome.report->bubble->measured, 0);
+    EXPECT_GT(outcome.report->bubble->predicted_makespan_seconds, 0);
+    EXPECT_EQ(outcome.report->gradient_groups, 4);
+    ASSERT_TRUE(outcome.report->transport);
+    EXPECT_EQ(outcome.report->transport->machines, 1);
+    EXPECT_EQ(outcome.report->transport->clocks_within_seconds, 0);
+    EXPECT_GT(outcome.report->transport->messages.latency, 0);
+    EXPECT_GT(outcome.report->transport->messages.bandwidth, 0);
+    for (const StageReport& stage : outcome.report->stage) EXPECT_GT(stage.reduce_seconds, 0);
+    EXPECT_GT(outcome.report->stage[0].message_bytes, 0);
+    EXPECT_EQ(outcome.report->stage[1].message_bytes, 0);  // there is no next one
     const std::string lines = content_of(wanted.metrics);
     EXPECT_EQ(std::ranges::count(lines, '\n'), 3);
     EXPECT_GT(content_of(wanted.svg).size(), 1000U);
   };
   EXPECT_EQ(run_forked(4, body), std::vector<int>(4));
+}
+
+// Process by process, on machines that have nothing else of two.
+TEST_F(TrainProcesses, OfTwoMachinesReadTheirClocks) {
+  const auto body = [&](World& world) {
+    CalibrationOptions options;
+    options.machine = world.rank() == 0 ? "a" : "b";
+    options.clocks_last = std::chrono::milliseconds(0);  // again behind each step
+    const TrainOutcome outcome = run(request(kTwo, 3, ""), &world, options);
+    ASSERT_TRUE(outcome.report);
+    if (world.rank() != 0) return;
+    ASSERT_TRUE(outcome.report->transport);
+    EXPECT_EQ(outcome.report->transport->machines, 2);
+    EXPECT_GT(outcome.report->transport->clocks_within_seconds, 0);
+  };
+  EXPECT_EQ(run_forked(2, body), std::vector<int>(2));
+}
+
+TEST_F(TrainProcesses, RefuseAMachineWhoseClockCannotBeKnown) {
+  const auto body = [&](World& world) {
+    Clock::duration passed{};
+    CalibrationOptions options;
+    options.machine = std::to_string(world.rank());
+    options.clock = [&] { return Clock::now() + (passed += std::chrono::milliseconds(25)); };
+    try {
+      run(request(kTwo, 3, ""), &world, options);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      expect_has(error.message(), "clocks of the machines: expected a message from process 0 on ");
+    }
+  };
+  EXPECT_EQ(run_forked(2, body), std::vector<int>(2));
 }
 
 TEST_F(TrainProcesses, RefuseToTrainWithDifferentSettings) {

@@ -203,6 +203,10 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
   text += fmt::format(
       "predicted: the schedule replayed with the times above; makespan {} ms, measured {} ms\n",
       milliseconds(b.predicted_makespan_seconds), milliseconds(b.measured_makespan_seconds));
+  if (r.transport) {
+    text +=
+        fmt::format("messages between processes, there too: {}\n", to_text(r.transport->messages));
+  }
   if (b.joint_makespan_seconds && *b.joint_makespan_seconds > 0) {
     text += fmt::format(
         "W apart from B: with W at once after its B the makespan would be {} ms; W fills {} of "

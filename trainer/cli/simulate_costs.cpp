@@ -232,7 +232,7 @@ class CostsFile {
         costs.backward_weight = (weights - ends * costs.last_weight) / (micro_batches - ends);
       }
     }
-    if (stage.contains("sum_seconds")) costs.sum = 1e3 * read("sum_seconds");
+    if (stage.contains("reduce_seconds")) costs.sum = 1e3 * read("reduce_seconds");
     if (stage.contains("message_bytes")) costs.output_bytes = read("message_bytes");
     return costs;
   }

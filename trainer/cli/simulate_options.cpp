@@ -49,7 +49,8 @@ Costs, as key=value between commas or as a file NAME.json:
   f, b, w, r  time of F, B, W, R of a stage, or of a chunk where a rank holds several stages
   last_w      time of W that ends a group, where layers put work off until then; else w
   group       micro-batches in a group (--gradient-groups, --replicas); else those of a step
-  sum         time of the sum of a stage's gradients over the replicas, behind its last W
+  sum         time of the sum of a stage's gradients over the replicas, behind its last W; of a
+              report all of it, also what --overlap hides
   comm        latency of a message between two ranks
   bytes       of a slot
   message, bandwidth  bytes of one message, and bytes per unit of time of a link between two ranks

@@ -177,9 +177,9 @@ TEST_F(Simulate, CostsOfAFile) {
       "transport": {"latency_seconds": 0.0005, "bytes_per_second": 2e9},
       "stages": [
         {"forward_seconds": 0.004, "backward_input_seconds": 0, "backward_weight_seconds": 0.008,
-         "last_weight_seconds": 0.003, "sum_seconds": 0.006, "message_bytes": 2e6},
+         "last_weight_seconds": 0.003, "reduce_seconds": 0.006, "message_bytes": 2e6},
         {"forward_seconds": 0.004, "backward_input_seconds": 0, "backward_weight_seconds": 0.008,
-         "last_weight_seconds": 0.003, "sum_seconds": 0.006, "message_bytes": 9e9}]})");
+         "last_weight_seconds": 0.003, "reduce_seconds": 0.006, "message_bytes": 9e9}]})");
   const json run = numbers({"--costs", file("costs.json"), "--schedule", "gpipe"});
   EXPECT_EQ(run["costs"], json::parse(R"({"f": 1, "b": 0, "w": 1, "last_w": 3, "r": 1, "bytes": 1,
       "message": [2e6, 9e9], "sum": 6, "comm": 0.5, "bandwidth": 2e6, "group": 2})"));
