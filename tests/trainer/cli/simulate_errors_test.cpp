@@ -106,7 +106,7 @@ TEST_F(SimulateErrors, CostsThatAreNone) {
       {R"({"micro_batches": 0, "stages": []})", {"micro_batches of at least 1", "got 0"}},
       {R"({"micro_batches": 2, "stages": []})", {"stages of a report"}},
       {R"({"micro_batches": 2, "stages": [{"forward_seconds": 1}]})",
-       {"backward_input_seconds of stage 0", "none"}}};
+       {"backward_weight_seconds of stage 0", "none"}}};
   for (const auto& [content, parts] : cases) {
     SCOPED_TRACE(content);
     write_text(file("costs.json"), content);
