@@ -7,13 +7,13 @@ packages=(g++ cmake ninja-build libhwy-dev libcli11-dev nlohmann-json3-dev libsp
   libfmt-dev libeigen3-dev libarchive-dev libcurl4-openssl-dev libssl-dev ca-certificates
   libgtest-dev libbenchmark-dev libopenmpi-dev openmpi-bin)
 ci_packages=(clang-19 clang-format-14 clang-tidy-14 libclang-rt-19-dev doxygen shellcheck git qemu-user
-  g++-aarch64-linux-gnu iproute2 libmpich-dev mpich)
+  g++-aarch64-linux-gnu iproute2 libmpich-dev mpich python3)
 
 usage() {
   cat <<'END'
 usage: scripts/install_dependencies.sh [--with-ci]
   --with-ci  also what .ci/run needs: clang 19, clang-format and clang-tidy 14, doxygen, shellcheck, git, qemu,
-              a cross compiler for ARM64, iproute2, and MPICH beside Open MPI
+              a cross compiler for ARM64, iproute2, MPICH beside Open MPI, and Python
 Set STAGECOACH_SKIP_INSTALL=1 to skip it all, where the libraries come from somewhere else.
 END
 }

@@ -12,19 +12,24 @@
 #include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/matrix_product.h"
 #include "tests/simulated_cuda/products.h"
+#include "tests/simulated_cuda/tasks.h"
 
 namespace stagecoach::cuda {
 namespace {
+
+const void* readable(const Tensor& tensor) {
+  return simulated::readable(tensor.data, tensor.bytes());
+}
 
 // A tensor's elements as floats, and back. AlexNet has millions: the type is asked for once.
 std::vector<float> widened(const Tensor& tensor) {
   const std::int64_t size = tensor.elements();
   if (tensor.spec.dtype != DType::kBF16) {
-    const float* elements = tensor.as<float>();
+    const auto* elements = static_cast<const float*>(readable(tensor));
     return {elements, elements + size};
   }
   std::vector<float> values(static_cast<std::size_t>(size));
-  const BFloat16* elements = tensor.as<BFloat16>();
+  const auto* elements = static_cast<const BFloat16*>(readable(tensor));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(elements[i]);
   return values;
 }
@@ -38,10 +43,11 @@ void narrow(T* elements, const std::vector<float>& values, Activation activation
 }
 
 void narrow(const Tensor& tensor, const std::vector<float>& values, Activation activation) {
+  void* elements = simulated::writable(tensor.data, tensor.bytes());
   if (tensor.spec.dtype == DType::kBF16) {
-    narrow(tensor.as<BFloat16>(), values, activation);
+    narrow(static_cast<BFloat16*>(elements), values, activation);
   } else {
-    narrow(tensor.as<float>(), values, activation);
+    narrow(static_cast<float*>(elements), values, activation);
   }
 }
 
@@ -122,7 +128,7 @@ void run_convolution(Context& context, const ConvProblem& problem, const ConvOpe
   const ConvTensors tensors(problem, operands, context.device());
   enqueue(context, [=] {
     // As the library may: what another part of the workspace holds must survive.
-    std::memset(operands.workspace, 0xff, kWorkspaceBytes);
+    std::memset(simulated::writable(operands.workspace, kWorkspaceBytes), 0xff, kWorkspaceBytes);
     compute(problem, tensors);
   });
 }
@@ -168,7 +174,8 @@ bool run_product(Context& context, const MatrixProduct& product, const ProductOp
   const Tensor bias = matrix(operands.bias, gradient ? product.n : product.m, product.result);
   enqueue(context, [=] {
     // As the library may: what lies behind its workspace must survive.
-    auto* workspace = static_cast<std::byte*>(operands.workspace);
+    auto* workspace =
+        static_cast<std::byte*>(simulated::writable(operands.workspace, kProductWorkspaceBytes));
     workspace[0] = workspace[kProductWorkspaceBytes - 1] = std::byte{0xFF};
     multiply(product, a, b, d, bias);
   });
