@@ -40,7 +40,9 @@ std::byte* find(const char* who, const void* address, std::size_t bytes, Access 
   const Who words = [&] { return std::string(who); };
   const Allocation found = reach(words, number, bytes, 1, access, device);
   const std::size_t offset = number - found.address;
-  if (is_checking_races()) touch(found, offset, bytes, access, working_moment(), words);
+  if (is_checking_races()) {
+    touch(*touches_of(found), found, offset, bytes, access, working_moment(), words);
+  }
   return found.data + offset;
 }
 

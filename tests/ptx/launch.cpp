@@ -10,7 +10,6 @@
 
 #include "tests/ptx/faults.h"
 #include "tests/ptx/memory.h"
-#include "tests/ptx/races.h"
 #include "tests/ptx/streams.h"
 #include "tests/ptx/warp.h"
 
@@ -118,11 +117,17 @@ std::string Launch::words_of(const Thread& thread, int site) const {
 std::byte* Launch::find(const Thread& thread, int site, std::uint64_t address, std::uint32_t bytes,
                         Access access) {
   const Who who = [&] { return words_of(thread, site); };
-  const Allocation found = reach(who, address, bytes, bytes, access, device_);
+  Place& last = places_[static_cast<std::size_t>(site)];
+  const std::uint64_t end = last.allocation.address + last.allocation.bytes;
+  if (address < last.allocation.address || address + bytes > end || address % bytes != 0) {
+    last.allocation = reach(who, address, bytes, bytes, access, device_);
+    if (races_) last.touches = touches_of(last.allocation);
+  }
+  const Allocation& found = last.allocation;
   const std::size_t offset = address - found.address;
   // Without a window, every access comes here.
   if (counter_ != nullptr) counter_->touch(thread, site, address, bytes, access);
-  if (races_) touch(found, offset, bytes, access, working_moment(), who);
+  if (races_) touch(*last.touches, found, offset, bytes, access, working_moment(), who);
   if (counter_ == nullptr && !races_) {
     windows_[static_cast<std::size_t>(site)] = {found.address, found.bytes, found.data};
   }
@@ -141,6 +146,7 @@ void Launch::refuse(const Thread& thread, int site, const std::string& memory, s
 void Launch::run(int device) {
   device_ = device;
   windows_.assign(kernel_->sites.size(), {});
+  places_.assign(kernel_->sites.size(), {});
   shared_.resize(shared_bytes_);
   local_.resize(static_cast<std::size_t>(kernel_->local_bytes));
   std::optional<Counter> counter;

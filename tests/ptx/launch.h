@@ -9,6 +9,7 @@
 
 #include "tests/ptx/counting.h"
 #include "tests/ptx/machine.h"
+#include "tests/ptx/races.h"
 
 namespace ptx {
 
@@ -36,6 +37,12 @@ class Launch {
                            std::uint64_t offset, std::uint32_t bytes, Access access) const;
 
  private:
+  // What an instruction touched last.
+  struct Place {
+    Allocation allocation;
+    std::shared_ptr<Touches> touches;  // where races are looked for
+  };
+
   void run_block(Index block);
   void run_phases(std::vector<Thread>& threads);
   std::string words_of(const Thread& thread, int site) const;
@@ -48,6 +55,7 @@ class Launch {
   // Of the run.
   int device_ = 0;
   std::vector<Window> windows_;
+  std::vector<Place> places_;
   std::vector<std::byte> shared_, local_;
   Counter* counter_ = nullptr;
   bool races_ = false;
