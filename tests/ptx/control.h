@@ -29,7 +29,8 @@ void forget_devices_touched();
 void set_launch_delay(std::chrono::nanoseconds delay);
 
 // Whether races are looked for, which makes kernels much slower; at first, if
-// STAGECOACH_PTX_RACES=1 is in the environment.
+// STAGECOACH_PTX_RACES=1 is in the environment. Only ptx_test does, where it tests this:
+// gpu_test_ptx is not run so.
 void check_races(bool check);
 
 // What kernels did while counting was on, by their names as a programmer writes them. An
