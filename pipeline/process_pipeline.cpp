@@ -291,6 +291,7 @@ std::vector<TraceEvent> ProcessPipeline::own_trace() const {
 // Of the first replica.
 std::vector<int> ProcessPipeline::machines_of_ranks() const {
   std::vector<int> machines;
+  machines.reserve(static_cast<std::size_t>(program().ranks()));
   for (int rank = 0; rank < program().ranks(); ++rank) {
     machines.push_back(calibration_->machine_of(process_of(rank, 0)));
   }
