@@ -398,11 +398,9 @@ const StateDict& ProcessPipeline::own_holder(const std::string& name) const {
 }
 
 bool ProcessPipeline::is_finite(const std::string& name) const {
-  const RemoteEntry& remote = entry_of(name);
+  entry_of(name);  // throws where there is none
   MessageWriter writer;
-  const bool here = std::ranges::any_of(
-      stages_, [&](const auto& stage) { return stage->state().has(remote.entry.name); });
-  writer.put(!here || own_holder(name).is_finite(name));
+  writer.put(!has_state(name) || own_holder(name).is_finite(name));
   return std::ranges::all_of(all_gather(world_, writer.bytes()), [](const ByteVector& bytes) {
     return MessageReader(bytes).get<bool>();
   });
