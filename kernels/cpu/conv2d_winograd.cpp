@@ -16,8 +16,11 @@ using winograd::PointMatrices;
 using winograd::Tiling;
 using winograd::WeightView;
 
-// A block's transformed tiles, of the input and of the output, are this many times as large as the
-// transformed weights, which every block reads, but at least so many floats.
+// F and B: the transformed tiles of a thread's block, of the input and of the output, stay in its
+// L2 cache: so many floats.
+constexpr std::int64_t kThreadBlock = std::int64_t{1} << 18;
+// W: those of a block, which all threads share, are this many times as large as the transformed
+// weights, whose sums every block reads and writes, but at least so many floats.
 constexpr std::int64_t kBlockWeights = 2;
 constexpr std::int64_t kSmallestBlock = std::int64_t{1} << 19;
 // A task of the weights' transforms: a cache line of columns, or so many rows.
@@ -44,11 +47,10 @@ Tiling backward_tiling(const Conv2dShape& s) {
 
 // What a block of rows of tiles needs, and where it lies in the workspace.
 struct Block {
-  explicit Block(const Tiling& t) : tiles_w(t.tiles_w()), channels(t.channels), outputs(t.outputs) {
+  // Of at most so many floats, where a row has no more; two threads get equally many rows.
+  Block(const Tiling& t, std::int64_t largest)
+      : tiles_w(t.tiles_w()), channels(t.channels), outputs(t.outputs) {
     const std::int64_t row_floats = kPoints * tiles_w * (channels + outputs);
-    const std::int64_t largest =
-        std::max(kBlockWeights * kPoints * channels * outputs, kSmallestBlock);
-    // Two threads get equally many rows.
     rows = divide_up(t.rows(), divide_up(t.rows() * row_floats, largest));
     rows = std::min(rows + rows % 2, t.rows());
     in_stride = point_stride(rows * tiles_w * channels);
@@ -61,9 +63,16 @@ struct Block {
   std::int64_t rows, in_stride, out_stride, zeros;
 };
 
+Block thread_block(const Tiling& t) {
+  return {t, kThreadBlock};
+}
+Block shared_block(const Tiling& t) {
+  return {t, std::max(kBlockWeights * kPoints * t.channels * t.outputs, kSmallestBlock)};
+}
+
 struct BlockMemory {
-  BlockMemory(const Block& block, void* workspace)
-      : zeros(static_cast<float*>(workspace)),
+  BlockMemory(const Block& block, float* floats)
+      : zeros(floats),
         in{zeros + block.zeros, block.in_stride},
         out{in.at(kPoints), block.out_stride} {
     std::fill(zeros, zeros + block.zeros, 0.0f);
@@ -97,27 +106,28 @@ void for_each_block(const Tiling& t, const Block& block, const Body& body) {
   }
 }
 
+// A thread takes a block through all three steps.
 void convolve(ThreadPool& pool, void* workspace, const Tiling& t, float* output, const float* input,
               const float* transformed, const float* bias, Activation activation) {
-  const Block block(t);
-  const BlockMemory memory(block, workspace);
+  const Block block = thread_block(t);
   const PointMatrices<const float> weight{transformed, packed_stride(t.channels, t.outputs)};
-  for_each_block(t, block, [&](Range rows, std::int64_t tiles) {
-    const std::int64_t count = rows.end - rows.begin;
-    pool.parallel_for(count, [&](std::int64_t i, int) {
-      transform_input_row(t, rows.begin + i, from_tile(memory.in, i * block.tiles_w, t.channels),
-                          input, memory.zeros);
-    });
-    pool.parallel_for(kPoints, [&](std::int64_t point, int) {
-      sgemm_packed(tiles, t.outputs, t.channels, {memory.in.at(point), t.channels},
-                   weight.at(point), SumFrom::kZero, {memory.out.at(point), t.outputs});
-    });
-    pool.parallel_for(count, [&](std::int64_t i, int) {
-      const PointMatrices<float> from = from_tile(memory.out, i * block.tiles_w, t.outputs);
-      transform_output_row(t, rows.begin + i, output, {from.data, from.stride},
-                           bias == nullptr ? memory.zeros : bias, activation);
-    });
-  });
+  parallel_ranges(
+      pool, t.rows(), block.rows, [&](std::int64_t begin, std::int64_t end, int thread) {
+        const BlockMemory memory(block, static_cast<float*>(workspace) + thread * block.floats());
+        for (std::int64_t row = begin, tile = 0; row < end; ++row, tile += block.tiles_w) {
+          transform_input_row(t, row, from_tile(memory.in, tile, t.channels), input, memory.zeros);
+        }
+        for (std::int64_t point = 0; point < kPoints; ++point) {
+          sgemm_packed((end - begin) * block.tiles_w, t.outputs, t.channels,
+                       {memory.in.at(point), t.channels}, weight.at(point), SumFrom::kZero,
+                       {memory.out.at(point), t.outputs});
+        }
+        for (std::int64_t row = begin, tile = 0; row < end; ++row, tile += block.tiles_w) {
+          const PointMatrices<float> from = from_tile(memory.out, tile, t.outputs);
+          transform_output_row(t, row, output, {from.data, from.stride},
+                               bias == nullptr ? memory.zeros : bias, activation);
+        }
+      });
 }
 
 }  // namespace
@@ -128,10 +138,12 @@ bool winograd_fits(const Conv2dShape& s) {
          s.options.padding_w < s.kernel_w;
 }
 
-std::int64_t winograd_workspace_bytes(const Conv2dShape& s, int) {
-  const std::int64_t floats =
-      std::max(Block(forward_tiling(s)).floats(), Block(backward_tiling(s)).floats());
-  return floats * static_cast<std::int64_t>(sizeof(float));
+std::int64_t winograd_workspace_bytes(const Conv2dShape& s, int threads) {
+  const Tiling forward = forward_tiling(s), backward = backward_tiling(s);
+  const std::int64_t of_thread =
+      std::max(thread_block(forward).floats(), thread_block(backward).floats());
+  return std::max(threads * of_thread, shared_block(forward).floats()) *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 std::int64_t winograd_forward_weight_floats(const Conv2dShape& s) {
@@ -185,8 +197,8 @@ void winograd_accumulate_weight(ThreadPool& pool, void* workspace, const Conv2dS
                                 float* sums, float* bias_grad, const float* output_grad,
                                 const float* input, GradientMode mode) {
   const Tiling t = forward_tiling(s);
-  const Block block(t);
-  const BlockMemory memory(block, workspace);
+  const Block block = shared_block(t);
+  const BlockMemory memory(block, static_cast<float*>(workspace));
   const PointMatrices<float> to{sums, point_stride(s.channels * s.outputs)};
   const std::int64_t bias_tasks = divide_up(s.outputs, kBiasChannels);
   const bool overwrite = mode == GradientMode::kOverwrite;

@@ -39,7 +39,7 @@ constexpr std::int64_t kStreamStride = kStreamColumns + kMostColumns;
 constexpr std::int64_t kFar = 1024;
 constexpr std::int64_t kAhead = 512;
 constexpr std::int64_t kFarRows = 8;
-constexpr std::int64_t kRowsAhead = 8;  // of b, where it is packed
+constexpr std::int64_t kRowsAhead = 8;  // of what is packed
 
 struct alignas(64) Scratch {
   float b[kDepth * kBlockColumns];
@@ -89,12 +89,14 @@ struct Tile {
   Matrix<float> c;
 };
 
-// Into the L2 cache. What lies behind the end of the memory is no error, but its address is no
-// pointer's.
+// What lies behind the end of the memory is no error, but its address is no pointer's.
+HWY_INLINE const void* address_of(const float* from, std::int64_t floats) {
+  return reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(from) +
+                                       static_cast<std::uintptr_t>(floats) * sizeof(float));
+}
+// Into the L2 cache.
 HWY_INLINE void fetch(const float* from, std::int64_t floats) {
-  const auto address =
-      reinterpret_cast<std::uintptr_t>(from) + static_cast<std::uintptr_t>(floats) * sizeof(float);
-  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+  __builtin_prefetch(address_of(from, floats), 0, 2);
 }
 
 constexpr std::int64_t most_rows(Rows of_a) {
@@ -115,6 +117,11 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) void multiply_til
     for (std::int64_t v = 0; v < V; ++v) {
       sums[i][v] =
           t.from == SumFrom::kZero ? hn::Zero(d) : hn::LoadU(d, t.c.data + i * t.c.stride + v * L);
+    }
+    // The sums below, which are mostly the next: writing waits for them, too.
+#pragma GCC unroll 2
+    for (std::int64_t line = 0; line < V * L; line += 16) {
+      __builtin_prefetch(address_of(t.c.data, (i + R) * t.c.stride + line), 1);
     }
   }
   const float* HWY_RESTRICT b = t.b.data;
@@ -240,6 +247,9 @@ void pack_strips(std::int64_t rows, std::int64_t depth, Matrix<const float> a,
     count = tile_rows(rows - i, Rows::kStrip);
     for (std::int64_t k = 0; k < depth; ++k) {
       const float* from = a.data + k * a.stride + i;
+      for (std::int64_t line = 0; i == 0 && line < rows; line += 16) {
+        fetch(from, kRowsAhead * a.stride + line);
+      }
       if (count == kRows) {
         std::memcpy(strips + k * kRows, from, kRows * sizeof(float));
       } else {
