@@ -18,7 +18,7 @@ using winograd::WeightView;
 
 // F and B: the transformed tiles of a thread's block, of the input and of the output, stay in its
 // L2 cache: so many floats.
-constexpr std::int64_t kThreadBlock = std::int64_t{1} << 18;
+constexpr std::int64_t kThreadBlock = std::int64_t{3} << 17;
 // W: those of a block, which all threads share, are this many times as large as the transformed
 // weights, whose sums every block reads and writes, but at least so many floats.
 constexpr std::int64_t kBlockWeights = 2;
