@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Training on a GPU: Stagecoach beside PyTorch, in alternating rounds on the same machine.
 
-A round begins with what is most worth knowing: batches 128 and 1024, the pipelines, the other
-batches, algorithms timed by --tune, torch.compile. For a batch it runs PyTorch's settings (one
-process), then Stagecoach's (a process each). Figures are medians over the rounds, ratios are those
-of the same round. What was measured is written after every run, so that a run cut short by its
-time limit loses nothing, and --continue goes on from there. Python's standard library only; PyTorch
-runs in torch_step.py.
+--plan step: batches as --batches has them, each with PyTorch's settings in one process and then
+Stagecoach's, a process each; then steps of eight micro-batches. --plan more: pipelines, algorithms
+timed by --tune, torch.compile, TF32 and fp32. What is most worth knowing comes first. A run lasts
+--seconds, of which the first one does not count, so the GPU's clocks have risen; what the driver says
+of them stands beside it. Figures are medians over the rounds, ratios are those of the same round. What
+was measured is written after every run, so that a run cut short by its time limit loses nothing, and
+--continue goes on from there. Python's standard library only; PyTorch runs in torch_step.py.
 """
 
 import argparse
@@ -16,21 +17,24 @@ import json
 import os
 import pathlib
 import shlex
+import signal
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "peers"))
-import roofline  # noqa: E402
+import clocks  # noqa: E402
 import tables  # noqa: E402
-from run_peers import CLEARED, RunError, execute, git  # noqa: E402
+import training  # noqa: E402
+from run_peers import CLEARED, RunError, commit, execute  # noqa: E402
 
-PRECISIONS = ("bf16", "tf32", "fp32")
-TORCH = "default,fp32,tf32,tf32-graph,bf16,bf16-compile,bf16-graph"
-PIPELINE_BATCH, PIPELINE_MICRO_BATCHES = 32, 8
+# PyTorch's best first. "images": its images are resized on the GPU in every step, as ours are.
+STEP_SETTINGS = ("bf16-graph", "bf16-graph-images", "bf16", "default")
+MICRO_BATCHES, MICRO_BATCH_SIZES = 8, (16, 32)
+DROPPED_SECONDS = 1.0  # of a run: the clocks rise
 LONGEST_RUN = 150  # seconds; torch.compile's first run is the slow one
+MARGIN = 10  # seconds that a step keeps of its limit, to write what it has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,26 +47,19 @@ class Stagecoach:
 
     @property
     def name(self):
-        kind = "".join(f" {option}" for option in self.options)
-        return f"{self.precision}{kind}"
+        return " ".join([self.precision, *self.options])
 
     def facts(self):
         return [{"program": "stagecoach", "setting": self.name, "batch": self.batch,
                  "precision": self.precision, "stages": self.stages,
                  "micro_batches": self.micro_batches}]
 
-    def words(self):
+    def words(self, seconds, image_size):
         return ["--data", "synthetic", "--device", "cuda", "--precision", self.precision,
-                "--optimizer", "sgd",
+                "--optimizer", "sgd", "--image-size", str(image_size),
                 "--stages", str(self.stages), "--micro-batches", str(self.micro_batches),
-                "--micro-batch-size", str(self.batch),
-                "--steps", str(steps_for(self.batch * self.micro_batches, self.precision)),
-                *self.options, "--quiet"]
-
-
-def steps_for(images, precision):
-    """Half a second of steps at the roofline, from 20 to 100."""
-    return max(20, min(100, round(0.5 / roofline.ideal_seconds(images, precision))))
+                "--micro-batch-size", str(self.batch), "--steps", str(training.FOREVER),
+                "--max-minutes", f"{seconds / 60:.5f}", *self.options, "--quiet"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,27 +73,29 @@ class Torch:
                 for setting in self.settings]
 
 
-def plan(batches, torch_settings):
-    """What a round runs, what is most worth knowing first."""
-    compiled = tuple(name for name in torch_settings if "compile" in name)
-    plain = tuple(name for name in torch_settings if name not in compiled)
+def step_plan(batches):
+    for batch in batches:
+        yield Torch(batch, STEP_SETTINGS)
+        yield Stagecoach("bf16", batch)
+        yield Stagecoach("bf16", batch, ("--fixed-batch",))
+        yield Stagecoach("bf16", batch, ("--eager",))
+    for size in MICRO_BATCH_SIZES:
+        yield Stagecoach("bf16", size, micro_batches=MICRO_BATCHES)
 
-    def side_by_side(batch):
-        yield Torch(batch, plain)
-        yield from (Stagecoach(precision, batch) for precision in PRECISIONS)
-        yield from (Stagecoach(precision, batch, ("--eager",)) for precision in PRECISIONS)
 
-    for batch in batches[:2]:
-        yield from side_by_side(batch)
+def more_plan(batches):
     for stages in (0, 2, 4):
-        yield Stagecoach("bf16", PIPELINE_BATCH, stages=stages,
-                         micro_batches=PIPELINE_MICRO_BATCHES)
-    for batch in batches[2:]:
-        yield from side_by_side(batch)
-    for batch in batches:
-        yield from (Stagecoach(precision, batch, ("--tune",)) for precision in PRECISIONS[:2])
-    for batch in batches:
-        yield Torch(batch, compiled)
+        yield Stagecoach("bf16", 32, stages=stages, micro_batches=MICRO_BATCHES)
+    for batch in batches[:2]:
+        yield Stagecoach("bf16", batch)
+        yield Stagecoach("bf16", batch, ("--tune",))
+        yield Torch(batch, ("bf16-compile",))
+    for precision in ("tf32", "fp32"):
+        yield Stagecoach(precision, batches[0])
+    yield Torch(batches[0], ("tf32-graph", "tf32", "fp32"))
+
+
+PLANS = {"step": step_plan, "more": more_plan}
 
 
 class OutOfTime(RunError):
@@ -135,8 +134,9 @@ class Runner:
     def torch(self, facts):
         """A result for each of `facts`; None where the time was over before it."""
         settings = ",".join(fact["setting"] for fact in facts)
-        words = ["bench/gpu/torch_step.py", "--settings", settings,
-                 "--batch", str(facts[0]["batch"])]
+        words = ["bench/gpu/torch_step.py", "--settings", settings, "--batch",
+                 str(facts[0]["batch"]), "--seconds", str(self.arguments.seconds),
+                 "--image-size", str(self.arguments.image_size)]
         otherwise = {"error": "printed no JSON line"}
         try:
             output = self.run([self.arguments.torch_python, str(ROOT / words[0]), *words[1:]],
@@ -154,33 +154,33 @@ class Runner:
 
     def stagecoach(self, number, setting):
         """Its result; None when the time is over."""
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                report = pathlib.Path(folder) / "report.json"
-                self.run([str(self.arguments.stagecoach.resolve()), "train", *setting.words(),
-                          "--report", str(report)], f"round {number}")
-                result = self.from_report(json.loads(report.read_text()), setting)
-        except OutOfTime:
+        words = setting.words(self.arguments.seconds, self.arguments.image_size)
+        rest = self.end - time.monotonic()
+        if rest < MARGIN:
             return None
+        print(f"round {number}: stagecoach train {shlex.join(words)}", file=sys.stderr, flush=True)
+        try:
+            report, lines = training.train(self.arguments.stagecoach.resolve(), words,
+                                           self.environment, min(rest, LONGEST_RUN))
+            result = self.from_report(report, lines, setting)
         except (RunError, OSError, ValueError, KeyError) as error:
+            if time.monotonic() >= self.end:
+                return None
             result = {"error": str(error) if isinstance(error, RunError) else repr(error)}
-        return {**result, "command": shlex.join(["stagecoach", "train", *setting.words()])}
+        return {**result, "command": shlex.join(["stagecoach", "train", *words])}
 
     @staticmethod
-    def from_report(report, setting):
-        # A run that quietly used something else must not pass for this one.
-        if not report["device"].startswith("cuda"):
-            raise RunError(f"ran on {report['device']}, not on a GPU")
+    def from_report(report, lines, setting):
         if report.get("precision", setting.precision) != setting.precision:
             raise RunError(f"ran in {report['precision']}")
         launch = "eager" if "--eager" in setting.options else "graph"
         if setting.stages == 0 and report.get("launch", launch) != launch:
             raise RunError(f"the step was launched as {report['launch']}, not as {launch}")
-        keys = ("images_per_second", "step_seconds_median", "loss_last", "device", "data_waits",
-                "data_wait_seconds", "bubble", "stages", "memory", "steps")
+        keys = ("loss_last", "device", "data_waits", "data_wait_seconds", "bubble", "stages", "memory")
         result = {key: report.get(key) for key in keys}
         result["stage_times"] = result.pop("stages")
-        return result
+        return {**result, **training.rate(lines, setting.batch * setting.micro_batches,
+                                          DROPPED_SECONDS)}
 
     def keep(self, run):
         shown = run.get("error") or run.get("not_run") or f"{run['images_per_second']:.0f} images/s"
@@ -191,74 +191,71 @@ class Runner:
     def round(self, number):
         """All that this round does not have yet; what the time did not allow is `not_reached`."""
         had = {tables.configuration(run) for run in self.record["runs"] if run["round"] == number}
-        for job in plan(self.arguments.batches, self.arguments.torch_settings):
+        for job in PLANS[self.arguments.plan](self.arguments.batches):
             facts = [{"round": number, **fact} for fact in job.facts()
                      if tables.configuration(fact) not in had]
-            if not facts:
+            if not facts or (isinstance(job, Torch) and not self.arguments.torch_python):
                 continue
-            results = self.torch(facts) if isinstance(job, Torch) else \
-                [self.stagecoach(number, job)]
+            before = clocks.sample()
+            with clocks.Watch() as watch:
+                results = list(self.torch(facts)) if isinstance(job, Torch) else \
+                    [self.stagecoach(number, job)]
+            seen = {"before": before, "busiest": watch.busiest(), "after": clocks.sample()}
             for fact, result in zip(facts, results):
                 if result:
-                    self.keep({**fact, **result})
+                    self.keep({**fact, **result, "clocks": seen})
                 else:
                     self.record["not_reached"].append(fact)
 
 
 def write(record, stem):
-    """FILE.json, then FILE.md from it; whole files only."""
-    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"),
-                         (".md", tables.training(record))):
-        temporary = pathlib.Path(f"{stem}{suffix}.part")
-        temporary.write_text(text)
-        temporary.replace(f"{stem}{suffix}")
+    """A whole file or none."""
+    temporary = pathlib.Path(f"{stem}.json.part")
+    temporary.write_text(json.dumps(record, indent=1) + "\n")
+    temporary.replace(f"{stem}.json")
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stagecoach", type=pathlib.Path, required=True, metavar="PROGRAM")
+    parser.add_argument("--plan", choices=PLANS, default="step")
     parser.add_argument("--batches", type=lambda text: [int(n) for n in text.split(",")],
-                        default=[128, 1024, 32, 512], metavar="N,...",
-                        help="the pipelines follow the second")
+                        default=[128, 1024, 32], metavar="N,...")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--seconds", type=float, default=4.5,
+                        help="of a run; the first one does not count")
     parser.add_argument("--rounds", type=int, default=3, help="at most")
-    parser.add_argument("--time-limit", type=float, default=560, metavar="SECONDS")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS",
+                        default=float(os.environ.get("STEP_SECONDS", 570)) - MARGIN,
+                        help="default: what $STEP_SECONDS allows")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PROGRAM",
-                        help="a Python that has PyTorch")
-    parser.add_argument("--torch-settings", type=lambda text: text.split(",") if text else [],
-                        default=TORCH.split(","), metavar="NAME,...",
-                        help="of torch_step.py; empty: Stagecoach alone")
+                        help="a Python that has PyTorch; empty: Stagecoach alone")
     parser.add_argument("--output", type=pathlib.Path, required=True, metavar="FILE",
-                        help="writes FILE.json and FILE.md")
+                        help="writes FILE.json")
     parser.add_argument("--continue", action="store_true", dest="go_on",
-                        help="runs what FILE.json, of the same commit, does not have yet")
+                        help="runs what FILE.json does not have yet")
     arguments = parser.parse_args()
     if not os.access(arguments.stagecoach, os.X_OK):
         parser.error(f"--stagecoach: {arguments.stagecoach} is not a program")
     return arguments
 
 
-def earlier_runs(file, commit):
+def earlier_runs(file):
     """Of an earlier call, which may have been stopped anywhere."""
-    if not file.exists():
-        return []
-    earlier = json.loads(file.read_text())
-    if earlier["commit"] != commit:
-        sys.exit(f"run.py: {file} is of commit {earlier['commit']}, not of {commit}: remove it, or "
-                 "give another --output")
-    return earlier["runs"]
+    return json.loads(file.read_text())["runs"] if file.exists() else []
 
 
 def main():
     arguments = parse_arguments()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    commit = os.environ.get("STAGECOACH_COMMIT") or git("rev-parse", "--short=12", "HEAD")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # execute() ends what it started
     record = {
         "command": shlex.join(["python", "bench/gpu/run.py",
                                *(word.replace(f"{ROOT}/", "") for word in sys.argv[1:])]),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit, "batches": arguments.batches, "not_reached": [],
-        "runs": earlier_runs(pathlib.Path(f"{arguments.output}.json"), commit)
+        "commit": commit(), "not_reached": [],
+        "runs": earlier_runs(pathlib.Path(f"{arguments.output}.json"))
         if arguments.go_on else [],
     }
     runner = Runner(arguments, record)

@@ -12,6 +12,7 @@ TORCH_TITLES = {
     "bf16": "PyTorch, bf16, tuned",
     "bf16-compile": "PyTorch, bf16, tuned, torch.compile",
     "bf16-graph": "PyTorch, bf16, tuned, CUDA graph",
+    "bf16-graph-images": "PyTorch, bf16, tuned, CUDA graph, with resizing",
 }
 
 
@@ -159,14 +160,34 @@ def answered(answers):
 def experiments(runs):
     """The questions that training steps answer: what was run, and why the others were not."""
     torch = measured([run for run in runs if run["program"] == "torch"])
+    pairs = [("a captured step against an eager one", "bf16", "bf16 --eager"),
+             ("a step without the loader's work against one with it", "bf16 --fixed-batch", "bf16"),
+             ("algorithms timed by --tune against the library's first", "bf16 --tune", "bf16")]
     return answered([
-        ("a captured step against an eager one (images/s, bf16)",
-         compared(runs, "bf16", "bf16 --eager"), "no pair of runs succeeded"),
-        ("algorithms timed by --tune against the library's first (images/s, bf16)",
-         compared(runs, "bf16 --tune", "bf16"), "no pair of runs succeeded"),
+        *((f"{question} (images/s, bf16)", compared(runs, first, second), "no pair of runs succeeded")
+          for question, first, second in pairs),
         ("PyTorch on the same machine", "in the table above" if torch else "",
          "no setting of PyTorch ran"),
     ])
+
+
+def clock_text(found):
+    if not found:
+        return "-"
+    held = ", ".join(found.get("held_by", []))
+    return (f"{shown(found.get('sm_mhz'), '.0f')} MHz, {shown(found.get('watts'), '.0f')} W"
+            f"{', ' + held if held else ''}")
+
+
+def clock_table(runs):
+    """What nvidia-smi said around each run; PyTorch's settings of a batch share a process."""
+    lines = ["| run | before | busiest | after |", "| --- | --- | --- | --- |"]
+    for run in runs:
+        seen = run.get("clocks") or {}
+        if any(seen.values()):
+            lines.append(f"| {described(run)}, round {run['round']} | " + " | ".join(
+                clock_text(seen.get(when)) for when in ("before", "busiest", "after")) + " |")
+    return lines if len(lines) > 2 else ["nvidia-smi did not answer."]
 
 
 def training(record):
@@ -176,11 +197,14 @@ def training(record):
     return "\n".join([
         "## Training", "", f"    {record['command']}", "",
         f"{record['date']}, commit {record['commit']}, rounds: {rounds}{cut}. AlexNet, 10 classes, "
-        "224 x 224, SGD with momentum. PyTorch's images lie on the GPU; Stagecoach's loader works "
-        "for its batches. Tuned: channels_last, cudnn.benchmark, fused SGD. Roofline: the least "
-        "time of bench/gpu/roofline.py over the measured time. Ratios are of images/s.", "",
-        *step_table(runs), "", "### Pipelines on one GPU, bf16", "", *pipeline_table(runs), "",
-        *failures(record), "", "### Questions", "", *experiments(runs), ""])
+        "224 x 224 unless the command says otherwise, SGD with momentum. The first second of a run does "
+        "not count. PyTorch's images lie on the GPU, resized before or (with resizing) in every step; "
+        "Stagecoach's loader resizes them beside the step, but for --fixed-batch. Tuned: channels_last, "
+        "cudnn.benchmark, fused SGD. Roofline: the least time of bench/gpu/roofline.py over the "
+        "measured time. Ratios are of images/s.", "",
+        *step_table(runs), "", "### Micro-batches and pipelines on one GPU, bf16", "",
+        *pipeline_table(runs), "", *failures(record), "", "### Questions", "", *experiments(runs), "",
+        "### Clocks", "", *clock_table(runs), ""])
 
 
 # What Google Benchmark writes beside the user's counters.

@@ -3,9 +3,11 @@
 
 PyTorch gets the same initial weights, the same images in the same order with the same crops and flips,
 and the same dropout masks (Stagecoach's are pure functions of the seed, so they can be made again here).
-What is left is rounding: the losses begin equal, and how they part is what the picture shows.
+What is left is rounding: the losses begin equal, and how they part is what the picture shows. With
+--device cuda both train on GPU 0; in bf16 PyTorch's side is autocast.
 
-Writes PREFIX.svg, PREFIX.json and PREFIX.md. Needs CIFAR-10's binary files in --data-dir.
+Writes PREFIX.svg, PREFIX.json and PREFIX.md. Needs CIFAR-10's binary files in --data-dir; of the
+training files, those that hold the first --max-train-samples images.
 """
 
 import argparse
@@ -40,6 +42,9 @@ def parse_arguments():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=112)
     parser.add_argument("--dropout", type=float, default=0.25)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--max-train-samples", type=int, default=50000)
     parser.add_argument("--lr", type=float, default=3e-4, help="of Adam")
     parser.add_argument("--seed", type=int, default=1138)
     return parser.parse_args()
@@ -85,14 +90,15 @@ class Dropout(nn.Module):
                         np.arange(rows)[:, None], np.arange((columns + 3) // 4))
         words = blocks.reshape(rows, -1)[:, :columns]
         uniform = (words >> np.uint64(8)).astype(np.float32) * np.float32(2.0 ** -24)
-        keep = torch.from_numpy(uniform >= self.p)
+        keep = torch.from_numpy(uniform >= self.p).to(x.device)
         return x * float(np.float32(1) / (np.float32(1) - self.p)) * keep
 
 
-def load_images(folder):
+def load_images(folder, count):
+    files = range(1, 2 + (count - 1) // 10000)
     records = np.concatenate([
         np.fromfile(folder / f"data_batch_{i}.bin", dtype=np.uint8).reshape(-1, 1 + 3 * SIDE * SIDE)
-        for i in range(1, 6)])
+        for i in files])[:count]
     return records[:, 1:].reshape(-1, 3, SIDE, SIDE), records[:, 0].astype(np.int64)
 
 
@@ -111,14 +117,17 @@ def transformed(image, seed, epoch, sample, size):
 
 
 def torch_losses(layers, arguments):
-    images, labels = load_images(arguments.data_dir)
+    images, labels = load_images(arguments.data_dir, arguments.max_train_samples)
     order = shuffled(len(images), arguments.seed, 0)
     dropouts = []
     for i, layer in enumerate(layers):
         if isinstance(layer, nn.Dropout):
             layers[i] = Dropout(arguments.dropout, arguments.seed, i)
             dropouts.append(layers[i])
-    network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    network = nn.Sequential(*layers).to(arguments.device, memory_format=torch.channels_last)
+    # As strict as Stagecoach's fp32.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    narrow = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.precision == "bf16")
     optimizer = torch.optim.Adam(network.parameters(), lr=arguments.lr)
     losses = []
     for step in range(arguments.steps):
@@ -128,7 +137,9 @@ def torch_losses(layers, arguments):
         batch = torch.stack([transformed(images[s], arguments.seed, 0, s, arguments.image_size)
                              for s in samples])
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(network(batch), torch.from_numpy(labels[samples]))
+        with narrow:
+            loss = nn.functional.cross_entropy(network(batch.to(arguments.device)),
+                                               torch.from_numpy(labels[samples]).to(arguments.device))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -142,7 +153,9 @@ def stagecoach_losses(weights, arguments, folder):
                "--micro-batch-size", str(arguments.batch // 4), "--micro-batches", "4",
                "--image-size", str(arguments.image_size), "--optimizer", "adam", "--lr",
                str(arguments.lr), "--dropout", str(arguments.dropout), "--seed",
-               str(arguments.seed), "--random-crop", "--random-flip"]
+               str(arguments.seed), "--random-crop", "--random-flip", "--device", arguments.device,
+               "--precision", arguments.precision, "--max-train-samples",
+               str(arguments.max_train_samples)]
     subprocess.run([arguments.stagecoach.resolve(), *command], check=True,
                    stdout=subprocess.DEVNULL)
     return [json.loads(line)["loss"] for line in metrics.read_text().splitlines()]
@@ -190,8 +203,8 @@ def report(record):
     return "\n".join([
         "# The first steps of the recipe, beside PyTorch's", "",
         f"    {record['command']}", "",
-        f"- {record['date']}, commit {record['commit']}; {record['processor']}, "
-        f"torch {torch.__version__}",
+        f"- {record['date']}, commit {record['commit']}; {record['processor']}"
+        f"{', ' + record['gpu'] if record['gpu'] else ''}, torch {torch.__version__}",
         "- the same weights (PyTorch's), images, crops, flips and dropout masks; Stagecoach trains on two "
         "stages, PyTorch in one piece", "",
         f"![training loss of both]({name})", "",
@@ -218,8 +231,10 @@ def main():
     theirs = torch_losses(layers, arguments)
     record = {"command": own_command(),
               "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-              "commit": run_peers.git("rev-parse", "--short=12", "HEAD"),
-              "processor": run_peers.processor()[0], "picture": arguments.output.name + ".svg",
+              "commit": run_peers.commit(),
+              "processor": run_peers.processor()[0],
+              "gpu": torch.cuda.get_device_name() if arguments.device == "cuda" else None,
+              "picture": arguments.output.name + ".svg",
               "stagecoach": ours, "torch": theirs}
     for ending, text in ((".svg", picture(ours, theirs)), (".json", json.dumps(record) + "\n"),
                          (".md", report(record))):

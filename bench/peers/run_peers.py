@@ -190,6 +190,19 @@ def git(*command):
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
+def commit():
+    """From git; where there is no .git, from who copied the sources here: STAGECOACH_COMMIT, or the
+    file build/commit."""
+    if os.environ.get("STAGECOACH_COMMIT"):
+        return os.environ["STAGECOACH_COMMIT"]
+    file = ROOT / "build" / "commit"
+    name = git("rev-parse", "--short=12", "HEAD")
+    if name == "unknown" and file.exists():
+        return file.read_text().strip()
+    return name + (" with uncommitted changes" if git("status", "--porcelain") not in
+                   ("", "unknown") else "")
+
+
 def own_command():
     """The command line, with paths inside the repository relative to it."""
     words = [word.replace(f"{ROOT}/", "") for word in sys.argv[1:]]
