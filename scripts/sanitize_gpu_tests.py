@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs GPU tests under a tool of NVIDIA's compute-sanitizer.
+"""Runs GPU tests, or what stands behind --, under a tool of NVIDIA's compute-sanitizer.
 
 Only own kernels are instrumented (those in a namespace `stagecoach`): the libraries' would take
 hours. Tests of whole training runs, and those that mostly run libraries, are left out. Exit status
@@ -28,6 +28,8 @@ def parse_arguments():
     parser.add_argument("--sanitizer", default="compute-sanitizer", metavar="PROGRAM")
     parser.add_argument("--skip", default=LARGE, metavar="FILTER",
                         help="GoogleTest's patterns of tests to leave out")
+    parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENT",
+                        help="of the program, which is then no test program")
     return parser.parse_args()
 
 
@@ -60,12 +62,14 @@ def main():
         print(f"{arguments.sanitizer} is not on PATH: it comes with the CUDA toolkit",
               file=sys.stderr)
         return 1
-    tests = [arguments.program, f"--gtest_filter=-{arguments.skip}"]
-    count = count_tests(tests)
-    print(f"{count} tests; left out as too large, or a library's: {arguments.skip}", flush=True)
-    if count == 0:
-        print("no GPU test to run", file=sys.stderr)
-        return 1
+    tests = [arguments.program, *arguments.arguments]
+    if not arguments.arguments:
+        tests.append(f"--gtest_filter=-{arguments.skip}")
+        count = count_tests(tests)
+        print(f"{count} tests; left out as too large, or a library's: {arguments.skip}", flush=True)
+        if count == 0:
+            print("no GPU test to run", file=sys.stderr)
+            return 1
     command = [*sanitizer_command(arguments), *tests]
     print("+", *command, flush=True)
     status = subprocess.run(command, check=False).returncode

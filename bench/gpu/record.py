@@ -1,60 +1,29 @@
 #!/usr/bin/env python3
-"""The dated record of scripts/gpu_check.sh, from what its steps left in a folder.
+"""The dated record of a call of scripts/gpu_check.sh, from what its steps have left in a folder so far.
 
-Writes FOLDER/gpu_NAME_DATE.json and .md: machine, every step with its command and result, tests
-that did not pass, kernels, training. With --forget-others it instead empties the state
-folder when what it holds is of another commit, day or GPU. Python's standard library only.
+Writes FOLDER/NAME.json and .md: machine, every step with its command and result, tests
+that did not pass, and what was measured; and .tgz, the folder itself. Each is a whole file, whatever
+ends this program. Python's standard library only.
 """
 
 import argparse
 import collections
 import datetime
+import io
 import json
-import os
 import pathlib
-import re
 import sys
+import tarfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "peers"))
-import machine  # noqa: E402
+import findings  # noqa: E402
 import tables  # noqa: E402
 import test_groups  # noqa: E402
-from run_peers import git  # noqa: E402
+from run_peers import commit  # noqa: E402
 
-
-def commit():
-    """From git, or where there is no .git from who copied the sources here."""
-    if os.environ.get("STAGECOACH_COMMIT"):
-        return os.environ["STAGECOACH_COMMIT"]
-    file = ROOT / "build" / "commit"
-    if git("rev-parse", "HEAD") == "unknown" and file.exists():
-        return file.read_text().strip()
-    name = git("rev-parse", "--short=12", "HEAD")
-    return name + (" with uncommitted changes" if git("status", "--porcelain") not in
-                   ("", "unknown") else "")
-
-
-def today():
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-
-
-def identity():
-    try:
-        names = [gpu["name"] for gpu in machine.gpus()[0]]
-    except machine.NoGpu:
-        names = []
-    return "\n".join([commit(), today(), *names]) + "\n"
-
-
-def forget_others(state):
-    file = state / "identity"
-    if not file.exists() or file.read_text() != identity():
-        for old in state.iterdir():
-            if old.is_file():
-                old.unlink()
-        file.write_text(identity())
+LARGEST_LOG = 1 << 20  # bytes of one file in the .tgz: its end
 
 
 def steps(state):
@@ -66,6 +35,8 @@ def steps(state):
             entry.update(result="not run", why=command)
         elif status == "0":
             entry.update(result="passed", command=command)
+        elif status == "running":
+            entry.update(result="not ended", why="it ran when this was written", command=command)
         else:
             # timeout's own statuses
             why = "time limit" if status in ("124", "137") else f"status {status}"
@@ -124,9 +95,21 @@ def read_text(file):
     return file.read_text(errors="replace") if file.exists() else None
 
 
-def make_record(state):
+def read_lines(file):
+    """JSON lines; what is none, or cut, is left out."""
+    result = []
+    for line in (read_text(file) or "").splitlines():
+        try:
+            if line.startswith("{"):
+                result.append(json.loads(line))
+        except ValueError:
+            pass
+    return result
+
+
+def make_record(state, call):
     return {
-        "title": "GPU check", "date": datetime.datetime.now(datetime.timezone.utc).strftime(
+        "title": "GPU check", "call": call, "date": datetime.datetime.now(datetime.timezone.utc).strftime(
             "%Y-%m-%d %H:%M UTC"),
         "commit": commit(),
         "machine": read_json(state / "machine.json"),
@@ -136,6 +119,10 @@ def make_record(state):
         "device_properties": read_json(state / "device_properties.json"),
         "kernels": read_benchmarks(state / "kernels.json"),
         "training": read_json(state / "training.json"),
+        **{name: read_lines(state / f"{name}.log")
+           for name in ("same_bits", "memory", "profile", "nccl")},
+        "epochs": read_json(state / "epochs.json"),
+        "curve": read_json(state / "curve.json"),
     }
 
 
@@ -184,8 +171,6 @@ def step_lines(record):
         if step.get("log_tail"):
             lines += ["", f"End of the log of `{step['name']}`:", "", "```text",
                       *step["log_tail"], "```"]
-    if any(step["name"] == "memcheck" for step in record["steps"]):
-        lines += ["", "No racecheck: it looks at shared memory, which no kernel here has."]
     return lines
 
 
@@ -202,8 +187,8 @@ def suites(names):
 def test_lines(record):
     found = record["tests"]
     if found is None:
-        return ["The tests were not run."]
-    lines = [f"{found['passed']} passed, {len(found['failed'])} failed, "
+        return []
+    lines = ["## Tests", "", f"{found['passed']} passed, {len(found['failed'])} failed, "
              f"{len(found['skipped'])} skipped, {len(found['stopped'])} stopped, "
              f"{len(found['not_reached'])} not reached.", ""]
     for test in found["failed"]:
@@ -217,16 +202,33 @@ def test_lines(record):
 
 
 def markdown(record):
-    lines = [f"# GPU check: {gpu_name(record)}", "",
+    lines = [f"# GPU check, {record['call']}: {gpu_name(record)}", "",
              f"- {record['date']}, commit {record['commit']}", *machine_lines(record), "",
              *(["What the program says of it:", "", "```text", record["info"].rstrip(), "```", ""]
                if record["info"] else []),
-             *step_lines(record), "", "## Tests", "", *test_lines(record), ""]
-    text = "\n".join(lines) + "\n"
-    if record["kernels"]:
-        text += tables.kernels(record["kernels"]) + "\n"
-    return text + (tables.training(record["training"]) if record["training"] else
-                   "Training was not measured.\n")
+             *step_lines(record), "", *test_lines(record), ""]
+    text = "\n".join([*lines, *findings.lines(record)]) + "\n"
+    if record["training"]:
+        text += tables.training(record["training"]) + "\n"
+    return text + (tables.kernels(record["kernels"]) if record["kernels"] else "")
+
+
+def archive(state):
+    """The folder's files as .tar.gz; of large ones the end."""
+    result = io.BytesIO()
+    with tarfile.open(fileobj=result, mode="w:gz") as tar:
+        for file in sorted(path for path in state.iterdir() if path.is_file()):
+            data = file.read_bytes()[-LARGEST_LOG:]
+            entry = tarfile.TarInfo(f"gpu_check/{file.name}")
+            entry.size, entry.mtime = len(data), int(file.stat().st_mtime)
+            tar.addfile(entry, io.BytesIO(data))
+    return result.getvalue()
+
+
+def write(file, data):
+    temporary = file.with_name(file.name + ".part")
+    temporary.write_bytes(data)
+    temporary.replace(file)
 
 
 def main():
@@ -234,18 +236,17 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("state", type=pathlib.Path, help="folder of the steps' results")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "bench" / "results")
-    parser.add_argument("--forget-others", action="store_true")
+    parser.add_argument("--call", required=True, help="of scripts/gpu_check.sh")
+    parser.add_argument("--name", required=True, help="of the files, without their endings")
     arguments = parser.parse_args()
-    if arguments.forget_others:
-        forget_others(arguments.state)
-        return 0
-    record = make_record(arguments.state)
-    slug = re.sub(r"[^a-z0-9]+", "_", gpu_name(record).lower()).strip("_")
-    stem = arguments.out / f"gpu_{slug.removeprefix('nvidia_')}_{today()}"
+    record = make_record(arguments.state, arguments.call)
+    name = arguments.name
     arguments.out.mkdir(parents=True, exist_ok=True)
-    stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(markdown(record))
-    print(f"record: {stem}.md and .json")
+    # The JSON first: the other two can be made of it, and of nothing else.
+    write(arguments.out / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+    write(arguments.out / f"{name}.md", markdown(record).encode())
+    write(arguments.out / f"{name}.tgz", archive(arguments.state))
+    print(f"record: {arguments.out / name}.md, .json and .tgz")
     return 0
 
 
