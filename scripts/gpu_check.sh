@@ -7,11 +7,12 @@ cd "$root"
 state=build/gpu_check
 call_seconds=585  # a call ends within ten minutes, whatever hangs
 refresh_seconds=15
-failures=0 planned=0 child='' list='' recording=''
+failures=0 planned=0 child='' list='' recording='' recorded=-2 unwritten=''
 
 # What is trained; smaller in the rehearsal.
 batches=${GPU_CHECK_BATCHES:-128,1024,32}
 image_size=${GPU_CHECK_IMAGE_SIZE:-224}
+rounds=${GPU_CHECK_ROUNDS:-3}
 run_seconds=${GPU_CHECK_RUN_SECONDS:-4.5}
 stages=${GPU_CHECK_STAGES:-0,1,2,4}
 bits_batch=${GPU_CHECK_BITS_BATCH:-128}
@@ -123,15 +124,19 @@ use_cuda() {
   export STAGECOACH_REQUIRE_GPU=1
 }
 
+# At most every two seconds: of steps that are shorter, the next one writes it, or the end.
 record() {
-  [[ -n $recording ]] || return 0
-  python3 bench/gpu/record.py --call "$call" --name "$name" --out "$out" "$state" >/dev/null ||
+  unwritten=1
+  [[ -n $recording ]] && ((SECONDS >= recorded + 2)) || return 0
+  recorded=$SECONDS unwritten=''
+  python3 bench/gpu/record.py --call "$call" --name "$record_name" --out "$out" "$state" >/dev/null ||
     echo "gpu_check: the record could not be written to $out"
 }
 # Whatever ends the call, what was found is written first, while what still runs is told to end.
 ended() { # ended STATUS
   trap '' EXIT TERM INT HUP
   if [[ -n $child ]]; then kill -TERM "$child" 2>/dev/null || true; fi
+  recorded=-2
   record
   exit "$1"
 }
@@ -184,7 +189,7 @@ step() {
 attend() {
   local sleeper
   while true; do
-    sleep "$refresh_seconds" &
+    sleep "$(if [[ -n $unwritten ]]; then echo 2; else echo "$refresh_seconds"; fi)" &
     sleeper=$!
     wait -n "$child" "$sleeper" || true
     if ! kill -0 "$child" 2>/dev/null; then
@@ -272,10 +277,10 @@ run_bench-step() {
   needs training stagecoach || return 0
   training training 245 step --rounds 1
   step same_bits 70 python3 bench/gpu/same_bits.py --stagecoach build/cuda/stagecoach --stages "$stages" \
-    --batch "$bits_batch" --image-size "$image_size" || true
+    --batch "$bits_batch" --image-size "$image_size" --longest "${GPU_CHECK_LONGEST:-40}" || true
   step profile 55 python3 bench/gpu/profile_step.py --stagecoach build/cuda/stagecoach \
     --batch "${batches%%,*}" --image-size "$image_size" || true
-  most=$call_seconds training training_again 35 step --rounds 3
+  most=$call_seconds training training_again 35 step --rounds "$rounds"
 }
 
 run_bench-more() {
@@ -302,7 +307,7 @@ run_bench-more() {
     step kernels 75 build/cuda/bench_cuda --benchmark_min_time=0.05 \
       --benchmark_out="$state/kernels.json" --benchmark_out_format=json || true
   fi
-  if built stagecoach; then most=$call_seconds training training 130 more --rounds 3; fi
+  if built stagecoach; then most=$call_seconds training training 130 more --rounds "$rounds"; fi
 }
 
 unpack_images() {
@@ -322,8 +327,8 @@ ask_machine
 check_tools
 check_libraries
 use_cuda
-name=${gpu_name,,}
-name=gpu_$(tr -cs 'a-z0-9\n' _ <<<"${name#nvidia }")_$(date -u +%F)_$call
+record_name=${gpu_name,,}
+record_name=gpu_$(tr -cs 'a-z0-9\n' _ <<<"${record_name#nvidia }")_$(date -u +%F)_$call
 rm -rf "$state"
 mkdir -p "$state"
 recording=1

@@ -41,20 +41,26 @@ cat >"$work/stagecoach" <<'END'
 set -euo pipefail
 given=" $* "
 [[ $given != *" --tune "* ]] || { echo "stagecoach: there is no option --tune" >&2 && exit 2; }
-device=cuda rate=1000 bubble=null report=
+device=cuda rate=1000 bubble=null report='' metrics='' launch=graph precision=bf16
 case $given in
-  *" tf32 "*) rate=500 ;;
-  *" fp32 "*) device=cpu ;;
+  *" tf32 "*) rate=500 precision=tf32 ;;
+  *" fp32 "*) device=cpu precision=fp32 ;;
 esac
-[[ $given != *" --eager "* ]] || rate=$((rate / 2))
+[[ $given != *" --eager "* ]] || { rate=$((rate / 2)) && launch=eager; }
+[[ $given != *" --fixed-batch "* ]] || rate=1250
 [[ $given == *" --stages 0 "* ]] || bubble='{"measured": 0.25, "predicted": 0.2, "formula": 0.125}'
 while (($# > 0)); do
   [[ $1 != --report ]] || report=$2
+  [[ $1 != --metrics ]] || metrics=$2
   shift
 done
+# Half a second of steps at a fifth of the rate, which does not count, then at the rate.
+for ((step = 0; step < 20; ++step)); do
+  echo "{\"step\": $step, \"images_per_second\": $((step < 4 ? rate / 32 : rate))}"
+done >"$metrics"
 cat >"$report" <<JSON
-{"device": "$device", "images_per_second": $rate, "step_seconds_median": 0.032, "loss_last": 2.3,
- "bubble": $bubble, "stages": [], "memory": [], "steps": 20, "data_waits": 0}
+{"device": "$device", "precision": "$precision", "launch": "$launch", "loss_last": 2.3,
+ "bubble": $bubble, "stages": [], "memory": [], "data_waits": 0}
 JSON
 END
 # PyTorch as used: 250 images/s; its best bf16: 800; one setting fails.
@@ -64,117 +70,136 @@ cat <<JSON
 {"setting": "default", "batch": 32, "images_per_second": 250, "step_seconds_median": 0.128}
 {"setting": "bf16", "batch": 32, "images_per_second": 400, "step_seconds_median": 0.08}
 {"setting": "bf16-graph", "batch": 32, "images_per_second": 800, "step_seconds_median": 0.04}
+{"setting": "bf16-graph-images", "batch": 32, "images_per_second": 640, "step_seconds_median": 0.05}
 {"setting": "bf16-compile", "batch": 32, "error": "RuntimeError: no compiler"}
 JSON
 END
 chmod +x "$work/stagecoach" "$work/python"
 
-run() { # sets status
+run() { # sets status; the tables are in $work/output
   status=0
   python3 "$root/bench/gpu/run.py" --stagecoach "$work/stagecoach" --torch-python "$work/python" \
-    --torch-settings default,bf16,bf16-graph,bf16-compile --batches 32 --output "$work/result" \
-    "$@" >"$work/output" 2>&1 || status=$?
+    --batches 32 --seconds 4 --output "$work/result" "$@" >"$work/output" 2>&1 || status=$?
 }
+shows() { has "$work/output" "$1"; }
 
 run --rounds 2
-[[ $status == 1 ]] || fail "failed runs must show in the exit status, got $status"
+[[ $status == 0 ]] || fail "all runs succeed, but the exit status is $status: $(<"$work/output")"
 # images/s, range, ms, share of the roofline (0.760 ms), ratios to 250 and to 800 images/s.
-has "$work/result.md" \
-  '| 32 | Stagecoach, bf16 | 1000 | 1000 - 1000 | 32.000 | 2% | 4.00 | 1.25 |'
-has "$work/result.md" '| 32 | Stagecoach, bf16 --eager | 500 | 500 - 500 | 32.000 | 2% | 2.00 | 0.62 |'
-has "$work/result.md" '| 32 | Stagecoach, tf32 | 500 | 500 - 500 | 32.000 | 3% | 2.00 | - |'
-has "$work/result.md" '| 32 | Stagecoach, fp32 | - | - | - | - | - | - |'
-has "$work/result.md" '| 32 | PyTorch as used | 250 | 250 - 250 | 128.000 | - | 1.00 | - |'
-has "$work/result.md" '| 2 | 8 x 32 | 1000 | 32.000 | 25.0% | 20.0% | 12.5% |'
-has "$work/result.md" '| plain loop | 8 x 32 | 1000 | 32.000 | - | - | - |'
-has "$work/result.md" 'round 1: exit status 2: stagecoach: there is no option --tune'
-has "$work/result.md" 'Stagecoach, fp32, batch 32, 0 stages, round 1: ran on cpu, not on a GPU'
-has "$work/result.md" 'torch.compile, batch 32, 0 stages, round 2: RuntimeError: no compiler'
-has "$work/result.md" '- Run: a captured step against an eager one (images/s, bf16): batch 32: 2.00'
-has "$work/result.md" '- Not run: algorithms timed by --tune'
+shows '| 32 | Stagecoach, bf16 | 1000 | 1000 - 1000 | 32.000 | 2% | 4.00 | 1.25 |'
+shows '| 32 | Stagecoach, bf16 --eager | 500 | 500 - 500 | 64.000 | 1% | 2.00 | 0.62 |'
+shows '| 32 | Stagecoach, bf16 --fixed-batch | 1250 | 1250 - 1250 | 25.600 | 3% | 5.00 | 1.56 |'
+shows '| 32 | PyTorch as used | 250 | 250 - 250 | 128.000 | - | 1.00 | - |'
+shows '| 32 | PyTorch, bf16, tuned, CUDA graph, with resizing | 640 | 640 - 640 | 50.000 | 2% | 2.56 | 0.80 |'
+shows '| plain loop | 8 x 16 | 1000 | 128.000 | - | - | - |'
+shows '- Run: a captured step against an eager one (images/s, bf16): batch 32: 2.00'
+shows "- Run: a step without the loader's work against one with it (images/s, bf16): batch 32: 1.25"
 has "$work/result.json" '"command": "stagecoach train --data synthetic --device cuda --precision bf16'
 
-# What is most worth knowing comes first.
-python3 - "$root" <<'PYTHON'
-import sys
-sys.path.insert(0, sys.argv[1] + "/bench/gpu")
-from run import Torch, plan
-
-shown = []
-for job in plan([128, 1024, 32, 512], ["default", "bf16-compile", "bf16-graph"]):
-    if isinstance(job, Torch):
-        shown.append((job.batch, *job.settings))
-    elif job.micro_batches > 1:
-        shown.append(f"K={job.stages} {job.micro_batches} x {job.batch}")
-    elif shown[-1] != (job.batch, *job.options):
-        shown.append((job.batch, *job.options))
-torch = ("default", "bf16-graph")
-expected = [
-    (128, *torch), (128,), (128, "--eager"), (1024, *torch), (1024,), (1024, "--eager"),
-    "K=0 8 x 32", "K=2 8 x 32", "K=4 8 x 32",
-    (32, *torch), (32,), (32, "--eager"), (512, *torch), (512,), (512, "--eager"),
-    *((batch, "--tune") for batch in (128, 1024, 32, 512)),
-    *((batch, "bf16-compile") for batch in (128, 1024, 32, 512))]
-assert shown == expected, shown
-assert not any(job.facts() for job in plan([32], []) if isinstance(job, Torch))
-PYTHON
-
-ran() { grep '^round ' "$work/output" | sed 's/--report.*//; s/:.*\(torch_step\|train\)/:/'; }
-shows() { # shows LINES: of what ran
-  [[ $(ran | sed 's/ *$//') == "$1" ]] || fail "ran $(ran), not $1"
-}
-
-# Another call goes on where one was stopped, and runs nothing twice, not even what failed.
+ran() { grep '^round ' "$work/output" || true; }
+# Another call goes on where one was stopped, and runs nothing twice.
 python3 - "$work/result.json" <<'PYTHON'
 import json
 import sys
 record = json.load(open(sys.argv[1]))
-record["runs"] = [run for run in record["runs"] if (run["round"], run["program"], run["setting"]) not in (
-    (1, "torch", "bf16"), (2, "stagecoach", "fp32 --eager"), (2, "torch", "bf16-compile"))]
+record["runs"] = [run for run in record["runs"] if (run["round"], run["setting"]) not in (
+    (1, "bf16-graph"), (2, "bf16 --eager"))]
 json.dump(record, open(sys.argv[1], "w"))
 PYTHON
 run --rounds 2 --continue
-shows 'round 1:.py --settings bf16 --batch 32
-round 2: --data synthetic --device cuda --precision fp32 --optimizer sgd --stages 0 --micro-batches 1 --micro-batch-size 32 --steps 100 --eager --quiet
-round 2:.py --settings bf16-compile --batch 32'
-has "$work/result.md" 'rounds: 2. AlexNet'
-has "$work/result.md" '| 32 | PyTorch as used | 250 | 250 - 250 | 128.000 | - | 1.00 | - |'
+[[ $(grep -c '^round ' "$work/output") == 2 ]] || fail "ran $(ran)"
+shows 'round 1: '
+has <(grep '^round 1' "$work/output") 'torch_step.py --settings bf16-graph --batch 32'
+has <(grep '^round 2' "$work/output") ' --eager --quiet'
+shows 'rounds: 2. AlexNet'
 run --rounds 2 --continue
-shows ''
-STAGECOACH_COMMIT=other run --rounds 2 --continue
-[[ $status == 1 ]] || fail "figures of two commits must not be mixed"
-has "$work/output" 'not of other: remove it, or give another --output'
+[[ $(grep -c '^round ' "$work/output") == 0 ]] || fail "ran $(ran)"
+
+run --plan more --rounds 1
+[[ $status == 1 ]] || fail "failed runs must show in the exit status, got $status"
+shows '| 32 | Stagecoach, tf32 | 500 | 500 - 500 | 64.000 | 2% | - | - |'
+shows '| 32 | Stagecoach, fp32 | - | - | - | - | - | - |'
+shows '| 2 | 8 x 32 | 1000 | 256.000 | 25.0% | 20.0% | 12.5% |'
+shows '| plain loop | 8 x 32 | 1000 | 256.000 | - | - | - |'
+shows 'round 1: exit status 2: stagecoach: there is no option --tune'
+shows 'Stagecoach, fp32, batch 32, 0 stages, round 1: ran on cpu, not on a GPU'
+shows 'torch.compile, batch 32, 0 stages, round 1: RuntimeError: no compiler'
+shows '- Not run: algorithms timed by --tune'
 
 # Out of time: said, not left out.
 run --rounds 1 --time-limit 5
 [[ $status == 1 ]] || fail "nothing measured must show in the exit status, got $status"
-has "$work/result.md" '- Not run in round 1, as the time limit came first: PyTorch as used, batch 32'
-has "$work/result.md" '; Stagecoach, bf16 --tune, batch 32, 0 stages; '
+shows '- Not run in round 1, as the time limit came first: PyTorch, bf16, tuned, CUDA graph, batch 32'
+shows '; Stagecoach, bf16 --eager, batch 32, 0 stages; '
+
+python3 - "$root" <<'PYTHON'
+import sys
+sys.path.insert(0, sys.argv[1] + "/bench/gpu")
+import clocks
+import profile_step
+import training
+from run import Torch, step_plan
+
+# What is most worth knowing comes first.
+shown = [(job.batch, job.settings[0]) if isinstance(job, Torch) else
+         (job.batch, *job.options, job.micro_batches) for job in step_plan([128, 1024])]
+assert shown == [
+    (128, "bf16-graph"), (128, 1), (128, "--fixed-batch", 1), (128, "--eager", 1),
+    (1024, "bf16-graph"), (1024, 1), (1024, "--fixed-batch", 1), (1024, "--eager", 1),
+    (16, 8), (32, 8)], shown
+
+# The first second does not count; of a run that is shorter, the first half.
+lines = [{"images_per_second": rate} for rate in [10] * 6 + [100] * 10]
+assert training.steady(lines, 2, 1.0) == [0.2] + [0.02] * 10, training.steady(lines, 2, 1.0)
+assert len(training.steady(lines, 0.01, 1.0)) == 8
+assert len(training.steady(lines[:1], 2, 1.0)) == 1
+
+# ncu's table behind what the program prints: lines of units, cut lines and unknown counters are left out.
+table = """memory of stage 0
+==PROF== Profiling
+"ID","Kernel Name","Metric Name","Metric Unit","Metric Value"
+"0","k(int)","gpu__time_duration.sum","us","3"
+"0","k(int)","dram__bytes_read.sum","Mbyte","1,500"
+"1","k(int)","gpu__time_duration.sum","ns","1,000"
+"1","k(int)","smsp__issue_active.avg.pct_of_peak_sustained_active","%","20"
+"1","k(int)","dram__bytes_write.sum","byte","n/a"
+"2","other","gpu__time_du"""
+found = profile_step.kernels_of(table)
+assert list(found) == ["k(int)"], found
+row = profile_step.summary("k(int)", list(found["k(int)"].values()))
+assert abs(row["seconds"] - 4e-6) < 1e-12 and row["read_bytes"] == 1.5e9 and row["launches"] == 2, row
+assert row["issue_percent"] == 20 and row["occupancy_percent"] is None, row
+
+watch = clocks.Watch()
+watch.samples = [{"sm_mhz": 345, "watts": 70, "memory_mib": 500}, {"sm_mhz": 1800, "watts": None},
+                 {"sm_mhz": 1980, "watts": 650, "memory_mib": 4500}]
+assert watch.busiest()["sm_mhz"] == 1980 and watch.most("memory_mib") == 4500
+PYTHON
 
 # A PyTorch that the time limit stops, or that dies, loses what it had not printed, and no more.
 for end in 'exec sleep 60' 'echo "Segmentation fault" >&2; exit 139'; do
   cat >"$work/python" <<END
 #!/usr/bin/env bash
-echo '{"setting": "default", "batch": 32, "images_per_second": 250, "step_seconds_median": 0.128}'
+echo '{"setting": "bf16-graph", "batch": 32, "images_per_second": 800, "step_seconds_median": 0.04}'
 printf '{"setting": "bf16", "bat'
 $end
 END
   run --rounds 3 --time-limit 11
-  has "$work/result.md" '| 32 | PyTorch as used | 250 |'
+  shows '| 32 | PyTorch, bf16, tuned, CUDA graph | 800 |'
   if [[ $end == exec* ]]; then
     [[ $status == 0 ]] || fail "a time limit is not a failure, got $status"
-    has "$work/result.md" 'rounds: 1, the last one not complete.'
-    has "$work/result.md" 'as the time limit came first: PyTorch, bf16, tuned, batch 32, 0 stages; '
+    shows 'rounds: 1, the last one not complete.'
+    shows 'as the time limit came first: PyTorch, bf16, tuned, CUDA graph, with resizing, batch 32'
   else
-    has "$work/result.md" 'PyTorch, bf16, tuned, batch 32, 0 stages, round 1: exit status 139: Segment'
+    shows 'PyTorch, bf16, tuned, batch 32, 0 stages, round 1: exit status 139: Segment'
   fi
 done
 
 # A PyTorch that does not start costs only itself.
 printf '#!/usr/bin/env bash\necho "ModuleNotFoundError: torch" >&2\nexit 1\n' >"$work/python"
 run --rounds 1
-has "$work/result.md" 'PyTorch as used, batch 32, 0 stages, round 1: exit status 1: ModuleNotFoundError'
-has "$work/result.md" '| 32 | Stagecoach, bf16 | 1000 |'
+shows 'PyTorch as used, batch 32, 0 stages, round 1: exit status 1: ModuleNotFoundError'
+shows '| 32 | Stagecoach, bf16 | 1000 |'
 
 python3 - "$root" <<'PYTHON'
 import sys
@@ -206,7 +231,7 @@ state = pathlib.Path(sys.argv[2])
 
 
 def text():
-    return record.markdown(record.make_record(state))
+    return record.markdown(record.make_record(state, "bench-more"))
 
 
 def entry(name, microseconds):
