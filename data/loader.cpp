@@ -166,9 +166,18 @@ std::vector<std::int64_t> Loader::samples_of(std::int64_t number) const {
   return samples;
 }
 
+// Whether the batch's buffer is handed out as it is.
+bool Loader::is_made(std::int64_t number, const std::vector<std::int64_t>& samples,
+                     Batch& batch) const {
+  if (!options_.fixed || number < first_ + 2) return false;
+  if (samples.empty()) batch.count = 0;
+  return true;
+}
+
 // Runs on the stream's thread and leaves the transform to its next task.
 void Loader::fill(std::int64_t number, Batch& batch) {
   const std::vector<std::int64_t> samples = samples_of(number);
+  if (is_made(number, samples, batch)) return;
   const std::int64_t count = std::ssize(samples);
   std::memset(batch.labels.tensor.data, 0, batch.labels.tensor.bytes());
   batch.count = count;
@@ -201,6 +210,7 @@ void Loader::fill(std::int64_t number, Batch& batch) {
 // Rows behind the batch's samples repeat the last one: what is computed of them is not counted.
 void Loader::fill_on_gpu(std::int64_t number, Batch& batch) {
   const std::vector<std::int64_t> samples = samples_of(number);
+  if (is_made(number, samples, batch)) return;
   batch.count = std::ssize(samples);
   if (samples.empty()) return;
   const std::int64_t epoch = epoch_of_(number);

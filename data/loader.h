@@ -35,6 +35,9 @@ struct LoaderOptions {
   DType dtype = DType::kF32;  // of the network's input; BF16 on a GPU only
   // On the CPU, whose images are made; others are zeros. Labels are those of all rows.
   BatchRows images;
+  // The first two batches in turn, made once, as many as the order has: what reading them costs
+  // without making them.
+  bool fixed = false;
 };
 
 // A prepared batch: images [B, 3, crop, crop] channels_last, labels [B] I32, on the loader's
@@ -87,6 +90,7 @@ class Loader {
   void prepare(std::int64_t number);
   void count_wait(std::int64_t number, Clock::time_point wanted, Clock::time_point ready);
   std::vector<std::int64_t> samples_of(std::int64_t number) const;
+  bool is_made(std::int64_t number, const std::vector<std::int64_t>& samples, Batch& batch) const;
   void fill(std::int64_t number, Batch& batch);
   void fill_on_gpu(std::int64_t number, Batch& batch);
   ImageCrop crop_of(std::int64_t epoch, std::int64_t sample) const;

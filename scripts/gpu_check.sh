@@ -7,7 +7,7 @@ cd "$root"
 state=build/gpu_check
 call_seconds=585  # a call ends within ten minutes, whatever hangs
 refresh_seconds=15
-failures=0 planned=0 child='' list='' recording='' recorded=-2 unwritten=''
+failures=0 planned=0 child='' sleeper='' list='' recording='' recorded=-2 unwritten=''
 
 # What is trained; smaller in the rehearsal.
 batches=${GPU_CHECK_BATCHES:-128,1024,32}
@@ -135,7 +135,7 @@ record() {
 # Whatever ends the call, what was found is written first, while what still runs is told to end.
 ended() { # ended STATUS
   trap '' EXIT TERM INT HUP
-  if [[ -n $child ]]; then kill -TERM "$child" 2>/dev/null || true; fi
+  if [[ -n $child ]]; then kill -TERM "$child" "$sleeper" 2>/dev/null || true; fi
   recorded=-2
   record
   exit "$1"
@@ -187,7 +187,6 @@ step() {
 # Waits for the step, which writes what it finds as it finds it: of a call that is killed, which nothing
 # can answer, the record is no older than this.
 attend() {
-  local sleeper
   while true; do
     sleep "$(if [[ -n $unwritten ]]; then echo 2; else echo "$refresh_seconds"; fi)" &
     sleeper=$!

@@ -266,6 +266,10 @@ void check_checkpoints(const TrainRequest& request) {
     throw UsageError(kTrain, "--max-minutes of at least 0", fmt::format("{}", request.max_minutes),
                      "0 is no limit");
   }
+  if (request.fixed_batch && !request.checkpoint_dir.empty()) {
+    throw UsageError(kTrain, "--fixed-batch or --checkpoint-dir", "both",
+                     "a training on two batches is to measure a step, not to go on with");
+  }
   check_range("--keep", request.keep.value_or(kDefaultKeptCheckpoints), 1, kMany);
   const char* alone = request.checkpoint_every ? "--checkpoint-every"
                       : request.keep           ? "--keep"
@@ -422,6 +426,7 @@ TrainRun resolve(const TrainRequest& request) {
   run.image_size = request.image_size;
   run.random_crop = request.random_crop;
   run.random_flip = request.random_flip;
+  run.fixed_batch = request.fixed_batch;
   run.epochs = request.epochs.value_or(0);
   run.steps = request.steps.value_or(request.epochs ? 0 : kDefaultSteps);
   run.eval_every = request.eval_every;

@@ -79,7 +79,7 @@ struct TrainRequest {
   LastBatch last_batch = LastBatch::kDrop;
   double dropout = 0.5;
   std::int64_t max_train_samples = 0, max_test_samples = 0;  // 0: all
-  bool random_crop = false, random_flip = false;
+  bool random_crop = false, random_flip = false, fixed_batch = false;
   std::uint64_t seed = 1138;
   DeviceRequest device;
   std::optional<Precision> precision;
@@ -106,7 +106,7 @@ struct TrainRun {
   std::vector<std::string> notes;  // lines for people about the schedule's file
   DataRequest data;
   std::int64_t image_size = 224;
-  bool random_crop = false, random_flip = false;
+  bool random_crop = false, random_flip = false, fixed_batch = false;
   std::int64_t steps = 0, epochs = 0;  // one of them is 0
   // Its lengths are those of `job` once the data are known.
   LearningRateRequest learning_rate_schedule;

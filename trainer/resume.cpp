@@ -139,6 +139,7 @@ void check_same(const TrainRun& run, const Settings& settings, const Processes& 
   own["partition"] = word_of(kPartitionWords, run.job.partition.kind);
   own["cuts"] = run.job.partition.cuts;
   own["steps"] = run.steps;
+  own["fixed_batch"] = run.fixed_batch;
   own["epochs"] = run.epochs;
   own["eval_every"] = run.eval_every;
   own["max_test_samples"] = run.data.max_test;

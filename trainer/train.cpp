@@ -73,6 +73,7 @@ LoaderOptions loader_options(const TrainRun& run, const DeviceChoice& devices,
   options.transform.crop = run.image_size;
   options.seed = run.job.seed;
   if (training) options.augmentation = {run.random_crop, run.random_flip};
+  options.fixed = training && run.fixed_batch;
   options.images = {rows.first, rows.count};
   return options;
 }
@@ -363,6 +364,7 @@ class Training {
     report_.schedule = job.pipeline ? run_.schedule : "none";
     report_.partition = engine_.partition_text();
     report_.data = data_text(data_.train);
+    if (run_.fixed_batch) report_.data += ", the first two batches again and again";
     report_.stages = job.pipeline ? job.ranks() : 0;
     report_.chunks = run_.chunks;
     report_.recompute = job.recompute;

@@ -10,8 +10,9 @@ namespace stagecoach {
 namespace {
 
 std::unique_ptr<Loader> loader_on(const Target& target, const Dataset& dataset,
-                                  DType dtype = DType::kF32) {
+                                  DType dtype = DType::kF32, bool fixed = false) {
   LoaderOptions options;
+  options.fixed = fixed;
   options.transform.resize = 40;
   options.transform.crop = 32;
   options.augmentation = {true, true};
@@ -47,6 +48,22 @@ TEST(LoaderShim, MakesTheBatchesOfTheCpu) {
     const OwnedTensor labels = to_host(context.stream(), got->labels.tensor);
     EXPECT_EQ(front(images.tensor, got->count), front(expected->images.tensor, got->count));
     EXPECT_EQ(front(labels.tensor, got->count), front(expected->labels.tensor, got->count));
+  }
+  EXPECT_EQ(gpu->next(), nullptr);
+}
+
+TEST(LoaderShim, MakesAFixedBatchOnce) {
+  const Dataset dataset = make_synthetic(1, Split::kTrain, 10);
+  const auto cpu = loader_on(Target(1), dataset);
+  const auto gpu = loader_on(Target(1, testing::kGpu), dataset, DType::kF32, true);
+  Context context(Target(1, testing::kGpu));
+  std::vector<float> made[2];
+  for (int i = 0; i < 3; ++i) {
+    const Batch* got = gpu->next();
+    context.stream().wait(*got->ready);
+    const auto images = front(to_host(context.stream(), got->images.tensor).tensor, got->count);
+    if (i < 2) made[i] = front(cpu->next()->images.tensor, got->count);
+    EXPECT_EQ(images, made[i % 2]) << i;
   }
   EXPECT_EQ(gpu->next(), nullptr);
 }

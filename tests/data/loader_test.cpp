@@ -219,6 +219,16 @@ TEST_F(LoaderTest, AugmentationIsAFunctionOfEpochAndSample) {
   EXPECT_EQ(everything(dataset_, chosen, order, 2), flip_only);
 }
 
+TEST_F(LoaderTest, AFixedBatchIsMadeOnce) {
+  LoaderOptions chosen = options();
+  chosen.fixed = true;
+  Loader loader(dataset_, 2, listed({{0, 1}, {2, 3}, {4, 5}, {5, 4}, {3}}), chosen);
+  for (int i = 0; i < 5; ++i) {
+    expect_batch(loader.next(), dataset_, i % 2 == 0 ? Indices{0, 1} : Indices{2, 3});
+  }
+  EXPECT_EQ(loader.next(), nullptr);
+}
+
 TEST_F(LoaderTest, AnErrorOfTheOrderComesOutOfNext) {
   Loader loader(
       dataset_, 4,

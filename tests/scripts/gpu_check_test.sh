@@ -158,6 +158,12 @@ expect "names them" matches "$output" "no package here has: fmt/format.h"
 expect "says what to do" matches "$output" "scripts/pack_gpu_day.sh"
 
 # Ended in the middle of a step: by a signal that can be answered, and by one that cannot.
+at_work() { # processes that work in the copy
+  local process
+  for process in /proc/[0-9]*; do
+    if [[ $(readlink "$process/cwd" 2>/dev/null) == "$copy"* ]]; then echo "${process#/proc/}"; fi
+  done
+}
 for signal in TERM KILL; do
   machine "ended by $signal"
   sed -i 's/^refresh_seconds=.*/refresh_seconds=1/' "$copy/scripts/gpu_check.sh"
@@ -178,12 +184,12 @@ for signal in TERM KILL; do
   expect "the record is there" matches "$output" "| training | not ended |"
   expect "with what went before" matches "$output" "| info | passed |"
   for _ in {1..50}; do
-    if ! pgrep -f "$copy/build/cuda/stagecoach train" >/dev/null; then break; fi
+    left=$(at_work)
+    if [[ -z $left || $signal == KILL ]]; then break; fi
     sleep 0.1
   done
-  if [[ $signal == TERM ]]; then
-    expect "nothing still trains" test -z "$(pgrep -f "$copy/build/cuda/stagecoach train")"
-  fi
+  if [[ $signal == TERM ]]; then expect "nothing still runs" test -z "$left"; fi
+  if [[ -n $left ]]; then xargs kill -KILL <<<"$left" 2>/dev/null || true; fi
   inside=(env)
 done
 

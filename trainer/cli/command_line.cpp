@@ -77,6 +77,9 @@ void add_data_options(CLI::App& app, TrainRequest& c) {
             "the first N test images only; 0 for all");
   group.add_flag("--random-crop", c.random_crop, "augment: crop anywhere, not in the centre");
   group.add_flag("--random-flip", c.random_flip, "augment: mirror every second image, by chance");
+  group.add_flag("--fixed-batch", c.fixed_batch,
+                 "the first two batches again and again, made once: what a step\n"
+                 "costs without the loader's work");
 }
 
 void add_pipeline_options(CLI::App& app, TrainRequest& c) {

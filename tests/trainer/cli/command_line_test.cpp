@@ -154,7 +154,7 @@ TEST(CommandLine, DefaultsShowLearning) {
   EXPECT_EQ(run.network[18].layer->describe(), dropout_layer(0.5f)->describe());
   EXPECT_EQ(run.job.seed, 1138u);
   EXPECT_EQ(run.data.seed, 1138u);
-  EXPECT_FALSE(run.random_crop || run.random_flip || run.quiet);
+  EXPECT_FALSE(run.random_crop || run.random_flip || run.fixed_batch || run.quiet);
   EXPECT_TRUE(run.save.empty() && run.init.empty() && run.metrics.empty());
   EXPECT_TRUE(run.report.empty() && run.trace.empty() && run.svg.empty());
 }
