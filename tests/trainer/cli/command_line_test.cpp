@@ -468,6 +468,7 @@ TEST(CommandLine, Partitions) {
   expect_has(train_error({"--partition", "99999999999"}), "'99999999999'");
   expect_has(train_error({"--partition", "3,10"}), "3 stages");
   expect_has(train_error({"--partition", "3", "-p", "0"}), "plain loop");
+  expect_has(train_error({"--fixed-batch", "--checkpoint-dir", "run1"}), "--fixed-batch or");
 }
 
 TEST(CommandLine, MomentumIsOfSgd) {
