@@ -2,6 +2,7 @@
 # Everything that only a machine with a GPU can show, in three calls: scripts/gpu_check.sh --help
 # Each step has its own time limit and log (build/gpu_check/), and none stops the ones after it.
 set -euo pipefail
+caller=$PWD
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 state=build/gpu_check
@@ -54,7 +55,10 @@ out=bench/results
 while (($# > 0)); do
   case $1 in
     build-test | bench-step | bench-more) call=$1 ;;
-    --out) out=${2:?--out needs a folder} && shift ;;
+    --out)
+      out=${2:?--out needs a folder} && shift
+      [[ $out == /* ]] || out=$caller/$out
+      ;;
     --list) list=1 ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;

@@ -47,14 +47,15 @@ cp \$kept/metrics "\$metrics"
 sleep 0.3
 END
 
-# A clone, so that packing writes nothing here; what is not committed belongs to it.
+# A repository of its own, so that packing writes nothing here; what is not committed belongs to it.
 name="packing"
-git -c safe.directory="$root" clone -q --shared "$root" "$work/clone" 2>/dev/null ||
-  git -c safe.directory='*' clone -q "$root" "$work/clone"
+mkdir "$work/clone"
 (cd "$root" && git -c safe.directory="$root" ls-files -z --cached --others --exclude-standard |
   while IFS= read -rd '' file; do
     if [[ -f $file ]]; then cp -p --parents "$file" "$work/clone"; fi
   done)
+(cd "$work/clone" && git init -q && git add -A &&
+  git -c user.name=test -c user.email=test@localhost commit -qm "As it is")
 mkdir -p "$work/cifar" "$work/clone/build/dependencies"
 echo "not a library" >"$work/clone/build/dependencies/PACKAGES"
 tar -C "$work/clone/build" -czf "$work/clone/build/dependencies.tar.gz" dependencies
