@@ -6,7 +6,8 @@ caller=$PWD
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 state=build/gpu_check
-call_seconds=585  # a call ends within ten minutes, whatever hangs
+slower=${GPU_CHECK_SLOWER:-1}     # times what a step may take: for the rehearsal on a busy processor
+call_seconds=$((585 * slower))  # a call ends within ten minutes, whatever hangs
 refresh_seconds=15
 failures=0 planned=0 child='' sleeper='' list='' recording='' recorded=-2 unwritten=''
 
@@ -150,7 +151,7 @@ ended() { # ended STATUS
 # it may use too, but no more than twice its own ($most). It finds its seconds in $STEP_SECONDS. Exit
 # status 77: not run, for the reason that it printed last.
 step() {
-  local name=$1 limit=$2 status=0 start=$SECONDS rest
+  local name=$1 limit=$(($2 * slower)) status=0 start=$SECONDS rest
   shift 2
   planned=$((planned + limit))
   if [[ -n $list ]]; then
