@@ -37,7 +37,7 @@ class Channel {
   // has called send(); throws the error of abort(), and Error when the message was not expected, or
   // another one was sent in its place.
   virtual void await(std::int64_t micro, Stream& stream) = 0;
-  // The message, after await(): the sender's tensors, or the posted buffers, filled on `stream`.
+  // The message, after await(): the sender's tensors, or the posted buffers.
   virtual std::vector<Tensor> receive(std::int64_t micro, Stream& stream) = 0;
   // The consumer reads message `micro` no more once `stream` has reached this point.
   virtual void release(std::int64_t micro, Stream& stream) = 0;

@@ -1,60 +1,185 @@
 #include "comm/copying_channel.h"
 
+#include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
 
-#include "comm/local_channel.h"
 #include "core/copy.h"
 #include "core/error.h"
+#include "core/graph.h"
 
 namespace stagecoach {
 namespace {
 
-// The bookkeeping is that of the channel that hands memory over; only what arrives is copied.
+// A message is copied as soon as it is sent and expected and its buffers are free: by a stream of
+// the channel's own, which waits for these and nothing else, so that the consumer computes
+// meanwhile.
 class CopyingChannel : public Channel {
  public:
-  explicit CopyingChannel(std::shared_ptr<Rendezvous> ranks)
-      : local_(make_local_channel(std::move(ranks))) {}
+  CopyingChannel(Device consumer, std::shared_ptr<Rendezvous> ranks)
+      : ranks_(std::move(ranks)), stream_(Stream::create(consumer)) {}
 
   bool needs_receive_buffer() const override { return true; }
+
   void send(std::int64_t micro, std::span<const Tensor> message, Stream& stream) override {
-    local_->send(micro, message, stream);
+    Event ready;
+    stream.record(ready);
+    const auto lock = ranks_->lock();
+    sent_.push_back({micro, {message.begin(), message.end()}, ready});
+    copy_what_can_be();
   }
+
   void expect(std::int64_t micro, std::span<const Tensor> buffers) override {
-    const auto m = static_cast<std::size_t>(micro);
-    if (buffers_.size() <= m) buffers_.resize(m + 1);
-    buffers_[m].assign(buffers.begin(), buffers.end());
-    local_->expect(micro, buffers);
+    const auto lock = ranks_->lock();
+    const auto [found, is_new] = messages_.try_emplace(micro);
+    STAGECOACH_CHECK(is_new, "a receive", fmt::format("one of micro-batch {}", micro),
+                     "a second one");
+    Message& message = found->second;
+    message.buffers.assign(buffers.begin(), buffers.end());
+    for (const Tensor& buffer : buffers) {
+      const Message*& user = user_of_[buffer.data];
+      if (user != nullptr) message.users.push_back(user);
+      user = &message;
+    }
+    expected_.push_back(micro);
+    copy_what_can_be();
   }
-  void await(std::int64_t micro, Stream& stream) override { local_->await(micro, stream); }
-  std::vector<Tensor> receive(std::int64_t micro, Stream& stream) override {
-    const std::vector<Tensor> sent = local_->receive(micro, stream);
-    const std::vector<Tensor>& buffers = buffers_.at(static_cast<std::size_t>(micro));
-    STAGECOACH_CHECK(sent.size() == buffers.size(), "a receive",
-                     fmt::format("{} buffers for micro-batch {}", sent.size(), micro),
-                     std::to_string(buffers.size()));
-    for (std::size_t i = 0; i < sent.size(); ++i) copy(stream, buffers[i], sent[i]);
-    return buffers;
+
+  void await(std::int64_t micro, Stream& stream) override {
+    auto lock = ranks_->lock();
+    if (error_) std::rethrow_exception(error_);
+    const Message& message = posted(micro);
+    ranks_->wait(lock, [&] { return message.arrived || message.error || error_; });
+    if (error_) std::rethrow_exception(error_);
+    if (message.error) std::rethrow_exception(message.error);
+    const Event arrived = *message.arrived;
+    lock.unlock();
+    stream.wait(arrived);
   }
-  void release(std::int64_t micro, Stream& stream) override { local_->release(micro, stream); }
+
+  std::vector<Tensor> receive(std::int64_t micro, Stream&) override {
+    const auto lock = ranks_->lock();
+    return posted(micro).buffers;
+  }
+
+  void release(std::int64_t micro, Stream& stream) override {
+    Event released;
+    stream.record(released);
+    const auto lock = ranks_->lock();
+    posted(micro).released = released;
+    copy_what_can_be();
+  }
+
+  // The memory of a message is free when it is copied.
   void wait_released(std::int64_t micro, Stream& stream) override {
-    local_->wait_released(micro, stream);
+    auto lock = ranks_->lock();
+    const auto copied = [&] {
+      const auto found = messages_.find(micro);
+      return found == messages_.end() ? std::nullopt : found->second.arrived;
+    };
+    ranks_->wait(lock, [&] { return copied() || error_; });
+    if (error_) std::rethrow_exception(error_);
+    const Event arrived = *copied();
+    lock.unlock();
+    stream.wait(arrived);
   }
-  void abort(std::exception_ptr error) override { local_->abort(std::move(error)); }
+
+  void abort(std::exception_ptr error) override {
+    const auto lock = ranks_->lock();
+    if (!error_) error_ = std::move(error);
+    ranks_->notify();
+  }
+
   void reset() override {
-    buffers_.clear();
-    local_->reset();
+    const auto lock = ranks_->lock();
+    messages_.clear();
+    user_of_.clear();
+    sent_.clear();
+    expected_.clear();
+    copied_ = 0;
+    error_ = nullptr;
+    // Where graphs are captured this may be a part of one, in which nothing waits for a stream.
+    if (!Graph::can_capture(stream_->device())) stream_->reset();
   }
-  void check_complete() const override { local_->check_complete(); }
+
+  void check_complete() const override {
+    const auto lock = ranks_->lock();
+    STAGECOACH_CHECK(sent_.size() == expected_.size(), "a step",
+                     fmt::format("a receive for each of {} messages", sent_.size()),
+                     std::to_string(expected_.size()));
+  }
 
  private:
-  std::unique_ptr<Channel> local_;
-  std::vector<std::vector<Tensor>> buffers_;  // posted, by micro-batch; the consumer's alone
+  struct Sent {
+    std::int64_t micro;
+    std::vector<Tensor> tensors;
+    Event ready;
+  };
+  struct Message {
+    std::vector<Tensor> buffers;
+    std::vector<const Message*> users;  // that had the buffers before
+    std::optional<Event> arrived, released;
+    std::exception_ptr error;
+  };
+
+  Message& posted(std::int64_t micro) {
+    const auto found = messages_.find(micro);
+    STAGECOACH_CHECK(found != messages_.end(), "a receive",
+                     fmt::format("one that was posted, of micro-batch {}", micro), "none");
+    return found->second;
+  }
+
+  // With the lock held, after any change.
+  void copy_what_can_be() {
+    while (copied_ < std::min(sent_.size(), expected_.size())) {
+      Message& message = messages_.at(expected_[copied_]);
+      if (!std::ranges::all_of(message.users,
+                               [](const Message* user) { return user->released.has_value(); })) {
+        break;
+      }
+      try {
+        copy_message(sent_[copied_], message);
+      } catch (...) {
+        message.error = std::current_exception();
+      }
+      ++copied_;
+    }
+    ranks_->notify();
+  }
+
+  void copy_message(const Sent& sent, Message& message) {
+    const std::int64_t micro = expected_[copied_];
+    STAGECOACH_CHECK(sent.micro == micro, "a receive",
+                     fmt::format("micro-batch {} as message {}", micro, copied_),
+                     fmt::format("micro-batch {}", sent.micro));
+    STAGECOACH_CHECK(sent.tensors.size() == message.buffers.size(), "a receive",
+                     fmt::format("{} buffers for micro-batch {}", sent.tensors.size(), micro),
+                     std::to_string(message.buffers.size()));
+    for (const Message* user : message.users) stream_->wait(*user->released);
+    stream_->wait(sent.ready);
+    for (std::size_t i = 0; i < sent.tensors.size(); ++i) {
+      copy(*stream_, message.buffers[i], sent.tensors[i]);
+    }
+    Event arrived;
+    stream_->record(arrived);
+    message.arrived = arrived;
+  }
+
+  const std::shared_ptr<Rendezvous> ranks_;
+  std::map<std::int64_t, Message> messages_;       // that were expected, by micro-batch
+  std::map<const void*, const Message*> user_of_;  // memory: the message that had it last
+  std::vector<Sent> sent_;
+  std::vector<std::int64_t> expected_;  // micro-batches in their order
+  std::size_t copied_ = 0;              // of those
+  std::exception_ptr error_;
+  const std::unique_ptr<Stream> stream_;
 };
 
 }  // namespace
 
-std::unique_ptr<Channel> make_copying_channel(std::shared_ptr<Rendezvous> ranks) {
-  return std::make_unique<CopyingChannel>(std::move(ranks));
+std::unique_ptr<Channel> make_copying_channel(Device consumer, std::shared_ptr<Rendezvous> ranks) {
+  return std::make_unique<CopyingChannel>(consumer, std::move(ranks));
 }
 
 }  // namespace stagecoach

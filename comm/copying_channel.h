@@ -8,9 +8,11 @@
 
 namespace stagecoach {
 
-// receive() copies the message into the consumer's memory, on the consumer's stream. `ranks`: as of
-// make_local_channel().
+// Copies each message into the consumer's memory by a stream of its own on the consumer's device,
+// beside what both compute; the sender's memory is free when the copy is made, before release().
+// In a captured graph, too: what the stream does stands behind the send, and await() behind that.
+// `ranks`: as of make_local_channel().
 std::unique_ptr<Channel> make_copying_channel(
-    std::shared_ptr<Rendezvous> ranks = std::make_shared<Rendezvous>());
+    Device consumer, std::shared_ptr<Rendezvous> ranks = std::make_shared<Rendezvous>());
 
 }  // namespace stagecoach

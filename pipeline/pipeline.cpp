@@ -134,11 +134,15 @@ Pipeline::Linked Pipeline::link_stages(Replica& replica) {
   for (int s = 0; s < training().stages(); ++s) {
     stage(s).stage = replica.stages[static_cast<std::size_t>(s)].get();
     if (s == 0 || training().rank_of(s) == training().rank_of(s - 1)) continue;
-    const auto make_channel = plan_.copied[s] ? make_copying_channel : make_local_channel;
-    channels_.push_back(make_channel(rendezvous_));
-    stage(s - 1).activations_out = stage(s).activations_in = channels_.back().get();
-    channels_.push_back(make_channel(rendezvous_));
-    stage(s).gradients_out = stage(s - 1).gradients_in = channels_.back().get();
+    const auto make_channel = [&](const Stage& consumer) {
+      return channels_
+          .emplace_back(plan_.copied[s]
+                            ? make_copying_channel(consumer.context().device(), rendezvous_)
+                            : make_local_channel(rendezvous_))
+          .get();
+    };
+    stage(s - 1).activations_out = stage(s).activations_in = make_channel(*stage(s).stage);
+    stage(s).gradients_out = stage(s - 1).gradients_in = make_channel(*stage(s - 1).stage);
   }
   // Stages that are no neighbours say by channels of their own that they have read.
   const Reach& reach = training().reach();

@@ -77,11 +77,15 @@ cudaError_t deallocate(void* memory) {
 
 }  // namespace
 
-// Work in the order in which it was captured, which its events allow; and for each stream, how much
-// of it was captured and how much its origin has waited for.
+// How much of what was captured of each stream is before something.
+using Before = std::map<Stream*, int>;
+
+// Work in the order in which it was captured, which its events allow; and how much of each stream
+// was captured, and is before what each stream does next.
 struct Graph {
   std::vector<std::function<void()>> work;
-  std::map<Stream*, int> captured, joined;
+  std::map<Stream*, int> captured;
+  std::map<Stream*, Before> before;
   Stream* origin = nullptr;
 };
 
@@ -97,11 +101,10 @@ struct Event {
   std::int64_t recorded = 0, reached = 0;  // how often
   Clock::time_point time;
   bool timed = true;
-  // Of the capture in which it was recorded last, if it was: where.
+  // Of the capture in which it was recorded last, if it was: what is before it.
   std::weak_ptr<Graph> capture;
   bool in_capture = false;
-  Stream* captured_on = nullptr;
-  int captured_at = 0;
+  Before before;
 
   void reach(std::int64_t count) {
     {
@@ -307,8 +310,8 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
   event->in_capture = stream->capture != nullptr;
   if (event->in_capture) {
     event->capture = stream->capture;
-    event->captured_on = stream;
-    event->captured_at = stream->capture->captured[stream];
+    event->before = stream->capture->before[stream];
+    event->before[stream] = stream->capture->captured[stream];
     return stream->device == current_device ? cudaSuccess : cudaErrorInvalidResourceHandle;
   }
   std::int64_t count;
@@ -326,10 +329,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     }
     stream->capture = graph;
     graph->captured[stream];
-    // What the other stream has waited for before is joined too, but callers here join each.
-    if (stream == graph->origin) {
-      int& joined = graph->joined[event->captured_on];
-      joined = std::max(joined, event->captured_at);
+    for (const auto& [other, count] : event->before) {
+      int& before = graph->before[stream][other];
+      before = std::max(before, count);
     }
     return cudaSuccess;
   }
@@ -385,7 +387,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   --captures;
   bool joined = true;
   for (const auto& [other, count] : captured->captured) {
-    if (other != stream && captured->joined[other] < count) joined = false;
+    if (other != stream && captured->before[stream][other] < count) joined = false;
     other->capture = nullptr;
   }
   stream->capture = nullptr;
