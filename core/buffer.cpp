@@ -16,7 +16,7 @@ Buffer Buffer::pinned(std::int64_t bytes, Device device) {
   STAGECOACH_CHECK(bytes >= 0, "Buffer::pinned", "bytes >= 0", fmt::format("{}", bytes));
   Buffer buffer;
   buffer.pinned_for_ = &device_backend(device);
-  buffer.data_ = buffer.pinned_for_->allocate_pinned(bytes);
+  buffer.data_ = buffer.pinned_for_->allocate_pinned(bytes, device);
   buffer.bytes_ = bytes;
   return buffer;
 }

@@ -50,7 +50,7 @@ void* DeviceBackend::allocate(std::int64_t, Device) const {
   refuse("Buffer");
 }
 
-void* DeviceBackend::allocate_pinned(std::int64_t) const {
+void* DeviceBackend::allocate_pinned(std::int64_t, Device) const {
   refuse("Buffer::pinned");
 }
 

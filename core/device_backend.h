@@ -49,11 +49,11 @@ class DeviceBackend {
   virtual std::unique_ptr<Stream> create_stream(Device device) const;
 
   // Zero-filled memory of a device, aligned to Buffer::kAlignment, also of no bytes; and host
-  // memory that all of its devices reach and copies do not stop for. Throw Error when there is
-  // none.
+  // memory that all of its devices reach and copies do not stop for, made for `device`. Throw Error
+  // when there is none.
   virtual void* allocate(std::int64_t bytes, Device device) const;
   virtual void deallocate(void*, std::int64_t /*bytes*/, Device) const noexcept {}
-  virtual void* allocate_pinned(std::int64_t bytes) const;
+  virtual void* allocate_pinned(std::int64_t bytes, Device device) const;
   virtual void deallocate_pinned(void*) const noexcept {}
 
   // Enqueues a copy on `stream`, which belongs to one of its devices; from or to this device, the

@@ -13,7 +13,7 @@ class CudaDevice final : public DeviceBackend {
   std::unique_ptr<Stream> create_stream(Device device) const override;
   void* allocate(std::int64_t bytes, Device device) const override;
   void deallocate(void* memory, std::int64_t bytes, Device device) const noexcept override;
-  void* allocate_pinned(std::int64_t bytes) const override;
+  void* allocate_pinned(std::int64_t bytes, Device device) const override;
   void deallocate_pinned(void* memory) const noexcept override;
   void copy(Stream& stream, const Tensor& to, const Tensor& from) const override;
   bool can_capture() const override { return true; }

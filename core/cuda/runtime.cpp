@@ -1,12 +1,19 @@
 #include "core/cuda/runtime.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
 
 #include "core/cuda/device.h"
 #include "core/error.h"
 
 namespace stagecoach::cuda {
 namespace {
+
+// Streams beyond the hardware's queues wait for each other. The driver makes eight, unless it is
+// told before its first call; each rank, channel and loader has a stream.
+[[maybe_unused]] const bool kQueues = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
 
 const CudaDevice kCudaDevice;
 [[maybe_unused]] const bool kRegistered = register_device_backend(DeviceType::kCuda, kCudaDevice);
@@ -52,6 +59,16 @@ void use(Device device) {
   int current = -1;  // other libraries of the process change it, too
   STAGECOACH_CUDA_CHECK(cudaGetDevice(&current));
   if (current != device.index) STAGECOACH_CUDA_CHECK(cudaSetDevice(device.index));
+}
+
+Stream& side_stream(Device device) {
+  static std::mutex mutex;
+  // Never destroyed: at the end of the process the driver is gone before.
+  static auto& streams = *new std::map<int, std::unique_ptr<Stream>>();
+  std::lock_guard lock(mutex);
+  std::unique_ptr<Stream>& stream = streams[device.index];
+  if (!stream) stream = kCudaDevice.create_stream(device);
+  return *stream;
 }
 
 int CudaDevice::device_count(std::string* why_none) const {
@@ -112,10 +129,10 @@ void* CudaDevice::allocate(std::int64_t bytes, Device device) const {
   }
   STAGECOACH_CUDA_CHECK(status);
   try {
-    // On a stream of its own: nothing runs on the default stream.
-    const std::unique_ptr<Stream> stream = create_stream(device);
-    STAGECOACH_CUDA_CHECK(cudaMemsetAsync(memory, 0, size, native_stream(*stream)));
-    stream->synchronize();
+    Stream& stream = side_stream(device);  // nothing runs on the default stream
+    use(device);
+    STAGECOACH_CUDA_CHECK(cudaMemsetAsync(memory, 0, size, native_stream(stream)));
+    stream.synchronize();
   } catch (...) {
     deallocate(memory, bytes, device);
     throw;
@@ -134,7 +151,10 @@ void CudaDevice::deallocate(void* memory, std::int64_t, Device device) const noe
   cudaGetLastError();
 }
 
-void* CudaDevice::allocate_pinned(std::int64_t bytes) const {
+// Portable memory is every GPU's, but it is made by the current one, which gets a context for it.
+void* CudaDevice::allocate_pinned(std::int64_t bytes, Device device) const {
+  check_device(device);
+  use(device);
   void* memory = nullptr;
   const auto size = static_cast<std::size_t>(bytes > 0 ? bytes : 1);
   STAGECOACH_CUDA_CHECK(cudaHostAlloc(&memory, size, cudaHostAllocPortable | cudaHostAllocMapped));

@@ -21,6 +21,11 @@ void check_device(Device device);
 // Makes the device current in the calling thread.
 void use(Device device);
 
+// The process's own stream of the device, beside those of contexts: for zeros of new memory and the
+// clock. A stream for each use would take hardware queues from those that compute. Lives as long as
+// the process; may be used by any thread.
+Stream& side_stream(Device device);
+
 cudaStream_t native_stream(Stream& stream);
 inline cudaStream_t native_stream(Context& context) {
   return native_stream(context.stream());

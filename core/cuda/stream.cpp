@@ -226,6 +226,7 @@ std::unique_ptr<Graph> CudaDevice::capture(std::span<Stream* const> streams,
   try {
     enqueue_forked(streams, enqueue);
   } catch (...) {
+    use(origin.device());  // the error may have come on another
     cudaStreamEndCapture(native_stream(origin), &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
     cudaGetLastError();

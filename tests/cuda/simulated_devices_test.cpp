@@ -2,6 +2,8 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "core/device_backend.h"
 #include "tests/cuda/engine_run.h"
 #include "tests/kernels/checks.h"
@@ -68,6 +70,20 @@ TEST_F(SimulatedDevices, TwoGpusHoldWhatWasPlanned) {
   EXPECT_GE(first.memory_plan().received_gradients, 0);
   EXPECT_EQ(first.memory_plan().received_activations, -1);
   EXPECT_GE(second.memory_plan().received_activations, 0);
+}
+
+TEST_F(SimulatedDevices, NewMemoryNeedsNoNewStream) {
+  const Device gpu{DeviceType::kCuda, 1};
+  const Buffer first(100, gpu);
+  const long before = simulated::streams_created();
+  for (int i = 0; i < 10; ++i) const Buffer another(100, gpu);
+  EXPECT_EQ(simulated::streams_created(), before);
+}
+
+TEST_F(SimulatedDevices, TheDriverIsToldToMakeAQueueForEachStream) {
+  const char* queues = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
+  ASSERT_NE(queues, nullptr);
+  EXPECT_STREQ(queues, "32");
 }
 
 TEST_F(SimulatedDevices, RanksAreSharedOutInRuns) {

@@ -157,6 +157,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = nullptr;
   const std::shared_ptr<ptx::Capture> capture = stream->capture;
   if (!capture || capture->origin != stream) return cudaErrorInvalidValue;
+  if (stream->device != ptx::current_device()) return cudaErrorInvalidResourceHandle;
   for (const auto& [other, last] : capture->last) other->capture = nullptr;
   std::erase(ptx::captures, capture);
   if (!capture->valid) return cudaErrorStreamCaptureInvalidated;

@@ -29,8 +29,10 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorPeerAccessUnsupported = 217,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorPeerAccessAlreadyEnabled = 704,
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
@@ -64,8 +66,14 @@ void set_compute_capability(int major, int minor, bool has_code = true);
 bool has_code();
 // The next call of that name fails, if it is cudaEventQuery or cudaGraphUpload.
 void fail_next(const char* call);
-// Pieces of GPU memory that were ever allocated.
+// Whether a GPU may be given access to the memory of another one. At first each may.
+void set_peers_possible(bool possible);
+// Copies between two GPUs of which one has no access to the other's memory: the driver makes them
+// through the host's.
+long staged_copies();
+// Pieces of GPU memory that were ever allocated, and streams that were ever made.
 long device_allocations();
+long streams_created();
 // Graphs that were instantiated and not destroyed.
 int executable_graphs();
 // Runs `task` as the next work of `stream`, or captures it.
@@ -94,6 +102,8 @@ cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int other);
+cudaError_t cudaDeviceEnablePeerAccess(int other, unsigned flags);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 template <typename Function>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, Function*) {

@@ -29,6 +29,9 @@ std::atomic<bool> kernels_have_code = true;
 std::atomic<const char*> failing_call = "";
 std::atomic<int> executables = 0;  // graphs
 std::atomic<long> allocated = 0;   // pieces of GPU memory, ever
+std::atomic<long> created = 0;     // streams, ever
+std::atomic<long> staged = 0;      // copies
+std::atomic<bool> peers_possible = true;
 thread_local int current_device = 0;
 thread_local int captures = 0;  // begun by this thread and not ended
 
@@ -37,6 +40,14 @@ struct Allocation {
   std::size_t bytes;
   int device;
 };
+std::mutex peers_mutex;
+std::set<std::pair<int, int>> peers;  // with access, to whose memory
+
+bool has_access(int device, int other) {
+  std::lock_guard lock(peers_mutex);
+  return device == other || peers.count({device, other}) == 1;
+}
+
 std::mutex allocations_mutex;
 std::map<void*, Allocation> allocations;
 
@@ -143,6 +154,17 @@ int executable_graphs() {
 long device_allocations() {
   return allocated;
 }
+long streams_created() {
+  return created;
+}
+long staged_copies() {
+  return staged;
+}
+void set_peers_possible(bool possible) {
+  std::lock_guard lock(peers_mutex);
+  peers_possible = possible;
+  if (!possible) peers.clear();
+}
 // Whether this is the call that is to fail.
 bool fails(const char* call) {
   const char* failing = failing_call;
@@ -229,6 +251,22 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->multiProcessorCount = 132;
   return cudaSuccess;
 }
+cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int other) {
+  const int count = simulated::device_count;
+  if (device < 0 || device >= count || other < 0 || other >= count) return cudaErrorInvalidDevice;
+  *can = device != other && simulated::peers_possible ? 1 : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceEnablePeerAccess(int other, unsigned) {
+  int can = 0;
+  const cudaError_t status = cudaDeviceCanAccessPeer(&can, current_device, other);
+  if (status != cudaSuccess) return status;
+  if (can == 0) return cudaErrorPeerAccessUnsupported;
+  std::lock_guard lock(simulated::peers_mutex);
+  return simulated::peers.insert({current_device, other}).second
+             ? cudaSuccess
+             : cudaErrorPeerAccessAlreadyEnabled;
+}
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   std::lock_guard lock(simulated::allocations_mutex);
   *total = simulated::memory_bytes;
@@ -260,13 +298,18 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   if (status == cudaSuccess && blocks) stream->worker.drain();
   return status;
 }
-cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, std::size_t bytes,
-                                cudaStream_t stream) {
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device,
+                                std::size_t bytes, cudaStream_t stream) {
+  if (!simulated::has_access(to_device, from_device) ||
+      !simulated::has_access(from_device, to_device)) {
+    ++simulated::staged;
+  }
   return simulated::enqueue(stream, [=] { std::memcpy(to, from, bytes); });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   if (captures > 0) return cudaErrorStreamCaptureUnsupported;
+  ++simulated::created;
   *stream = new simulated::Stream;
   (*stream)->device = current_device;
   return cudaSuccess;
@@ -384,6 +427,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   const std::shared_ptr<simulated::Graph> captured = stream->capture;
   *graph = nullptr;
   if (!captured || captured->origin != stream) return cudaErrorInvalidValue;
+  if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
   --captures;
   bool joined = true;
   for (const auto& [other, count] : captured->captured) {
