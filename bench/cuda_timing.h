@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "bench/timed_calls.h"
 #include "core/buffer.h"
 #include "core/context.h"
 #include "kernels/uniform.h"
@@ -52,23 +53,12 @@ struct Work {
 // Makes the tensors of an operation and returns what enqueues it once.
 using Setup = std::function<std::function<void()>(GpuTensors&)>;
 
-// Seconds of one of many calls, by the GPU's clock. They follow one another without a pause, so
-// what fits into the GPU's L2 cache is read from there by all but the first.
-inline double seconds_per_call(Context& context, const std::function<void()>& operation) {
-  constexpr int kCalls = 20;
-  Event begin, end;
-  context.stream().record(begin, EventUse::kTime);
-  for (int call = 0; call < kCalls; ++call) operation();
-  context.stream().record(end, EventUse::kTime);
-  const std::chrono::duration<double> seconds = end.time() - begin.time();
-  return seconds.count() / kCalls;
-}
-
 inline void time_calls(benchmark::State& state, Context& context,
                        const std::function<void()>& operation) {
   operation();  // loads the kernel, chooses the algorithm
   context.stream().synchronize();
-  for (auto _ : state) state.SetIterationTime(seconds_per_call(context, operation));
+  TimedCalls calls(context, operation);
+  for (auto _ : state) state.SetIterationTime(calls.seconds_per_call());
 }
 
 // Adds the benchmark NAME/PRECISION/batch:BATCH. An error becomes its result, and the others run.

@@ -48,6 +48,10 @@ class DeviceBackend {
 
   virtual std::unique_ptr<Stream> create_stream(Device device) const;
 
+  // Ties the device's clock to the host's anew, if that was a while ago. Times of events that are
+  // asked for until the next call are by one reading. Not in a capture.
+  virtual void read_clock(Device) const {}
+
   // Zero-filled memory of a device, aligned to Buffer::kAlignment, also of no bytes; and host
   // memory that all of its devices reach and copies do not stop for, made for `device`. Throw Error
   // when there is none.

@@ -15,7 +15,8 @@ class DeviceMark {
   virtual ~DeviceMark() = default;
   // Blocks until the mark is reached; the error of the device, or null.
   virtual std::exception_ptr await() = 0;
-  virtual Clock::time_point time() = 0;  // after await()
+  virtual Clock::time_point time() = 0;                   // after await()
+  virtual double seconds_since(DeviceMark& earlier) = 0;  // of the same kind; after await()
   virtual bool reached() = 0;
 };
 

@@ -45,6 +45,14 @@ Clock::time_point Event::time() const {
   return state_->mark ? state_->mark->time() : state_->time;
 }
 
+double Event::seconds_since(const Event& earlier) const {
+  synchronize();
+  earlier.synchronize();
+  const auto& mark = state_->mark;
+  if (mark != nullptr) return mark->seconds_since(*earlier.state_->mark);
+  return std::chrono::duration<double>(time() - earlier.time()).count();
+}
+
 bool Event::reached() const {
   std::lock_guard lock(state_->mutex);
   return state_->reached || (state_->mark && state_->mark->reached());

@@ -26,8 +26,12 @@ class Event {
   // Blocks the caller until the mark is reached; throws the error of the stream, if it failed.
   // The event must have been recorded.
   void synchronize() const;
-  // When the stream reached the mark. Blocks like synchronize(), but does not throw.
+  // When the stream reached the mark. Blocks like synchronize(), but does not throw. Of a GPU's
+  // stream by its clock as it was last read: see DeviceBackend::read_clock().
   Clock::time_point time() const;
+  // Seconds from an earlier mark of a stream of the same device to this one, by the device's own
+  // clock. Blocks; throws Error when there is no such time.
+  double seconds_since(const Event& earlier) const;
   // Whether the mark is reached already, or can no longer be, as its stream has failed. Does not
   // block or throw.
   bool reached() const;

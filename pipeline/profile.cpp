@@ -1,7 +1,6 @@
 #include "pipeline/profile.h"
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -112,23 +111,28 @@ class LayerTimer {
     }
   }
 
-  // On a GPU by a graph: launching single kernels would take longer than most of them run.
+  void enqueue_timed() {
+    start_ = Event();
+    end_ = Event();
+    context_.stream().record(start_, EventUse::kTime);
+    enqueue(micro_batches_);
+    context_.stream().record(end_, EventUse::kTime);
+  }
+
+  // On a GPU by a graph that takes the times itself: launching it, as launching single kernels,
+  // takes longer than most layers run.
   double run() {
-    Stream& stream = context_.stream();
-    if (Graph::can_capture(context_.device()) && graph_ == nullptr) {
-      Stream* streams[] = {&stream};
-      graph_ = Graph::capture(streams, [this] { enqueue(micro_batches_); });
-    }
-    Event start, end;
-    stream.record(start, EventUse::kTime);
-    if (graph_) {
-      graph_->launch(stream);
+    Stream* const stream = &context_.stream();
+    if (!Graph::can_capture(context_.device())) {
+      enqueue_timed();
     } else {
-      enqueue(micro_batches_);
+      if (graph_ == nullptr) {
+        graph_ = Graph::capture({&stream, 1}, [this] { enqueue_timed(); });
+      }
+      graph_->launch(*stream);
     }
-    stream.record(end, EventUse::kTime);
-    stream.synchronize();
-    return std::chrono::duration<double>(end.time() - start.time()).count();
+    stream->synchronize();
+    return end_.seconds_since(start_);
   }
 
   std::int64_t rows_;
@@ -138,6 +142,7 @@ class LayerTimer {
   std::optional<Stage> stage_;
   Message inputs_, output_grads_;
   std::optional<OwnedTensor> targets_;
+  Event start_, end_;  // of a run
   std::unique_ptr<Graph> graph_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/copy.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/step.h"
 
@@ -53,6 +54,9 @@ StepResult StepLauncher::finish() {
   const InFlight step = in_flight_.front();
   in_flight_.pop_front();
   step.end.synchronize();
+  for (const Context* context : contexts_) {
+    device_backend(context->device()).read_clock(context->device());
+  }
   for (std::size_t i = 0; i < spans_.size(); ++i) *spans_[i] = step.slot->spans[i];
   StepResult result{step.slot->losses.view(last_.losses().spec), {}};
   if (last_.correct().defined()) result.correct = step.slot->correct.view(last_.correct().spec);

@@ -11,6 +11,7 @@ class CudaDevice final : public DeviceBackend {
   DeviceInfo device_info(Device device) const override;
   std::string runtime_versions() const override;
   std::unique_ptr<Stream> create_stream(Device device) const override;
+  void read_clock(Device device) const override;
   void* allocate(std::int64_t bytes, Device device) const override;
   void deallocate(void* memory, std::int64_t bytes, Device device) const noexcept override;
   void* allocate_pinned(std::int64_t bytes, Device device) const override;

@@ -20,6 +20,10 @@ std::size_t memory_bytes();
 // cudaDeviceEnablePeerAccess to ask. At first every pair may.
 void set_peer_possible(int device, int other, bool possible);
 
+// Copies between two GPUs of which one has no access to the other's memory: the driver makes them
+// through the host's.
+long staged_copies();
+
 // The GPUs on which this process has a context: on a real machine, hundreds of MB on each.
 std::set<int> devices_touched();
 void forget_devices_touched();
@@ -27,6 +31,10 @@ void forget_devices_touched();
 // What each call takes of the host's time that launches a kernel, a copy or a graph; at first
 // nothing.
 void set_launch_delay(std::chrono::nanoseconds delay);
+
+// How much later than its event the host goes on that waits for one, of every four times three; at
+// first not at all.
+void set_wake_delay(std::chrono::nanoseconds delay);
 
 // Whether races are looked for, which makes kernels much slower; at first, if
 // STAGECOACH_PTX_RACES=1 is in the environment. Only ptx_test does, where it tests this:

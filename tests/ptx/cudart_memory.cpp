@@ -93,6 +93,7 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   ptx::delay_launch();
   ptx::touch(to_device);
   ptx::touch(from_device);
+  ptx::note_copy(to_device, from_device);
   return ptx::enqueue(stream, "a copy",
                       [=] { ptx::copy(to, to_device, from, from_device, bytes); });
 }

@@ -114,6 +114,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     count = event->recorded;
   }
   event->await(count);
+  ptx::delay_wake();
   ptx::host_waits(event->clock());
   return ptx::fault_status();
 }

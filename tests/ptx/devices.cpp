@@ -18,6 +18,9 @@ int initial_count() {
 std::atomic<int> count = initial_count();
 std::atomic<std::size_t> bytes_of_each = std::size_t{8} << 30;
 std::atomic<std::chrono::nanoseconds> launch_delay = std::chrono::nanoseconds{0};
+std::atomic<std::chrono::nanoseconds> wake_delay = std::chrono::nanoseconds{0};
+std::atomic<int> wakes = 0;
+std::atomic<long> staged = 0;
 thread_local int current = 0;
 
 std::mutex mutex;
@@ -85,13 +88,33 @@ bool has_peer_access(int device, int other) {
 void set_launch_delay(std::chrono::nanoseconds delay) {
   launch_delay = delay;
 }
+void set_wake_delay(std::chrono::nanoseconds delay) {
+  wake_delay = delay;
+  wakes = 0;
+}
+
+void note_copy(int to_device, int from_device) {
+  if (to_device == from_device) return;
+  if (!has_peer_access(to_device, from_device) || !has_peer_access(from_device, to_device)) {
+    ++staged;
+  }
+}
+long staged_copies() {
+  return staged;
+}
+
 // Busy, as a thread that launches is.
-void delay_launch() {
-  const std::chrono::nanoseconds delay = launch_delay;
+void spin(std::chrono::nanoseconds delay) {
   if (delay.count() == 0) return;
   const auto end = std::chrono::steady_clock::now() + delay;
   while (std::chrono::steady_clock::now() < end) {
   }
+}
+void delay_launch() {
+  spin(launch_delay);
+}
+void delay_wake() {
+  if (wakes++ % 4 != 3) spin(wake_delay);
 }
 
 }  // namespace ptx

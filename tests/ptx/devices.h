@@ -18,7 +18,11 @@ bool is_peer_possible(int device, int other);
 bool set_peer_access(int device, int other, bool enable);
 bool has_peer_access(int device, int other);
 
-// Waits as long as a launch takes of the host's time.
+// Notes a copy between two GPUs, if it goes through the host's memory.
+void note_copy(int to_device, int from_device);
+
+// Waits as long as a launch takes of the host's time, or as the host sleeps on.
 void delay_launch();
+void delay_wake();
 
 }  // namespace ptx
