@@ -13,6 +13,13 @@ void copy(Stream& stream, const Tensor& to, const Tensor& from) {
   device_backend(stream.device()).copy(stream, to, from);
 }
 
+bool connect_devices(Device a, Device b) {
+  if (a == b) return true;
+  const DeviceBackend& backend = device_backend(a);
+  const bool there = backend.enable_reach(a, b);
+  return backend.enable_reach(b, a) && there;
+}
+
 OwnedTensor to_host(Stream& stream, const Tensor& tensor) {
   OwnedTensor result(tensor.spec);
   copy(stream, result.tensor, tensor);

@@ -11,6 +11,10 @@ namespace stagecoach {
 // or another GPU. Throws Error otherwise. Memory of the host must stay until the copy has run.
 void copy(Stream& stream, const Tensor& to, const Tensor& from);
 
+// Makes copies between two devices of a kind do without the host's memory, both ways. False where
+// the machine cannot: they go through it then.
+bool connect_devices(Device a, Device b);
+
 // A copy in the CPU's memory, after all that was enqueued on `stream`. Blocks.
 OwnedTensor to_host(Stream& stream, const Tensor& tensor);
 

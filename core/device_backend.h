@@ -64,6 +64,11 @@ class DeviceBackend {
   // host or another device of the kind.
   virtual void copy(Stream& stream, const Tensor& to, const Tensor& from) const;
 
+  // Whether copies from the memory of `other`, of the kind too, to that of `device` can do without
+  // the host's; and makes them so from now on, false where that cannot be.
+  virtual bool can_reach(Device /*device*/, Device /*other*/) const { return false; }
+  virtual bool enable_reach(Device /*device*/, Device /*other*/) const { return false; }
+
   // See Graph.
   virtual bool can_capture() const { return false; }
   virtual std::unique_ptr<Graph> capture(std::span<Stream* const> streams,

@@ -1,5 +1,6 @@
 #include "pipeline/pipeline.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -39,6 +40,7 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
                    PipelineOptions options)
     : plan_(network, plans, options) {
   make_contexts(options);
+  connect();
   guard_.emplace(contexts(), training().micro_batches() * options.replicas);
   make_stages(network, plans, options);
   for (const Replica& replica : replicas_) {
@@ -65,6 +67,18 @@ void Pipeline::make_contexts(const PipelineOptions& options) {
       }
     }
   }
+}
+
+// Devices that copy from each other: neighbours, and the last one from the first, where the batch
+// with its targets is.
+void Pipeline::connect() {
+  const auto connect_two = [&](std::size_t stage, std::size_t other) {
+    const Device a = context_of(first(), stage).device(), b = context_of(first(), other).device();
+    if (!connect_devices(a, b)) apart_.insert(std::minmax(a.index, b.index));
+  };
+  const std::size_t last = plan_.stages.size() - 1;
+  for (std::size_t s = 0; s < last; ++s) connect_two(s, s + 1);
+  connect_two(0, last);
 }
 
 void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "comm/rendezvous.h"
@@ -23,6 +24,9 @@ class Pipeline : public TrainingLoop {
 
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
   const std::vector<std::unique_ptr<Stage>>& stages() const override { return replicas_[0].stages; }
+  // GPUs, by number, that cannot reach each other's memory: messages between their stages, and the
+  // batch's targets, go through the host's.
+  const std::set<std::pair<int, int>>& apart() const { return apart_; }
   // What runs: with communication and optimizer steps.
   const Program& program() const { return plan_.training; }
 
@@ -43,6 +47,7 @@ class Pipeline : public TrainingLoop {
   using Linked = std::vector<std::map<int, LinkedStage>>;  // per rank, by stage
 
   void make_contexts(const PipelineOptions& options);
+  void connect();
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                    const PipelineOptions& options);
   void make_executors();
@@ -59,6 +64,7 @@ class Pipeline : public TrainingLoop {
 
   PipelinePlan plan_;
   std::vector<Replica> replicas_;
+  std::set<std::pair<int, int>> apart_;
   std::optional<StepGuard> guard_;
   std::shared_ptr<Rendezvous> rendezvous_ = std::make_shared<Rendezvous>();
   std::vector<std::unique_ptr<Channel>> channels_;

@@ -69,10 +69,12 @@ class Engine::Impl {
   friend class Engine;  // what only hands a member out
 
   template <typename Loop>
-  void make_loop(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
+  Loop& make_loop(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
     auto made = std::make_unique<Loop>(network_, plans, options);
     program_ = &made->program();
+    Loop& loop = *made;
     loop_ = std::move(made);
+    return loop;
   }
   TensorSpec input_spec(std::int64_t images) const;
   void check_least_memory(const std::vector<LayerPlan>& plans,
@@ -217,7 +219,13 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
     if (job.world != nullptr) {
       make_loop<ProcessPipeline>(plans, pipeline);
     } else {
-      make_loop<Pipeline>(plans, pipeline);
+      for (const auto& [a, b] : make_loop<Pipeline>(plans, pipeline).apart()) {
+        options.note(
+            fmt::format("copies: cuda:{} and cuda:{} cannot reach each other's memory (peer "
+                        "access); what their "
+                        "stages send goes through the host's memory, which is slower",
+                        a, b));
+      }
     }
   }
   loop_->initialize(job.seed, job.init);

@@ -17,6 +17,8 @@ class CudaDevice final : public DeviceBackend {
   void* allocate_pinned(std::int64_t bytes, Device device) const override;
   void deallocate_pinned(void* memory) const noexcept override;
   void copy(Stream& stream, const Tensor& to, const Tensor& from) const override;
+  bool can_reach(Device device, Device other) const override;
+  bool enable_reach(Device device, Device other) const override;
   bool can_capture() const override { return true; }
   std::unique_ptr<Graph> capture(std::span<Stream* const> streams,
                                  const std::function<void()>& enqueue) const override;

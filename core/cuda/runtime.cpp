@@ -115,6 +115,26 @@ std::string CudaDevice::runtime_versions() const {
                      version_text(runtime));
 }
 
+bool CudaDevice::can_reach(Device device, Device other) const {
+  int can = 0;
+  STAGECOACH_CUDA_CHECK(cudaDeviceCanAccessPeer(&can, device.index, other.index));
+  return can != 0;
+}
+
+bool CudaDevice::enable_reach(Device device, Device other) const {
+  check_device(device);
+  check_device(other);
+  if (!can_reach(device, other)) return false;
+  use(device);
+  const cudaError_t status = cudaDeviceEnablePeerAccess(other.index, 0);
+  if (status == cudaErrorPeerAccessAlreadyEnabled) {
+    cudaGetLastError();
+    return true;
+  }
+  STAGECOACH_CUDA_CHECK(status);
+  return true;
+}
+
 void* CudaDevice::allocate(std::int64_t bytes, Device device) const {
   check_device(device);
   use(device);

@@ -21,6 +21,7 @@ class SimulatedDevices : public ::testing::Test {
   ~SimulatedDevices() override {
     simulated::set_device_count(2);
     simulated::set_memory_bytes(std::size_t{8} << 30);
+    simulated::set_peers_possible(true);
   }
 };
 
@@ -70,6 +71,30 @@ TEST_F(SimulatedDevices, TwoGpusHoldWhatWasPlanned) {
   EXPECT_GE(first.memory_plan().received_gradients, 0);
   EXPECT_EQ(first.memory_plan().received_activations, -1);
   EXPECT_GE(second.memory_plan().received_activations, 0);
+}
+
+TEST_F(SimulatedDevices, NeighboursReachEachOthersMemory) {
+  const long before = simulated::staged_copies();
+  for (const int stages : {2, 4}) {
+    const TrainRequest config = gpu_config(stages, std::nullopt, DeviceRequest::cuda({0, 1}));
+    testing::EngineRun run(config);
+    EXPECT_EQ(run.notes.find("cannot reach"), std::string::npos) << run.notes;
+    train_steps(run, config, 4);
+  }
+  EXPECT_EQ(simulated::staged_copies(), before);
+}
+
+TEST_F(SimulatedDevices, ItIsSaidWhereTheyCannot) {
+  const TrainRequest config = gpu_config(2, std::nullopt, DeviceRequest::cuda({0, 1}));
+  simulated::set_peers_possible(false);
+  const long before = simulated::staged_copies();
+  testing::EngineRun run(config);
+  EXPECT_NE(run.notes.find("cuda:0 and cuda:1 cannot reach each other's memory"), std::string::npos)
+      << run.notes;
+  const auto trained = train_steps(run, config, 4);
+  EXPECT_GT(simulated::staged_copies(), before);
+  simulated::set_peers_possible(true);
+  EXPECT_EQ(train_steps(config, 4), trained);
 }
 
 TEST_F(SimulatedDevices, NewMemoryNeedsNoNewStream) {

@@ -18,6 +18,7 @@ TEST(SimulatedProgram, InfoListsTheGpus) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   expect_has(result.out, "cuda:0: Simulated GPU, compute capability 9.0");
   expect_has(result.out, "cuda:1: Simulated GPU");
+  expect_has(result.out, "peer access: every GPU reaches the others' memory");
   expect_has(result.out, "driver for CUDA 13.0, runtime 13.0");
   for (const char* library : {"cuDNN", "cuBLASLt", "NCCL"}) expect_has(result.out, library);
 }

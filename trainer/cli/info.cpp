@@ -35,6 +35,26 @@ double gib(std::int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 30);
 }
 
+// Which GPUs do not reach each other's memory, so that what their stages send goes through the
+// host's; nothing of a single one.
+std::string peer_line(const DeviceBackend& cuda, int count) {
+  std::vector<std::string> apart;
+  for (int a = 0; a < count; ++a) {
+    for (int b = a + 1; b < count; ++b) {
+      const Device one{DeviceType::kCuda, a}, other{DeviceType::kCuda, b};
+      if (!cuda.can_reach(one, other) || !cuda.can_reach(other, one)) {
+        apart.push_back(fmt::format("{} and {}", one.to_string(), other.to_string()));
+      }
+    }
+  }
+  if (count < 2) return "";
+  return line("", apart.empty()
+                      ? "peer access: every GPU reaches the others' memory"
+                      : fmt::format("peer access: none between {}; their stages' messages "
+                                    "go through the host's memory",
+                                    fmt::join(apart, ", ")));
+}
+
 // Every GPU, and the libraries; or why there are none.
 std::string cuda_lines() {
   const DeviceBackend& cuda = device_backend(DeviceType::kCuda);
@@ -51,6 +71,7 @@ std::string cuda_lines() {
                              i, gpu.name, gpu.major, gpu.minor, gpu.multiprocessors,
                              gib(gpu.free_memory_bytes), gib(gpu.memory_bytes)));
   }
+  text += peer_line(cuda, count);
   text += line("", versions);
   for (const auto& [name, version] : backend_of(DeviceType::kCuda).library_versions()) {
     text += line("", fmt::format("{} {}", name, version));
