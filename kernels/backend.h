@@ -37,6 +37,9 @@ class Backend {
   // Names and versions of the libraries that it opens, or why it cannot: for people.
   virtual std::vector<std::pair<std::string, std::string>> library_versions() const { return {}; }
 
+  // See kernels/target.h. A library that is missing is said where it is needed.
+  virtual void open_libraries(Context&) const {}
+
   virtual void begin_step(Context& context, const StepValues& values) const;
 
   virtual void relu_forward(Context& context, Tensor output, Tensor input) const;

@@ -8,4 +8,8 @@ void check_target(const Target& target) {
   backend_of(target).check_target(target);
 }
 
+void open_libraries(Context& context) {
+  backend_of(context).open_libraries(context);
+}
+
 }  // namespace stagecoach

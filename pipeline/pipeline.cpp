@@ -11,6 +11,7 @@
 #include "core/copy.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
+#include "kernels/target.h"
 
 namespace stagecoach {
 namespace {
@@ -41,6 +42,7 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
     : plan_(network, plans, options) {
   make_contexts(options);
   connect();
+  for (Context* context : contexts()) open_libraries(*context);
   guard_.emplace(contexts(), training().micro_batches() * options.replicas);
   make_stages(network, plans, options);
   for (const Replica& replica : replicas_) {

@@ -2,6 +2,7 @@
 
 #include "core/system_memory.h"
 #include "kernels/step.h"
+#include "kernels/target.h"
 
 namespace stagecoach {
 namespace {
@@ -21,6 +22,7 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
     : micro_batches_(options.schedule.micro_batches), context_(options.target) {
   guard_.emplace(std::vector<Context*>{&context_}, micro_batches_);
   const StageOptions stage = whole_network(network, options);
+  open_libraries(context_);
   check_memory("the plan",
                plan_memory(stage_graph(network, plans, 0, stage.end), stage.memory).arena.bytes() +
                    options.other_bytes,

@@ -8,6 +8,7 @@
 #include "core/graph.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
+#include "kernels/target.h"
 #include "kernels/uniform.h"
 #include "pipeline/stage.h"
 
@@ -67,6 +68,7 @@ class LayerTimer {
         context_(target) {
     const StageOptions options = single_layer(layer, rows_, micro_batches_);
     const StageGraph graph = stage_graph(network, plans, options.first, options.end);
+    open_libraries(context_);
     check_memory("measuring a layer",
                  plan_memory(graph, options.memory).arena.bytes() + bytes_of_messages(graph),
                  target.device, kMemoryHint);

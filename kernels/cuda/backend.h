@@ -17,6 +17,7 @@ class CudaBackend final : public Backend {
   bool computes_bf16() const override { return true; }
   std::vector<std::pair<std::string, std::string>> library_versions() const override;
   void check_target(const Target& target) const override;
+  void open_libraries(Context& context) const override;
   void begin_step(Context& context, const StepValues& values) const override;
   void relu_forward(Context& context, Tensor output, Tensor input) const override;
   void relu_backward(Context& context, Tensor input_grad, Tensor output_grad,

@@ -5,6 +5,8 @@
 #include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/conv2d_library.h"
+#include "kernels/cuda/matrix_product.h"
 
 namespace stagecoach::cuda {
 
@@ -32,6 +34,15 @@ void CudaBackend::check_target(const Target& target) const {
                             gpu.major, gpu.minor));
   }
   STAGECOACH_CUDA_CHECK(status);
+}
+
+void CudaBackend::open_libraries(Context& context) const {
+  for (const auto open : {open_convolutions, open_products}) {
+    try {
+      open(context);
+    } catch (const Error&) {  // of one that is missing, which no layer here may need
+    }
+  }
 }
 
 }  // namespace stagecoach::cuda

@@ -100,6 +100,10 @@ std::int64_t library_workspace_bytes(const ConvProblem& problem, const Target& t
   return chosen_for(problem, target).workspace_bytes;
 }
 
+void open_convolutions(Context& context) {
+  context.extension<CudnnSession>();
+}
+
 void run_convolution(Context& context, const ConvProblem& problem, const ConvOperands& operands) {
   context.extension<CudnnSession>().run(problem, operands);
 }

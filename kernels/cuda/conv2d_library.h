@@ -20,6 +20,9 @@ struct ConvOperands {
 // be computed, once per process: the same for every context. Throws Error when the library cannot.
 std::int64_t library_workspace_bytes(const ConvProblem& problem, const Target& target);
 
+// Makes what the library keeps with a context; run_convolution() does, too.
+void open_convolutions(Context& context);
+
 // Enqueues the computation on the context's stream.
 void run_convolution(Context& context, const ConvProblem& problem, const ConvOperands& operands);
 

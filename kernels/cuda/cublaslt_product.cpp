@@ -175,6 +175,10 @@ class CublasLt {
 
 }  // namespace
 
+void open_products(Context& context) {
+  context.extension<CublasLt>();
+}
+
 bool run_product(Context& context, const MatrixProduct& product, const ProductOperands& operands) {
   auto& library = context.extension<CublasLt>();
   CublasLt::Plan& plan = library.plan(product, operands);

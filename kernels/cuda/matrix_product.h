@@ -101,6 +101,9 @@ struct ProductOperands {
 // What NVIDIA recommends for an H100.
 inline constexpr std::int64_t kProductWorkspaceBytes = std::int64_t{32} << 20;
 
+// Makes what the library keeps with a context; run_product() does, too.
+void open_products(Context& context);
+
 // Enqueues the product on the context's stream. The algorithm is the library's first choice, looked
 // up once per context and product. False, and nothing is enqueued, when the library has none.
 // Throws Error when it is missing or fails.

@@ -7,6 +7,7 @@
 #include "core/device_backend.h"
 #include "tests/cuda/engine_run.h"
 #include "tests/kernels/checks.h"
+#include "tests/simulated_cuda/products.h"
 #include "trainer/devices.h"
 
 namespace stagecoach {
@@ -22,6 +23,7 @@ class SimulatedDevices : public ::testing::Test {
     simulated::set_device_count(2);
     simulated::set_memory_bytes(std::size_t{8} << 30);
     simulated::set_peers_possible(true);
+    simulated::library_bytes = 0;
   }
 };
 
@@ -95,6 +97,19 @@ TEST_F(SimulatedDevices, ItIsSaidWhereTheyCannot) {
   EXPECT_GT(simulated::staged_copies(), before);
   simulated::set_peers_possible(true);
   EXPECT_EQ(train_steps(config, 4), trained);
+}
+
+// What the libraries take is gone before it is asked what is free: otherwise a plan passes that
+// does not fit, and the library fails later.
+TEST_F(SimulatedDevices, TheLibrariesMemoryIsNotPlannedWith) {
+  for (const int stages : {0, 2}) {
+    const TrainRequest config = gpu_config(stages);
+    simulated::library_bytes = 0;
+    simulated::set_memory_bytes(std::size_t{128} << 20);
+    EXPECT_NO_THROW(testing::EngineRun{config});
+    simulated::library_bytes = std::int64_t{48} << 20;
+    expect_error([&] { testing::EngineRun run(config); }, {"memory", "has left"});
+  }
 }
 
 TEST_F(SimulatedDevices, NewMemoryNeedsNoNewStream) {

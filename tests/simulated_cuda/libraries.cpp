@@ -17,6 +17,20 @@
 namespace stagecoach::cuda {
 namespace {
 
+// What a library keeps with a context.
+struct Handle {
+  explicit Handle(const Context& context) {
+    if (simulated::library_bytes > 0) memory = Buffer(simulated::library_bytes, context.device());
+  }
+  Buffer memory;
+};
+struct ConvolutionLibrary : Handle {
+  using Handle::Handle;
+};
+struct ProductLibrary : Handle {
+  using Handle::Handle;
+};
+
 const void* readable(const Tensor& tensor) {
   return simulated::readable(tensor.data, tensor.bytes());
 }
@@ -124,6 +138,10 @@ std::int64_t library_workspace_bytes(const ConvProblem&, const Target&) {
   return kWorkspaceBytes;
 }
 
+void open_convolutions(Context& context) {
+  context.extension<ConvolutionLibrary>();
+}
+
 void run_convolution(Context& context, const ConvProblem& problem, const ConvOperands& operands) {
   const ConvTensors tensors(problem, operands, context.device());
   enqueue(context, [=] {
@@ -161,6 +179,10 @@ void multiply(const MatrixProduct& p, const Tensor& a, const Tensor& b, const Te
 }
 
 }  // namespace
+
+void open_products(Context& context) {
+  context.extension<ProductLibrary>();
+}
 
 bool run_product(Context& context, const MatrixProduct& product, const ProductOperands& operands) {
   if (simulated::refuses_product && simulated::refuses_product(product)) return false;
