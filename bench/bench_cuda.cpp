@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/cuda_timing.h"
+#include "bench/cudnn_pool.h"
 #include "core/device_backend.h"
 #include "kernels/adaptive_avg_pool2d.h"
 #include "kernels/cast.h"
@@ -173,6 +174,34 @@ void add_pool(const PoolCase& pool, Precision p) {
   });
 }
 
+// cuDNN's beside it, with the passes that it needs in training: its B reads x and y where ours
+// reads the places, and leaves the gradient of the ReLU before the pool to a pass of its own.
+void add_cudnn_pool(const PoolCase& pool, Precision p) {
+  const MaxPool2dOptions options{3, 3, 2, 2, 0, 0};
+  const TensorSpec x = channels_last(kBatch, pool.channels, pool.size, pool.size, dtype_of(p));
+  const TensorSpec y = max_pool2d_output(x, options);
+  const std::string name = std::string("cudnn_") + pool.name;
+  const auto make_pool = [=](GpuTensors& t) {
+    return std::make_shared<CudnnPool>(t.context(), x, y, options);
+  };
+  add(name + "/F", p, kBatch, {.bytes = bytes_of({x, y})}, [=](GpuTensors& t) {
+    return [cudnn = make_pool(t), to = t.make(y), in = t.make(x)] { cudnn->forward(to, in); };
+  });
+  const auto add_backward = [&](const std::string& backward, const Work& work, bool with_relu) {
+    add(backward, p, kBatch, work, [=](GpuTensors& t) {
+      const auto cudnn = make_pool(t);
+      const Tensor in = t.make(x), out = t.make(y), from = t.make(y), to = t.make(x);
+      cudnn->forward(out, in);
+      return [=, &c = t.context()] {
+        cudnn->backward(to, from, out, in);
+        if (with_relu) relu_backward(c, to, to, in);
+      };
+    });
+  };
+  add_backward(name + "/B", {.bytes = bytes_of({x, x, y, y})}, false);
+  add_backward(name + "+relu/B", {.bytes = bytes_of({x, x, x, x, x, y, y})}, true);
+}
+
 void add_flatten_and_dropout(Precision p) {
   const DType dtype = dtype_of(p);
   const TensorSpec x = channels_last(kBatch, 256, 6, 6, dtype);
@@ -268,7 +297,10 @@ void add_parameters(Precision p) {
 void add_all() {
   for (const Precision precision : {Precision::kBf16, Precision::kFp32}) {
     add_relu_and_bias(precision);
-    for (const PoolCase& c : kPools) add_pool(c, precision);
+    for (const PoolCase& c : kPools) {
+      add_pool(c, precision);
+      add_cudnn_pool(c, precision);
+    }
     add_flatten_and_dropout(precision);
     add_loss(precision);
     add_images(precision);
