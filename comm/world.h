@@ -26,6 +26,13 @@ class World {
   virtual Transfer send(int to, int tag, std::span<const std::byte> bytes) = 0;
   virtual Transfer receive(int from, int tag, std::span<std::byte> bytes) = 0;
 
+  // Sums of the transport's own, in whatever order it adds: to compare with, as nobody promises
+  // their bits. Error where it has none. A group is made by all of its processes at the same time,
+  // which blocks them; they call add_up() for it in one order. Behind it, each has in `values` the
+  // sum of what all had there.
+  virtual int make_group(const std::vector<int>& processes);
+  virtual Transfer add_up(int group, std::span<float> values);
+
   // Ends the job: transfers of this process, now and later, end with `error`, and those of the
   // others with a PeerError that has its text. The first call counts. Does not throw.
   virtual void abort(const std::exception_ptr& error) noexcept = 0;

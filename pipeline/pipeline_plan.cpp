@@ -85,6 +85,10 @@ void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& 
                    fmt::format("a power of two replicas that divides the {} gradient groups",
                                options.gradient_groups),
                    fmt::format("{}", replicas));
+  STAGECOACH_CHECK(!options.unordered_sum ||
+                       (replicas > 1 && options.world != nullptr && !options.shards_optimizer),
+                   "Pipeline", "replicas in processes, each with all states, for an unordered sum",
+                   options.shards_optimizer ? "shares of them" : "one replica, or threads");
   if (replicas == 1) return;
   STAGECOACH_CHECK(options.target.device.type == DeviceType::kCpu, "Pipeline",
                    "replicas on the CPU", options.target.device.to_string());

@@ -13,6 +13,7 @@
 #include "kernels/step.h"
 #include "pipeline/message_order.h"
 #include "pipeline/replica_exchange.h"
+#include "pipeline/unordered_sum.h"
 
 namespace stagecoach {
 namespace {
@@ -52,6 +53,7 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
       watch_(options.watch),
       calibration_(options.calibration),
       replicas_(options.replicas),
+      unordered_sum_(options.unordered_sum),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
       context_(std::make_unique<Context>(options.target)) {
   if (replicas_ > 1 && options.overlaps_sum) {
@@ -139,11 +141,14 @@ void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
   std::vector<int> processes;
   processes.reserve(static_cast<std::size_t>(replicas_));
   for (int r = 0; r < replicas_; ++r) processes.push_back(process_of(place_.rank, r));
+  const int group = unordered_sum_ ? world_.make_group(processes) : 0;
   for (auto& [s, own] : linked) {
     const ReplicaTensors tensors{own.stage->flat().gradients(), own.stage->flat().values()};
-    sums_.push_back(make_exchanged_sum(world_, processes, place_.replica,
-                                       tag_of(MessageKind::kReplicas, s), tensors,
-                                       own.stage->exchange_memory(), context_->failure_flag()));
+    std::uint32_t* const flag = context_->failure_flag();
+    sums_.push_back(unordered_sum_ ? make_unordered_sum(world_, group, tensors.gradients, flag)
+                                   : make_exchanged_sum(world_, processes, place_.replica,
+                                                        tag_of(MessageKind::kReplicas, s), tensors,
+                                                        own.stage->exchange_memory(), flag));
     own.sum = sums_.back().get();
     own.sums = sum_context_.get();
   }

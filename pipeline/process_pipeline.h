@@ -99,6 +99,7 @@ class ProcessPipeline : public TrainingLoop {
   Watch* const watch_;
   const Calibration* const calibration_;
   const int replicas_;
+  const bool unordered_sum_;
   const Place place_;
   std::unique_ptr<Context> context_, sum_context_;  // the latter where sums run beside W
   std::optional<StepGuard> guard_;

@@ -117,6 +117,9 @@ struct PipelineOptions {
   // Of several replicas: whether each keeps the optimizer's states of a share of the parameters
   // only, and updates that (ZeRO-1); and whether gradients are summed while W of other layers runs.
   bool shards_optimizer = false, overlaps_sum = false;
+  // Gradients of replicas in processes are added by the transport, in its own order: see
+  // make_unordered_sum(). Not with `shards_optimizer`.
+  bool unordered_sum = false;
   std::int64_t bucket_bytes = kBucketBytes;  // what is summed at a time then
   // The processes of the job, each with one rank of one replica: see ProcessPipeline. Null: all
   // ranks of all replicas are threads of this one.

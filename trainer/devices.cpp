@@ -20,16 +20,26 @@ DeviceChoice choose_cpu(const TrainJob& job) {
   const char* given = job.device.kind == DeviceRequest::Kind::kCpu ? "--device cpu"
                       : job.processes > 1 ? "the CPU, which ranks in several processes train on"
                                           : "the CPU: no GPU is here";
-  const auto refuse = [given](const char* option) {
-    throw UsageError(kTrain, fmt::format("{} on a GPU", option), given, "leave it out");
+  const auto refuse = [](const std::string& expected, const std::string& got,
+                         const char* hint = "leave it out") {
+    throw UsageError(kTrain, expected, got, hint);
   };
   if (job.precision.value_or(Precision::kFp32) != Precision::kFp32) {
     throw UsageError(kTrain, "--precision fp32 on the CPU", std::string(name_of(*job.precision)),
                      "tf32 and bf16 need a GPU");
   }
-  if (job.eager) refuse("--eager");
-  if (job.tune) refuse("--tune");
-  if (job.fast_nondeterministic) refuse("--fast-nondeterministic");
+  if (job.eager) refuse("--eager on a GPU", given);
+  if (job.tune) refuse("--tune on a GPU", given);
+  const char* const unordered = "--fast-nondeterministic on a GPU, or over replicas in processes";
+  if (job.fast_nondeterministic && job.replicas == 1) refuse(unordered, given);
+  if (job.fast_nondeterministic && job.processes == 1) {
+    refuse(unordered, "replicas on threads",
+           "leave it out: threads read each other's gradients, and any order costs them the same");
+  }
+  if (job.fast_nondeterministic && job.zero > 0) {
+    refuse("--fast-nondeterministic without --zero", "both",
+           "MPI's all-reduce gives every replica all sums: nothing would be sharded");
+  }
   DeviceChoice choice;
   choice.target =
       Target(job.threads > 0 ? job.threads : threads_of_rank(job.ranks() * job.replicas));

@@ -203,6 +203,12 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.gradient_groups = job.gradient_groups;
   pipeline.shards_optimizer = job.zero > 0;
   pipeline.overlaps_sum = job.overlap;
+  pipeline.unordered_sum = job.fast_nondeterministic && job.replicas > 1;
+  if (pipeline.unordered_sum) {
+    note_(
+        "--fast-nondeterministic: the transport adds the gradients of the replicas, in its own "
+        "order, whose bits no checksum promises");
+  }
   pipeline.loss_rows = job.batch();
   pipeline.other_bytes = options.other_bytes;
   check_least_memory(plans, pipeline);

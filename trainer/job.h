@@ -110,7 +110,8 @@ struct TrainJob {
   int threads = 0;                               // CPU: of each rank; 0: cores / ranks, at least 1
   bool eager = false;                            // GPU: no captured graph
   bool tune = false;                             // GPU: time the library's algorithms
-  bool fast_nondeterministic = false;  // GPU: also algorithms whose sums have no fixed order
+  // GPU: also algorithms whose sums have no fixed order; replicas in processes: the transport adds.
+  bool fast_nondeterministic = false;
 
   int ranks() const { return pipeline ? static_cast<int>(schedule.ranks.size()) : 1; }
   int stages() const { return pipeline ? schedule.stages : 1; }  // of all ranks

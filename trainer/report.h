@@ -72,7 +72,8 @@ struct RunReport {
   std::vector<std::int64_t> planned_without_recompute;  // bytes per stage; empty for never
   int replicas = 1;
   int gradient_groups = 1;
-  int processes = 1;  // each with one rank of one replica; 1: ranks are threads
+  bool fast_nondeterministic = false;  // sums whose order is the library's, or the transport's
+  int processes = 1;                   // each with one rank of one replica; 1: ranks are threads
   std::optional<TransportReport> transport;  // of several processes
   std::int64_t micro_batch_size = 0, image_size = 0;
   // Those of this run that ended well; the first of them; and the last that was asked for.

@@ -73,6 +73,7 @@ nlohmann::json to_json(const RunReport& report) {
                          {"micro_batch_size", report.micro_batch_size},
                          {"replicas", report.replicas},
                          {"gradient_groups", report.gradient_groups},
+                         {"fast_nondeterministic", report.fast_nondeterministic},
                          {"processes", report.processes},
                          {"transport", nullptr},
                          {"image_size", report.image_size},

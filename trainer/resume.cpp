@@ -76,6 +76,7 @@ Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dat
     settings["weight_decay"] = shortest(job.optimizer.adam.weight_decay);
   }
   if (job.gradient_groups > 1) settings["gradient_groups"] = job.gradient_groups;
+  if (job.fast_nondeterministic) settings["fast_nondeterministic"] = true;
   settings["precision"] = name_of(devices.target.precision);
   // Where sums are the library's, or statistics a micro-batch's, more of the job decides.
   if (on_cpu) {

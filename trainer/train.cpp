@@ -374,6 +374,7 @@ class Training {
     report_.micro_batch_size = job.micro_batch_size;
     report_.replicas = job.replicas;
     report_.gradient_groups = job.gradient_groups;
+    report_.fast_nondeterministic = job.fast_nondeterministic;
     report_.processes = processes_.count();
     report_.threads = devices_.target.threads;
     report_.device = devices_.text;

@@ -22,11 +22,15 @@ struct MpiApi {
   int (*receive_notice)(void* bytes, int count, int* number);
   // The numbers of transfers that have ended, and their codes; numbers are then used again.
   int (*test)(int capacity, int* ended, int* numbers, int* codes);
+  // Blocks until all of these ranks have called it; they make their groups in one order.
+  int (*make_group)(const int* ranks, int count, int* group);
+  // Begins to add up what all of the group have there, for each of them, in no order of its own.
+  int (*add_up)(int group, float* values, int count, int* number);
   // Of a receive: test() tells when it has ended.
   int (*cancel)(int number);
 };
 
-inline constexpr std::int32_t kMpiApiVersion = 1;
+inline constexpr std::int32_t kMpiApiVersion = 2;
 // The plug-in's one symbol: const MpiApi* stagecoach_mpi_api().
 inline constexpr const char* kMpiApiSymbol = "stagecoach_mpi_api";
 

@@ -62,10 +62,19 @@ class MpiWorld final : public World {
   int size() const override { return size_; }
 
   Transfer send(int to, int tag, std::span<const std::byte> bytes) override {
-    return begin({to, tag, const_cast<std::byte*>(bytes.data()), bytes.size(), false, {}});
+    return begin({Kind::kSend, to, tag, const_cast<std::byte*>(bytes.data()), bytes.size()});
   }
   Transfer receive(int from, int tag, std::span<std::byte> bytes) override {
-    return begin({from, tag, bytes.data(), bytes.size(), true, {}});
+    return begin({Kind::kReceive, from, tag, bytes.data(), bytes.size()});
+  }
+  int make_group(const std::vector<int>& processes) override {
+    int group = 0;
+    begin({Kind::kGroup, 0, 0, nullptr, processes.size(), {}, processes.data(), &group}).wait();
+    return group;
+  }
+  Transfer add_up(int group, std::span<float> values) override {
+    return begin(
+        {Kind::kSum, group, 0, reinterpret_cast<std::byte*>(values.data()), values.size()});
   }
 
   void abort(const std::exception_ptr& error) noexcept override {
@@ -86,12 +95,15 @@ class MpiWorld final : public World {
   }
 
  private:
+  enum class Kind { kSend, kReceive, kGroup, kSum };
   struct Operation {
-    int peer, tag;
+    Kind kind;
+    int peer, tag;  // of a sum: its group
     std::byte* bytes;
-    std::size_t count;
-    bool is_receive;
-    Transfer transfer;
+    std::size_t count;  // of bytes; of a sum, of numbers
+    Transfer transfer = {};
+    const int* processes = nullptr;  // of a group, with its number
+    int* group = nullptr;
   };
 
   Transfer begin(const Operation& operation) {
@@ -101,7 +113,9 @@ class MpiWorld final : public World {
       transfer.end(error_);
     } else if (operation.count > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
       transfer.end(std::make_exception_ptr(
-          Error(kMpi, fmt::format("a message of at most {} bytes", std::numeric_limits<int>::max()),
+          Error(kMpi,
+                fmt::format("a message of at most {} bytes, or a sum of so many numbers",
+                            std::numeric_limits<int>::max()),
                 std::to_string(operation.count))));
     } else {
       new_.push_back(operation);
@@ -162,19 +176,38 @@ class MpiWorld final : public World {
   }
 
   void begin_new() {
-    std::deque<Operation> operations;
-    {
-      const std::lock_guard lock(mutex_);
-      operations.swap(new_);
-    }
-    for (const Operation& each : operations) {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      if (new_.empty()) return;
+      const Operation next = new_.front();  // it stays there until MPI has it
+      lock.unlock();
       int number = 0;
-      const int count = static_cast<int>(each.count);
-      check(each.is_receive ? api_.receive(each.peer, each.tag, each.bytes, count, &number)
-                            : api_.send(each.peer, each.tag, each.bytes, count, &number));
-      const std::lock_guard lock(mutex_);
-      under_way_.emplace(number, each);
+      check(begin_in_mpi(next, &number));
+      lock.lock();
+      new_.pop_front();
+      if (next.kind == Kind::kGroup) {
+        next.transfer.end();
+      } else {
+        under_way_.emplace(number, next);
+        sums_ += next.kind == Kind::kSum ? 1 : 0;
+      }
     }
+  }
+
+  int begin_in_mpi(const Operation& operation, int* number) const {
+    const auto& [kind, peer, tag, bytes, all, transfer, processes, group] = operation;
+    const int count = static_cast<int>(all);
+    switch (kind) {
+      case Kind::kSend:
+        return api_.send(peer, tag, bytes, count, number);
+      case Kind::kReceive:
+        return api_.receive(peer, tag, bytes, count, number);
+      case Kind::kSum:
+        return api_.add_up(peer, reinterpret_cast<float*>(bytes), count, number);
+      case Kind::kGroup:
+        break;
+    }
+    return api_.make_group(processes, count, group);
   }
 
   // Whether any transfer has ended.
@@ -196,6 +229,7 @@ class MpiWorld final : public World {
       }
       // A receive that was cancelled has ended, too.
       found->second.transfer.end(error_ ? error_ : codes[i] == 0 ? nullptr : error_of(codes[i]));
+      sums_ -= found->second.kind == Kind::kSum ? 1 : 0;
       under_way_.erase(found);
     }
     return ended > 0;
@@ -217,6 +251,7 @@ class MpiWorld final : public World {
       polls_ = 0;
       pause_ = kLeastPause;
     }
+    if (sums_ > 0) return std::this_thread::yield();  // MPI adds while it is called, too
     if (polls_ < kBusyPolls) {
       ++polls_;
       return std::this_thread::yield();
@@ -240,12 +275,12 @@ class MpiWorld final : public World {
     try {
       if (own_error()) tell_others();
       cancel_receives();
-      move_while([this] { return is_receiving(); });
+      move_while([this] { return is_written_to(); });
       end_all();
-      move_while([this] { return !notices_under_way_.empty(); });
+      move_while([this] { return sums_ == 0 && !notices_under_way_.empty(); });
       have_told();
       while (!is_stopping()) {
-        end_some();
+        if (sums_ == 0) end_some();  // a sum cannot be cancelled, and its memory may be gone
         std::this_thread::sleep_for(kMostPause);
       }
     } catch (const std::exception&) {
@@ -263,9 +298,10 @@ class MpiWorld final : public World {
     return stopping_;
   }
   // MPI may still write.
-  bool is_receiving() const {
+  bool is_written_to() const {
     const std::lock_guard lock(mutex_);
-    return std::ranges::any_of(under_way_, [](const auto& each) { return each.second.is_receive; });
+    return std::ranges::any_of(under_way_,
+                               [](const auto& each) { return each.second.kind != Kind::kSend; });
   }
 
   void tell_others() {
@@ -283,7 +319,7 @@ class MpiWorld final : public World {
   void cancel_receives() {
     const std::lock_guard lock(mutex_);
     for (const auto& [number, operation] : under_way_) {
-      if (operation.is_receive) check(api_.cancel(number));
+      if (operation.kind == Kind::kReceive) check(api_.cancel(number));
     }
   }
 
@@ -315,6 +351,7 @@ class MpiWorld final : public World {
   int rank_ = 0, size_ = 1;
   // Of the thread that calls MPI.
   int notice_number_ = -1, polls_ = 0;
+  int sums_ = 0;  // under way, in MPI
   std::chrono::microseconds pause_ = kLeastPause;
   Notice notice_, own_notice_;
   std::set<int> notices_under_way_;

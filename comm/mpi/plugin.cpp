@@ -13,6 +13,7 @@ namespace stagecoach {
 namespace {
 
 MPI_Comm messages = MPI_COMM_NULL, notices = MPI_COMM_NULL;
+std::vector<MPI_Comm> groups;       // by number
 std::vector<MPI_Request> requests;  // by number; MPI_REQUEST_NULL: free
 
 int keep(int code, MPI_Request request, int* number) {
@@ -88,6 +89,28 @@ int receive_notice(void* bytes, int count, int* number) {
   return keep(code, request, number);
 }
 
+int make_group(const int* ranks, int count, int* group) {
+  MPI_Group all = MPI_GROUP_NULL, members = MPI_GROUP_NULL;
+  MPI_Comm made = MPI_COMM_NULL;
+  int code = MPI_Comm_group(messages, &all);
+  if (code == MPI_SUCCESS) code = MPI_Group_incl(all, count, ranks, &members);
+  if (code == MPI_SUCCESS) code = MPI_Comm_create_group(messages, members, 0, &made);
+  if (members != MPI_GROUP_NULL) MPI_Group_free(&members);
+  if (all != MPI_GROUP_NULL) MPI_Group_free(&all);
+  if (code != MPI_SUCCESS) return code;
+  MPI_Comm_set_errhandler(made, MPI_ERRORS_RETURN);
+  *group = static_cast<int>(groups.size());
+  groups.push_back(made);
+  return MPI_SUCCESS;
+}
+
+int add_up(int group, float* values, int count, int* number) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  const int code = MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM,
+                                  groups[static_cast<std::size_t>(group)], &request);
+  return keep(code, request, number);
+}
+
 int test(int capacity, int* ended, int* numbers, int* codes) {
   *ended = 0;
   for (int i = 0; i < static_cast<int>(requests.size()) && *ended < capacity; ++i) {
@@ -111,7 +134,8 @@ int cancel(int number) {
 
 extern "C" const stagecoach::MpiApi* stagecoach_mpi_api() {
   using namespace stagecoach;
-  static constexpr MpiApi kApi = {kMpiApiVersion, library,     error_text,     start, finish, send,
-                                  receive,        send_notice, receive_notice, test,  cancel};
+  static constexpr MpiApi kApi = {kMpiApiVersion, library, error_text,  start,          finish,
+                                  send,           receive, send_notice, receive_notice, test,
+                                  make_group,     add_up,  cancel};
   return &kApi;
 }

@@ -378,6 +378,14 @@ TEST(ProcessPipeline, RefusesWhatCannotBe) {
           ProcessJob job({"1f1b", {2, 5}}, world);
         },
         {"3 processes, for 3 ranks of 1 replicas, got 2"});
+    const Network network = testing::small_network();
+    PipelineOptions options = options_of({"gpipe", {}, 2}, &world);
+    options.unordered_sum = true;
+    const std::vector<LayerPlan> plans = network.plan(testing::small_input(), options.target);
+    const auto make = [&] { ProcessPipeline(network, plans, options); };
+    testing::expect_error(make, {"expected one that adds by itself"});
+    options.shards_optimizer = true;
+    testing::expect_error(make, {"each with all states, for an unordered sum, got shares"});
   };
   EXPECT_EQ(run_forked(2, body), kAllPass2);
 }

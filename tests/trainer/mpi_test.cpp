@@ -128,6 +128,31 @@ TEST_P(EachMpi, FourProcessesTrainAsThreadsDo) {
   expect_has(other.out, "\"bandwidth\": ");
 }
 
+// The same sum, in another order: near what the tree gives, and nothing that goes on as if it were
+// the same.
+TEST_P(EachMpi, AddsGradientsInItsOwnOrderWhenAskedTo) {
+  const std::string report = scratch_.path() / "report", folder = scratch_.path() / "folder";
+  const auto loss_of = [&](const Options& more) {
+    Options options = {{"--stages", "1"}, {"--report", report}, {"--quiet", "no"}};
+    options.insert(more.begin(), more.end());
+    const ProgramResult result = train(4, options);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const bool is_unordered = more.contains("--fast-nondeterministic");
+    EXPECT_EQ(count(result.out, "4 replicas, by MPI: "), is_unordered ? 1 : 0) << result.out;
+    EXPECT_EQ(count(result.err, "no checksum promises"), is_unordered ? 1 : 0) << result.err;
+    const auto json = nlohmann::json::parse(content_of(report));
+    EXPECT_EQ(json["fast_nondeterministic"], is_unordered);
+    return json["loss_last"].get<double>();
+  };
+  const double tree = loss_of({});
+  EXPECT_NEAR(loss_of({{"--fast-nondeterministic", ""}, {"--checkpoint-dir", folder}}), tree, 1e-4);
+  EXPECT_NEAR(loss_of({{"--fast-nondeterministic", ""}, {"--overlap", ""}}), tree, 1e-4);
+  expect_error(train(4, {{"--stages", "1"}, {"--checkpoint-dir", folder}, {"--resume", ""}}), 2,
+               {"fast_nondeterministic"});
+  expect_error(train(2, {{"--stages", "1"}, {"--fast-nondeterministic", ""}, {"--zero", "1"}}), 2,
+               {"--fast-nondeterministic without --zero", "nothing would be sharded"});
+}
+
 // MPICH's launcher kills the others within milliseconds, and says itself what has happened.
 TEST_P(EachMpi, AProcessThatDiesInTheMiddleIsSaid) {
   const std::string metrics = scratch_.path() / "metrics";

@@ -80,6 +80,8 @@ TEST_F(ProgramErrors, WrongUsageIsExplained) {
       {{{"--eager", ""}}, {"--eager on a GPU", "got --device cpu"}},
       {{{"--tune", ""}}, {"--tune on a GPU", "got --device cpu"}},
       {{{"--fast-nondeterministic", ""}}, {"--fast-nondeterministic on a GPU", "got --device cpu"}},
+      {{{"--fast-nondeterministic", ""}, {"--replicas", "2"}},
+       {"or over replicas in processes", "got replicas on threads"}},
       {{{"--stages", "-1"}}, {"--stages of at least 0", "got -1"}},
       {{{"--stages", "two"}}, {"a whole number after --stages", "'two'"}},
       {{{"--stages", "2.5"}}, {"a whole number after --stages", "'2.5'"}},

@@ -175,7 +175,9 @@ void add_device_options(CLI::App& app, TrainRequest& c) {
                  "GPU: time the convolution algorithms once and keep the choice\n"
                  "in the cache folder; later runs find it there");
   group.add_flag("--fast-nondeterministic", c.fast_nondeterministic,
-                 "GPU: also algorithms that give other bits from run to run");
+                 "to compare with. GPU: also algorithms that give other bits\n"
+                 "from run to run; replicas in processes: gradients are added\n"
+                 "by MPI, in its own order, whose bits no checksum promises");
 }
 
 void add_training_options(CLI::App& app, TrainRequest& c) {

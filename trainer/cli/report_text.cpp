@@ -142,9 +142,10 @@ std::string stage_table(const RunReport& r) {
                       grouped(parameters), again ? " + R" : "", milliseconds(optimizer));
   if (reduce > 0) {
     text += fmt::format(
-        "sum of gradients over {} replicas: {} ms of all stages, {} of it while a "
+        "sum of gradients over {} replicas{}: {} ms of all stages, {} of it while a "
         "rank computes\n",
-        r.replicas, milliseconds(reduce), percent(hidden / reduce));
+        r.replicas, r.fast_nondeterministic ? ", by MPI" : "", milliseconds(reduce),
+        percent(hidden / reduce));
   }
   return text;
 }
