@@ -204,22 +204,44 @@ void Watch::find_peers() {
 
 void Watch::set_activity(std::uint64_t activity) {
   own_->activity.store(activity, std::memory_order_relaxed);
+  ++progress_.changes;
+}
+
+void Watch::set_waiting(bool waiting) {
+  progress_.waiting = waiting;
+  ++progress_.changes;
+}
+
+Watch::Step::Step(Watch* watch) : watch_(watch), begun_(Clock::now()) {
+  if (watch_ == nullptr) return;
+  watch_->set_waiting(false);
+  watch_->progress_.in_step = true;
+}
+
+Watch::Step::~Step() {
+  if (watch_ == nullptr) return;
+  Progress& progress = watch_->progress_;
+  progress.in_step = false;
+  progress.longest_step = std::max<std::chrono::nanoseconds>(progress.longest_step.load(),
+                                                             Clock::now() - begun_);
 }
 
 void Watch::run() {
   Clock::time_point looked = Clock::now(), aborted = Clock::time_point::max();
   while (!stopping_) {
     own_->beat = now();
+    const Clock::duration since_last = Clock::now() - looked;
     if (world_.is_aborted()) {
       aborted = std::min(aborted, Clock::now());
       if (Clock::now() - aborted > kTimeToEnd && options_.last_resort)
         return options_.last_resort();
-    } else if (Clock::now() - looked > 10 * kBeat) {
+    } else if (since_last > 10 * kBeat) {
       if (machines_) machines_->forgive();  // this process was stopped, and perhaps all were
     } else {
       look();
+      look_at_itself(since_last);
     }
-    looked = Clock::now();
+    looked += since_last;
     std::this_thread::sleep_for(kBeat);
   }
 }
@@ -233,10 +255,10 @@ void Watch::end(const std::string& words) {
 void Watch::look() {
   for (const Peer& peer : peers_) {
     if (peer.slot->left) continue;
-    if (!is_alive(peer.slot->pid) && !peer.slot->left) return end(words_of(peer, "has died"));
+    if (!is_alive(peer.slot->pid) && !peer.slot->left) return end(words_of(peer.process, *peer.slot, "has died"));
     const std::chrono::nanoseconds age(now() - peer.slot->beat);
     if (age > options_.peer_timeout) {
-      end(words_of(peer, "gives no sign of life"));
+      end(words_of(peer.process, *peer.slot, "gives no sign of life"));
       ::kill(peer.slot->pid, SIGKILL);  // some launchers would wait for it for ever
       return;
     }
@@ -248,10 +270,30 @@ void Watch::look() {
   }
 }
 
-std::string Watch::words_of(const Peer& peer, const std::string& what) const {
-  const std::uint64_t activity = peer.slot->activity.load(std::memory_order_relaxed);
-  return fmt::format("process {} on {} (PID {}), which {}; it was last {}", peer.process, host_,
-                     peer.slot->pid.load(), what, options_.describe(activity));
+// Time in which this thread did not run is not counted: the others may not have run, either.
+void Watch::look_at_itself(std::chrono::nanoseconds since_last) {
+  const std::chrono::nanoseconds longest = progress_.longest_step;
+  const std::uint64_t changes = progress_.changes;
+  const bool may_be_stuck = progress_.in_step && !progress_.waiting && longest.count() > 0;
+  if (!may_be_stuck || std::exchange(progress_.seen, changes) != changes) {
+    progress_.unchanged = {};
+    return;
+  }
+  progress_.unchanged += since_last;
+  if (progress_.unchanged <= longest + options_.peer_timeout) return;
+  const auto seconds = [](auto duration) {
+    return std::chrono::duration<double>(duration).count();
+  };
+  end(words_of(world_.rank(), *own_,
+               fmt::format("has computed for {:.1f} s without an end, where no step took more than "
+                           "{:.1f} s",
+                           seconds(progress_.unchanged), seconds(longest))));
+}
+
+std::string Watch::words_of(int process, const Slot& slot, const std::string& what) const {
+  const std::uint64_t activity = slot.activity.load(std::memory_order_relaxed);
+  return fmt::format("process {} on {} (PID {}), which {}; it was last {}", process, host_,
+                     slot.pid.load(), what, options_.describe(activity));
 }
 
 }  // namespace stagecoach

@@ -1,6 +1,7 @@
-// Watch: sees when another process of the job dies or freezes, and ends the job with words. A
-// thread of each process beats in memory that the processes of a machine share, and looks at the
-// beats of the others; of each machine one exchanges messages with one of every other machine.
+// Watch: sees when another process of the job dies or freezes, or this one does not get on, and ends
+// the job with words. A thread of each process beats in memory that the processes of a machine
+// share, and looks at the beats of the others; of each machine one exchanges messages with one of
+// every other machine.
 #pragma once
 
 #include <atomic>
@@ -18,7 +19,7 @@
 
 namespace stagecoach {
 
-// Another process has died or is frozen, and cannot say it itself: WatchOptions::say has.
+// A process has died, is frozen or does not get on, and cannot say it itself: WatchOptions::say has.
 class LostPeer : public PeerError {
  public:
   using PeerError::PeerError;
@@ -26,7 +27,8 @@ class LostPeer : public PeerError {
 
 struct WatchOptions {
   // A process that gives no sign of life for so long is frozen, and is killed by those of its
-  // machine, after the words. One that has died is seen at once.
+  // machine, after the words. One that has died is seen at once. So long, beyond the longest step
+  // that has ended, may a process be at one thing in a step: see Step.
   std::chrono::milliseconds peer_timeout{4000};
   // What a number that set_activity() was given means: "step 3, stage 1, F of micro-batch 4".
   std::function<std::string(std::uint64_t)> describe;
@@ -49,11 +51,37 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  // What this process does, for the words of others when it is gone. From any thread.
+  // What this process does, for the words when it is gone, or does not get on. From any thread.
   void set_activity(std::uint64_t activity);
+  // Whether it waits for others, which may take them as long as it takes. From any thread.
+  void set_waiting(bool waiting);
+
+  // While there is one, this process is in a step: one that neither waits nor is told to do another
+  // thing for long does not get on. How long a step may take is known when a first one has ended;
+  // between steps, and in that one, anything may take as long as it takes.
+  class Step {
+   public:
+    explicit Step(Watch* watch);  // null: nobody watches
+    ~Step();
+    Step(const Step&) = delete;
+    Step& operator=(const Step&) = delete;
+
+   private:
+    Watch* const watch_;
+    const std::chrono::steady_clock::time_point begun_;
+  };
 
  private:
   struct Slot;
+  // Of this process.
+  struct Progress {
+    std::atomic<bool> in_step = false, waiting = false;
+    std::atomic<std::uint64_t> changes = 0;
+    std::atomic<std::chrono::nanoseconds> longest_step{};
+    // Of the watching thread: what it has seen, and for how long.
+    std::uint64_t seen = 0;
+    std::chrono::nanoseconds unchanged{};
+  };
   class Machines;
   struct Peer {
     int process = 0;
@@ -63,8 +91,9 @@ class Watch {
   void find_peers();
   void run();
   void look();
+  void look_at_itself(std::chrono::nanoseconds since_last);
   void end(const std::string& words);
-  [[nodiscard]] std::string words_of(const Peer& peer, const std::string& what) const;
+  [[nodiscard]] std::string words_of(int process, const Slot& slot, const std::string& what) const;
 
   World& world_;
   const WatchOptions options_;
@@ -75,6 +104,7 @@ class Watch {
   Slot* leader_ = nullptr;   // of the first process of this machine
   std::vector<Peer> peers_;  // other processes of this machine
   std::unique_ptr<Machines> machines_;
+  Progress progress_;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };

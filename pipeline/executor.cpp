@@ -146,6 +146,11 @@ void Executor::act(const Program& program, const StepInput& input, const Action&
   run_action({program, input}, action);
 }
 
+void Executor::set_waiting(bool waiting) {
+  if (watch_ == nullptr) return;
+  stream_.enqueue([this, waiting] { watch_->set_waiting(waiting); });
+}
+
 void Executor::run_action(const Step& step, const Action& action) {
   const auto found = stages_.find(action.stage);
   STAGECOACH_CHECK(found != stages_.end(), "Executor", fmt::format("a stage of rank {}", rank_),
@@ -302,25 +307,30 @@ Stage::Completed Executor::sums_beside(const Action& action, const LinkedStage& 
 
 void Executor::reduce_gradients(const Action& action, const LinkedStage& linked) {
   if (linked.sum == nullptr || !reduced_.insert(action.stage).second) return;
+  set_waiting(true);
   if (sums_ != nullptr) {
     Event summed;
     sums_->stream().record(summed);
     stream_.wait(summed);
+    set_waiting(false);
     return end_span(TraceKind::kWait, action);
   }
   const int buckets = static_cast<int>(linked.stage->memory_plan().buckets.size());
   for (int bucket = 0; bucket < buckets; ++bucket) sum_bucket(action, linked, bucket);
+  set_waiting(false);
 }
 
 void Executor::update(const Step& step, const Action& action, const LinkedStage& linked) {
   linked.stage->flat().step(*step.input.optimizer);
   end_span(TraceKind::kOptimizer, action);
   if (linked.sum != nullptr && linked.stage->updates_share()) {
+    set_waiting(true);
     for (const GradientBucket& bucket : linked.stage->memory_plan().buckets) {
       linked.sum->all_gather(linked.stage->context(), bucket.elements,
                              ReplicaSum::Gathered::kParameters,
                              [&] { end_span(TraceKind::kWait, action); });
     }
+    set_waiting(false);
     end_span(TraceKind::kReduce, action);
   }
   linked.stage->flat().end_update();
@@ -348,7 +358,9 @@ void Executor::end_clipped(const Step& step) {
   const LinkedStage& first = stages_.begin()->second;
   for (Channel* maker : first.norm_makers) wait_released(maker, current_, 0);
   if (first.norms != nullptr) {
+    set_waiting(true);
     first.norms->enqueue(stream_);
+    set_waiting(false);
     end_span(TraceKind::kWait, current_);
   }
   for (const Action& action : clipped_) {
@@ -373,7 +385,9 @@ void Executor::release_all(const std::vector<Channel*>& channels, const Action& 
 }
 
 std::vector<Tensor> Executor::await(Channel& channel, const Action& action) {
+  set_waiting(true);
   channel.await(action.micro_batch, stream_);
+  set_waiting(false);
   end_span(TraceKind::kWait, action);
   std::vector<Tensor> message = channel.receive(action.micro_batch, stream_);
   end_span(TraceKind::kReceive, action);
@@ -382,7 +396,9 @@ std::vector<Tensor> Executor::await(Channel& channel, const Action& action) {
 
 void Executor::wait_released(Channel* channel, const Action& action, int message) {
   if (channel == nullptr || message < 0) return;
+  set_waiting(true);
   channel->wait_released(message, stream_);
+  set_waiting(false);
   end_span(TraceKind::kWait, action);
 }
 

@@ -52,7 +52,8 @@ class Executor {
  public:
   // `stages`: those of this rank, by their number in the pipeline; all on one context. `clip`, by
   // which gradients are clipped, outlives the executor; null: they are not.
-  // `watch`: is told each action when the stream comes to it; null: nobody is.
+  // `watch`: is told each action when the stream comes to it, and when it waits for others; null:
+  // nobody is.
   Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip = nullptr,
            Watch* watch = nullptr);
 
@@ -102,6 +103,8 @@ class Executor {
   void send(Channel& channel, std::span<const Tensor> message, const Action& action);
   void release(Channel* channel, const Action& action);
   void release_all(const std::vector<Channel*>& channels, const Action& action);
+  // For the watch: what is enqueued between true and false waits for others.
+  void set_waiting(bool waiting);
   std::vector<Tensor> await(Channel& channel, const Action& action);
   void wait_released(Channel* channel, const Action& action, int message);
   void end_span(TraceKind kind, const Action& action) {

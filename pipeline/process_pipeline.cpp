@@ -235,6 +235,7 @@ void ProcessPipeline::run_on_cpu(const StepInput& input) {
 void ProcessPipeline::run_own_part(const StepInput& input) {
   for (const auto& channel : channels_) channel->reset();
   begin_step(*context_, values_of(input));
+  const Watch::Step watched(watch_);
   executor_->run(input.micro.training ? plan_.training : plan_.evaluation,
                  input_of_replica(input, place_.replica, replicas_));
   for (const auto& channel : channels_) channel->check_complete();

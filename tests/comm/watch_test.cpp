@@ -89,5 +89,58 @@ TEST(Watch, TheLastResortEndsAProcess) {
   EXPECT_EQ(run_forked(2, body), (std::vector<int>{128 + SIGKILL, 0}));
 }
 
+// Its own watch ends the job, the last resort the process.
+TEST(Watch, AProcessThatComputesForEverEndsTheOthersWithWords) {
+  const auto body = [](World& world) {
+    WatchOptions options = quick_options();
+    options.say = [&](const std::string& words) {
+      EXPECT_EQ(world.rank(), 1);
+      EXPECT_NE(words.find("got process 1 on "), std::string::npos) << words;
+      EXPECT_NE(words.find("has computed for 1."), std::string::npos) << words;
+      EXPECT_NE(words.find("it was last at 17"), std::string::npos) << words;
+      std::fprintf(stderr, "%s\n", words.c_str());
+    };
+    options.last_resort = [] { ::_exit(3); };
+    Watch watch(world, options);
+    { const Watch::Step first(&watch); }
+    barrier(world);
+    if (world.rank() == 1) {
+      const Watch::Step second(&watch);
+      watch.set_activity(17);
+      for (std::atomic<bool> goes_on = true; goes_on;) {
+      }
+    }
+    const std::string words = end_of_waiting(world, 1);
+    EXPECT_NE(words.find("got process 1 on "), std::string::npos) << words;
+  };
+  EXPECT_EQ(run_forked(3, body), (std::vector<int>{0, 3, 0}));
+}
+
+// Process by process: in its first step, after a long one, waiting, going on slowly, between steps.
+TEST(Watch, WhatMayTakeLongIsNoEndlessComputation) {
+  const auto body = [](World& world) {
+    constexpr milliseconds kLong(1800);
+    {
+      Watch watch(world, quick_options());
+      if (world.rank() > 0) {
+        const Watch::Step first(&watch);
+        if (world.rank() == 1) std::this_thread::sleep_for(kLong);
+      }
+      {
+        const Watch::Step step(&watch);
+        watch.set_waiting(world.rank() == 2);
+        for (int part = 0; part < 4; ++part) {
+          if (world.rank() == 3) watch.set_activity(17);
+          if (world.rank() < 4) std::this_thread::sleep_for(kLong / 4);
+        }
+      }
+      std::this_thread::sleep_for(world.rank() == 4 ? kLong : milliseconds(0));
+    }
+    barrier(world);
+    EXPECT_FALSE(world.is_aborted());
+  };
+  EXPECT_EQ(run_forked(5, body), (std::vector<int>{0, 0, 0, 0, 0}));
+}
+
 }  // namespace
 }  // namespace stagecoach

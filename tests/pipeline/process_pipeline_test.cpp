@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <limits>
 
 #include "comm/calibration.h"
 #include "core/error.h"
 #include "core/system_memory.h"
+#include "pipeline/activity.h"
 #include "tests/forked/forked_world.h"
 #include "tests/kernels/checks.h"
 #include "tests/pipeline/small_job.h"
@@ -35,6 +37,7 @@ struct Case {
   bool shards_optimizer = false, overlaps_sum = false;
   testing::OptimizerPointer optimizer = testing::small_sgd();
   const Calibration* calibration = nullptr;
+  Watch* watch = nullptr;
 };
 
 PipelineOptions options_of(const Case& c, World* world) {
@@ -51,6 +54,7 @@ PipelineOptions options_of(const Case& c, World* world) {
   options.bucket_bytes = 1;
   options.world = world;
   options.calibration = c.calibration;
+  options.watch = c.watch;
   return options;
 }
 
@@ -356,6 +360,42 @@ TEST(ProcessPipeline, ADeadProcessEndsTheOthers) {
     job.train(1);
   };
   EXPECT_EQ(run_forked(4, body), (std::vector<int>{1, 1, 128 + SIGKILL, 1}));
+}
+
+// A layer that does not end is named, with what it was told to do.
+TEST(ProcessPipeline, AProcessThatComputesForEverEndsAll) {
+  const auto body = [](World& world) {
+    WatchOptions watching;
+    watching.peer_timeout = std::chrono::milliseconds(1000);
+    watching.describe = describe_activity;
+    watching.say = [&](const std::string& words) {
+      EXPECT_EQ(world.rank(), 1) << words;
+      EXPECT_NE(words.find("got process 1 on "), std::string::npos) << words;
+      EXPECT_NE(words.find("it was last in step 2, stage 1, W of micro-batch 2"), std::string::npos)
+          << words;
+    };
+    watching.last_resort = [&] { ::_exit(world.rank() == 1 ? 3 : 4); };
+    Watch watch(world, watching);
+    int weights = 0;
+    const auto hook = [&](Context& context, ActionKind kind, std::int64_t micro) {
+      if (world.rank() != 1 || kind != ActionKind::kBackwardWeight || micro != 2) return;
+      if (++weights < 2) return;
+      context.stream().enqueue([] {
+        for (std::atomic<bool> goes_on = true; goes_on;) {
+        }
+      });
+    };
+    Case c{"1f1b", {6}};
+    c.watch = &watch;
+    ProcessJob job(c, world, testing::hooked_network(8, hook));
+    try {
+      job.train(2);
+      ADD_FAILURE() << "no error";
+    } catch (const PeerError& error) {
+      EXPECT_NE(error.message().find("got process 1 on "), std::string::npos) << error.message();
+    }
+  };
+  EXPECT_EQ(run_forked(2, body), (std::vector<int>{0, 3}));
 }
 
 // Each has room for its plan, but the machine has not for both.

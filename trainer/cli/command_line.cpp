@@ -128,8 +128,9 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
             kTransportWords);
   group.add("--peer-timeout", c.peer_timeout, "S",
             "of several processes, one that gives no sign of life for S\n"
-            "seconds is frozen, which ends all; one that dies is seen at\n"
-            "once. All have 10 x S seconds to start");
+            "seconds is frozen, and one that computes S seconds longer\n"
+            "than any step has taken will not end, which ends all; one\n"
+            "that dies is seen at once. All have 10 x S seconds to start");
   group
       .add_text("--partition", "HOW",
                 "how layers are shared out: by measured time, uniform,\n"
