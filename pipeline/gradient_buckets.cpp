@@ -5,6 +5,11 @@
 
 namespace stagecoach {
 
+Tensor flat_view(Tensor tensor) {
+  tensor.spec = row_major({tensor.elements()}, tensor.spec.dtype);
+  return tensor;
+}
+
 Elements common(const Elements& a, const Elements& b) {
   const Elements both{std::max(a.first, b.first), std::min(a.end, b.end)};
   return both.first < both.end ? both : Elements{};

@@ -15,6 +15,8 @@ struct Elements {
   std::int64_t size() const { return end - first; }
   bool operator==(const Elements&) const = default;
 };
+// The same memory as one row of elements.
+Tensor flat_view(Tensor tensor);
 // What both have; empty where that is nothing.
 Elements common(const Elements& a, const Elements& b);
 inline Tensor elements_of(const Tensor& flat, const Elements& elements) {

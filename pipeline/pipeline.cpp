@@ -63,10 +63,7 @@ void Pipeline::make_contexts(const PipelineOptions& options) {
         target.device = options.devices.at(static_cast<std::size_t>(rank));
       }
       replica.contexts.push_back(std::make_unique<Context>(target));
-      if (options.replicas > 1 && options.overlaps_sum) {
-        target.threads = 1;
-        replica.sum_contexts.push_back(std::make_unique<Context>(target));
-      }
+      replica.sum_contexts.push_back(make_sum_context(options, target));
     }
   }
 }
@@ -200,7 +197,7 @@ void Pipeline::link_replicas(std::vector<Linked>& linked) {
     for (std::size_t r = 0; r < count; ++r) {
       const auto rank = static_cast<std::size_t>(training().rank_of(s));
       LinkedStage& stage = linked[r][rank].at(s);
-      if (!replicas_[r].sum_contexts.empty()) stage.sums = replicas_[r].sum_contexts[rank].get();
+      stage.sums = replicas_[r].sum_contexts[rank].get();
       stage.replicas = static_cast<int>(count);
       stage.replica = static_cast<int>(r);
       stage.sum = sums_

@@ -40,7 +40,7 @@ class Pipeline : public TrainingLoop {
  private:
   struct Replica {
     std::vector<std::unique_ptr<Context>> contexts;      // per rank
-    std::vector<std::unique_ptr<Context>> sum_contexts;  // likewise, where sums run beside W
+    std::vector<std::unique_ptr<Context>> sum_contexts;  // likewise; see make_sum_context()
     std::vector<std::unique_ptr<Stage>> stages;
     std::vector<std::unique_ptr<Executor>> executors;  // per rank
   };

@@ -55,12 +55,8 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
       replicas_(options.replicas),
       unordered_sum_(options.unordered_sum),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
-      context_(std::make_unique<Context>(options.target)) {
-  if (replicas_ > 1 && options.overlaps_sum) {
-    Target target = options.target;
-    target.threads = 1;
-    sum_context_ = std::make_unique<Context>(target);
-  }
+      context_(std::make_unique<Context>(options.target)),
+      sum_context_(make_sum_context(options, options.target)) {
   guard_.emplace(std::vector<Context*>{context_.get()}, program().micro_batches() * replicas_);
   make_stages(network, plans, options);
   const auto parameters = parameters_of(network, plans);
@@ -370,9 +366,7 @@ void ProcessPipeline::collect_state(const RemoteEntry& remote, int root,
       context_->stream().synchronize();
       world_.send(root, kTag, byte_span(own_holder(name).tensor(name))).wait();
     } else if (world_.rank() == root) {
-      Tensor flat = destination;
-      flat.spec = row_major({flat.elements()}, flat.spec.dtype);
-      world_.receive(holder, kTag, byte_span(elements_of(flat, part))).wait();
+      world_.receive(holder, kTag, byte_span(elements_of(flat_view(destination), part))).wait();
     }
   }
 }
@@ -404,9 +398,10 @@ const StateDict& ProcessPipeline::own_holder(const std::string& name) const {
 }
 
 bool ProcessPipeline::is_finite(const std::string& name) const {
-  entry_of(name);  // throws where there is none
+  const RemoteEntry& remote = entry_of(name);
+  const bool counts = has_state(name) && remote.parts[place_.replica].size() > 0;
   MessageWriter writer;
-  writer.put(!has_state(name) || own_holder(name).is_finite(name));
+  writer.put(!counts || own_holder(name).is_finite(name));
   return std::ranges::all_of(all_gather(world_, writer.bytes()), [](const ByteVector& bytes) {
     return MessageReader(bytes).get<bool>();
   });

@@ -10,12 +10,6 @@
 namespace stagecoach {
 namespace {
 
-// The same memory as one row of elements.
-Tensor flat(Tensor tensor) {
-  tensor.spec = row_major({tensor.elements()}, tensor.spec.dtype);
-  return tensor;
-}
-
 template <typename T>
 bool all_finite_as(const Tensor& tensor) {
   const T* data = tensor.as<T>();
@@ -37,7 +31,7 @@ bool all_finite(Stream& stream, const Tensor& tensor) {
 }
 
 void StateDict::add(const std::string& name, StateKind kind, const Tensor& tensor) {
-  add_part(name, kind, tensor.spec, {0, tensor.elements()}, flat(tensor));
+  add_part(name, kind, tensor.spec, {0, tensor.elements()}, flat_view(tensor));
 }
 
 void StateDict::add_part(const std::string& name, StateKind kind, const TensorSpec& whole,
@@ -63,7 +57,7 @@ void StateDict::read(const std::string& name, const Tensor& destination) const {
   const std::size_t index = index_of(name);
   check_tensor(Device{}, "StateDict::read", name.c_str(), destination, entries_[index].spec);
   const auto& [part, tensor] = held_[index];
-  if (part.size() > 0) copy(stream_, elements_of(flat(destination), part), tensor);
+  if (part.size() > 0) copy(stream_, elements_of(flat_view(destination), part), tensor);
   stream_.synchronize();
 }
 
@@ -71,7 +65,7 @@ void StateDict::set(const std::string& name, const Tensor& value) {
   const std::size_t index = index_of(name);
   check_tensor(Device{}, "StateDict::set", name.c_str(), value, entries_[index].spec);
   const auto& [part, tensor] = held_[index];
-  if (part.size() > 0) copy(stream_, tensor, elements_of(flat(value), part));
+  if (part.size() > 0) copy(stream_, tensor, elements_of(flat_view(value), part));
   stream_.synchronize();
 }
 

@@ -155,6 +155,12 @@ std::vector<const Stage*> TrainingLoop::holders_of(const std::string& state) con
   return holders;
 }
 
+std::unique_ptr<Context> make_sum_context(const PipelineOptions& options, Target target) {
+  if (options.replicas == 1 || !options.overlaps_sum) return nullptr;
+  target.threads = 1;
+  return std::make_unique<Context>(target);
+}
+
 StageMemory memory_of_job(const PipelineOptions& options) {
   StageMemory memory;
   memory.micro_batches = options.schedule.micro_batches;

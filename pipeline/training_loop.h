@@ -131,6 +131,9 @@ struct PipelineOptions {
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };
 
+// Of a rank of this target: where sums over replicas run beside W; null where they do not.
+std::unique_ptr<Context> make_sum_context(const PipelineOptions& options, Target target);
+
 // What the memory of every stage has of the job: micro-batches, samples, states of the optimizer.
 StageMemory memory_of_job(const PipelineOptions& options);
 
