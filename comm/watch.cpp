@@ -222,8 +222,8 @@ Watch::Step::~Step() {
   if (watch_ == nullptr) return;
   Progress& progress = watch_->progress_;
   progress.in_step = false;
-  progress.longest_step = std::max<std::chrono::nanoseconds>(progress.longest_step.load(),
-                                                             Clock::now() - begun_);
+  progress.longest_step =
+      std::max<std::chrono::nanoseconds>(progress.longest_step.load(), Clock::now() - begun_);
 }
 
 void Watch::run() {
@@ -255,7 +255,8 @@ void Watch::end(const std::string& words) {
 void Watch::look() {
   for (const Peer& peer : peers_) {
     if (peer.slot->left) continue;
-    if (!is_alive(peer.slot->pid) && !peer.slot->left) return end(words_of(peer.process, *peer.slot, "has died"));
+    if (!is_alive(peer.slot->pid) && !peer.slot->left)
+      return end(words_of(peer.process, *peer.slot, "has died"));
     const std::chrono::nanoseconds age(now() - peer.slot->beat);
     if (age > options_.peer_timeout) {
       end(words_of(peer.process, *peer.slot, "gives no sign of life"));

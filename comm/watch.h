@@ -1,5 +1,5 @@
-// Watch: sees when another process of the job dies or freezes, or this one does not get on, and ends
-// the job with words. A thread of each process beats in memory that the processes of a machine
+// Watch: sees when another process of the job dies or freezes, or this one does not get on, and
+// ends the job with words. A thread of each process beats in memory that the processes of a machine
 // share, and looks at the beats of the others; of each machine one exchanges messages with one of
 // every other machine.
 #pragma once
@@ -19,7 +19,8 @@
 
 namespace stagecoach {
 
-// A process has died, is frozen or does not get on, and cannot say it itself: WatchOptions::say has.
+// A process has died, is frozen or does not get on, and cannot say it itself: WatchOptions::say
+// has.
 class LostPeer : public PeerError {
  public:
   using PeerError::PeerError;

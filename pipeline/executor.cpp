@@ -278,26 +278,49 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release_all(linked.gradient_makers, action);
 }
 
+// Where a sum of what the stream has made so far is enqueued: on the stage's context or beside it.
+Context& Executor::begin_sum(const Action& action, const LinkedStage& linked) {
+  if (sums_ == nullptr) return linked.stage->context();
+  Event made;
+  stream_.record(made);
+  sums_->stream().wait(made);
+  end_sum_span(TraceKind::kWait, action);
+  return *sums_;
+}
+
+void Executor::end_sum_span(TraceKind kind, const Action& action) {
+  if (sums_ == nullptr) return end_span(kind, action);
+  sum_spans_.end_span(sums_->stream(), kind, action.stage, -1);
+}
+
+// The stream goes on when what runs beside it has ended.
+void Executor::wait_for_sums(const Action& action) {
+  set_waiting(true);
+  Event summed;
+  sums_->stream().record(summed);
+  stream_.wait(summed);
+  set_waiting(false);
+  end_span(TraceKind::kWait, action);
+}
+
 // What updates a share of the parameters needs that of the gradients only, unless they are clipped
 // by the norm of all.
 void Executor::sum_bucket(const Action& action, const LinkedStage& linked, int bucket) {
-  Context& context = sums_ != nullptr ? *sums_ : linked.stage->context();
-  const auto end = [&](TraceKind kind) {
-    (sums_ != nullptr ? sum_spans_ : spans_).end_span(context.stream(), kind, action.stage, -1);
-  };
-  const auto waited = [&] { end(TraceKind::kWait); };
-  if (sums_ != nullptr) {
-    Event complete;
-    stream_.record(complete);
-    sums_->stream().wait(complete);
-    waited();
-  }
+  Context& context = begin_sum(action, linked);
+  const auto waited = [&] { end_sum_span(TraceKind::kWait, action); };
   const Elements& elements = linked.stage->memory_plan().buckets[bucket].elements;
   linked.sum->reduce_scatter(context, elements, waited);
   if (!linked.stage->updates_share() || clip_ != nullptr) {
     linked.sum->all_gather(context, elements, ReplicaSum::Gathered::kGradients, waited);
   }
-  end(TraceKind::kReduce);
+  end_sum_span(TraceKind::kReduce, action);
+}
+
+void Executor::gather_bucket(const Action& action, const LinkedStage& linked, int bucket) {
+  linked.sum->all_gather(
+      begin_sum(action, linked), linked.stage->memory_plan().buckets[bucket].elements,
+      ReplicaSum::Gathered::kParameters, [&] { end_sum_span(TraceKind::kWait, action); });
+  end_sum_span(TraceKind::kReduce, action);
 }
 
 Stage::Completed Executor::sums_beside(const Action& action, const LinkedStage& linked) {
@@ -307,33 +330,33 @@ Stage::Completed Executor::sums_beside(const Action& action, const LinkedStage& 
 
 void Executor::reduce_gradients(const Action& action, const LinkedStage& linked) {
   if (linked.sum == nullptr || !reduced_.insert(action.stage).second) return;
-  set_waiting(true);
-  if (sums_ != nullptr) {
-    Event summed;
-    sums_->stream().record(summed);
-    stream_.wait(summed);
-    set_waiting(false);
-    return end_span(TraceKind::kWait, action);
-  }
+  if (sums_ != nullptr) return wait_for_sums(action);
   const int buckets = static_cast<int>(linked.stage->memory_plan().buckets.size());
+  set_waiting(true);
   for (int bucket = 0; bucket < buckets; ++bucket) sum_bucket(action, linked, bucket);
   set_waiting(false);
 }
 
+// Of parameters that the replicas share, a bucket is gathered when it is updated: beside the stream
+// while that updates the next one, else behind all.
 void Executor::update(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->flat().step(*step.input.optimizer);
-  end_span(TraceKind::kOptimizer, action);
-  if (linked.sum != nullptr && linked.stage->updates_share()) {
+  FlatParameters& flat = linked.stage->flat();
+  if (linked.sum == nullptr || !linked.stage->updates_share()) {
+    flat.step(*step.input.optimizer);
+    end_span(TraceKind::kOptimizer, action);
+  } else if (sums_ != nullptr) {
+    flat.step(*step.input.optimizer, [&](int bucket) { gather_bucket(action, linked, bucket); });
+    end_span(TraceKind::kOptimizer, action);
+    wait_for_sums(action);
+  } else {
+    flat.step(*step.input.optimizer);
+    end_span(TraceKind::kOptimizer, action);
+    const int buckets = static_cast<int>(linked.stage->memory_plan().buckets.size());
     set_waiting(true);
-    for (const GradientBucket& bucket : linked.stage->memory_plan().buckets) {
-      linked.sum->all_gather(linked.stage->context(), bucket.elements,
-                             ReplicaSum::Gathered::kParameters,
-                             [&] { end_span(TraceKind::kWait, action); });
-    }
+    for (int bucket = 0; bucket < buckets; ++bucket) gather_bucket(action, linked, bucket);
     set_waiting(false);
-    end_span(TraceKind::kReduce, action);
   }
-  linked.stage->flat().end_update();
+  flat.end_update();
 }
 
 void Executor::optimizer_step(const Step& step, const Action& action, const LinkedStage& linked) {

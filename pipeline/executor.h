@@ -92,8 +92,12 @@ class Executor {
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
   void backward(const Step& step, const Action& action, const LinkedStage& linked);
   void end_backward(const Action& action, const LinkedStage& linked);
-  // Sums a bucket over the replicas, on the stage's context or beside it.
+  Context& begin_sum(const Action& action, const LinkedStage& linked);
+  void end_sum_span(TraceKind kind, const Action& action);
+  void wait_for_sums(const Action& action);
+  // Enqueue the sum of a bucket of gradients, or the gathering of its parameters.
   void sum_bucket(const Action& action, const LinkedStage& linked, int bucket);
+  void gather_bucket(const Action& action, const LinkedStage& linked, int bucket);
   Stage::Completed sums_beside(const Action& action, const LinkedStage& linked);
   void reduce_gradients(const Action& action, const LinkedStage& linked);
   void update(const Step& step, const Action& action, const LinkedStage& linked);

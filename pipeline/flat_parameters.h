@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,9 +30,11 @@ class FlatParameters {
   // The optimizer's states of the parameter at `place`, as far as they are here.
   void add_states(const std::string& name, const Place& place, StateDict& state) const;
 
-  // Enqueues one step, with the values of the context's last begin_step(). end_update(): when all
-  // parameters are here, of which other replicas may have updated a part.
-  void step(const Optimizer& optimizer);
+  // Enqueues one step, with the values of the context's last begin_step(). `stepped`: is called
+  // behind what updates a bucket (MemoryPlan::buckets) here. end_update(): when all parameters are
+  // here, of which other replicas may have updated a part.
+  using Stepped = std::function<void(int bucket)>;
+  void step(const Optimizer& optimizer, const Stepped& stepped = {});
   void end_update();
   // Steps that were made, on the CPU, and those of them that were ended; call it when nothing is in
   // flight.
@@ -45,6 +48,7 @@ class FlatParameters {
   const MemoryPlan& plan() const { return tensors_.plan(); }
   Tensor flat(int region) const { return tensors_.view(Place{region, 0, plan().flat}); }
   Tensor copies() const;
+  void step_part(const Optimizer& optimizer, const Elements& part, std::int64_t offset);
 
   const StageTensors& tensors_;
   const std::shared_ptr<const Optimizer> optimizer_;

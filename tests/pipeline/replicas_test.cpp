@@ -164,6 +164,38 @@ TEST(Replicas, SumsWhileOtherLayersCompute) {
   EXPECT_LT(first_sum, last_weight);
 }
 
+// SGD that takes its time for each part of the parameters.
+class SlowOptimizer : public Optimizer {
+ public:
+  std::string_view name() const override { return sgd_->name(); }
+  std::span<const OptimizerState> states() const override { return sgd_->states(); }
+  StepValues values(std::int64_t step) const override { return sgd_->values(step); }
+  void step(Context& context, const FlatShard& shard) const override {
+    sgd_->step(context, shard);
+    context.stream().enqueue([] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); });
+  }
+
+ private:
+  const testing::OptimizerPointer sgd_ = testing::small_sgd();
+};
+
+// Of parameters that replicas share, the first bucket is gathered while the next ones are updated.
+TEST(Replicas, GathersWhileOtherParametersAreUpdated) {
+  PipelineOptions options = shared(replicated("1f1b", {}, 2), {true, true, 1});
+  options.optimizer = std::make_shared<SlowOptimizer>();
+  Job<Pipeline> job(options);
+  job.train(1);
+  ASSERT_GT(job.loop.stages()[0]->memory_plan().buckets.size(), 2U);
+  const std::vector<TraceEvent> trace = job.loop.trace({}, 0);
+  const auto update = std::ranges::find(trace, TraceKind::kOptimizer, &TraceEvent::kind);
+  ASSERT_NE(update, trace.end());
+  const auto gathered = std::ranges::count_if(trace, [&](const TraceEvent& event) {
+    return event.kind == TraceKind::kReduce && event.start > update->start &&
+           event.end < update->end;
+  });
+  EXPECT_GT(gathered, 0);
+}
+
 TEST(Replicas, SameBitsWhereGradientsAreClipped) {
   PipelineOptions options = plain_options();
   options.clip_norm = 0.05;
