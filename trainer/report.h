@@ -24,6 +24,7 @@ struct StageReport {
   double communication_seconds = 0, optimizer_seconds = 0;
   // The sum over replicas; and what of it ran while some rank was still at F, B or W.
   double reduce_seconds = 0, hidden_reduce_seconds = 0;
+  double reduce_beside_weight_seconds = 0;  // of it, beside the stage's own last W
   double last_weight_seconds = 0;  // of W, that of a micro-batch that ends a gradient group
   std::int64_t multiply_adds = 0;  // of F, B and W of a step; a convolution's as a direct one's
   std::int64_t message_bytes = 0;  // of a message to the next stage

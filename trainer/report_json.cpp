@@ -25,7 +25,8 @@ nlohmann::json json_of(const StageReport& stage) {
           {"message_bytes", stage.message_bytes},
           {"optimizer_seconds", stage.optimizer_seconds},
           {"reduce_seconds", stage.reduce_seconds},
-          {"hidden_reduce_seconds", stage.hidden_reduce_seconds}};
+          {"hidden_reduce_seconds", stage.hidden_reduce_seconds},
+          {"reduce_beside_weight_seconds", stage.reduce_beside_weight_seconds}};
 }
 
 nlohmann::json json_of(const BubbleReport& bubble) {

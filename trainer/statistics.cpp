@@ -75,6 +75,21 @@ class GroupEnds {
   double sum_ = 0;
 };
 
+// By stage: what of the sums over replicas ran before the end of its last W. Parameters that are
+// gathered behind the optimizer are of the sums, too.
+std::vector<double> sums_beside_weights(const std::vector<TraceEvent>& trace, int stages) {
+  std::vector<double> weights_end(static_cast<std::size_t>(stages)), seconds(weights_end.size());
+  for (const TraceEvent& event : trace) {
+    if (event.kind == TraceKind::kBackwardWeight) weights_end[event.stage] = event.end;
+  }
+  for (const TraceEvent& event : trace) {
+    if (event.kind != TraceKind::kReduce) continue;
+    seconds[event.stage] +=
+        std::max(0.0, std::min(event.end, weights_end[event.stage]) - event.start);
+  }
+  return seconds;
+}
+
 }  // namespace
 
 double median(std::vector<double> values) {
@@ -118,11 +133,13 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace) const
     used.resize(std::max(used.size(), rank + 1), 0.0);
     if (is_work(event.kind)) used[rank] += seconds;
   }
+  const std::vector<double> beside = sums_beside_weights(trace, stages_);
   // A rank that has ended its part waits for the others too: all that is not work is waiting.
   for (std::size_t s = 0; s < step.stages.size() && !used.empty(); ++s) {
     StageReport& stage = step.stages[s];
     stage.wait_seconds = std::max(0.0, step.makespan - used[static_cast<std::size_t>(stage.rank)]);
     stage.last_weight_seconds = ends[s].mean();
+    stage.reduce_beside_weight_seconds = beside[s];
   }
   return step;
 }
@@ -165,7 +182,8 @@ std::vector<StageReport> Statistics::stages() const {
                                              &StageReport::communication_seconds,
                                              &StageReport::optimizer_seconds,
                                              &StageReport::reduce_seconds,
-                                             &StageReport::hidden_reduce_seconds};
+                                             &StageReport::hidden_reduce_seconds,
+                                             &StageReport::reduce_beside_weight_seconds};
   for (std::size_t s = 0; s < result.size(); ++s) {
     if (!steps_.empty()) result[s].rank = steps_.front().stages[s].rank;
     for (const auto time : kTimes) {

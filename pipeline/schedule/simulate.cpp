@@ -30,9 +30,6 @@ double seconds_of(const Action& action, const StageCosts& costs, bool ends_group
       return costs.backward_input + costs.recompute_in_backward + weight;
     case ActionKind::kRecompute:
       return costs.recompute < 0 ? costs.forward : costs.recompute;
-    case ActionKind::kReduceGradient:
-    case ActionKind::kOptimizerStep:
-      return costs.sum;
     default:
       return 0;
   }
@@ -49,12 +46,15 @@ void check_costs(const SimulationCosts& costs, int stages) {
                    fmt::format("{}", costs.stages.size()));
   for (std::size_t i = 0; i < costs.stages.size(); ++i) {
     const StageCosts& stage = costs.stages[i];
-    for (const double cost :
-         {stage.forward, stage.backward_input, stage.backward_weight,
-          std::max(stage.last_weight, 0.0), std::max(stage.recompute, 0.0),
-          stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes, stage.sum}) {
+    for (const double cost : {stage.forward, stage.backward_input, stage.backward_weight,
+                              std::max(stage.last_weight, 0.0), std::max(stage.recompute, 0.0),
+                              stage.recompute_in_backward, stage.slot_bytes, stage.output_bytes,
+                              stage.sum, stage.hidden_sum}) {
       check_cost(cost, fmt::format("costs of stage {}", i));
     }
+    STAGECOACH_CHECK(stage.hidden_sum <= stage.sum, "simulate",
+                     fmt::format("at most the sum of stage {}, {}, hidden", i, stage.sum),
+                     fmt::format("{}", stage.hidden_sum));
   }
   check_cost(costs.latency, "latencies");
   check_cost(costs.bandwidth, "bandwidths");
@@ -116,6 +116,43 @@ class Links {
   std::vector<std::map<int, double>> free_at_;  // by sender and receiver
 };
 
+// When the sums over replicas end.
+class Sums {
+ public:
+  Sums(const Program& program, const SimulationCosts& costs)
+      : costs_(costs),
+        last_(program.micro_batches() - 1),
+        summed_(static_cast<std::size_t>(program.stages())),
+        end_(summed_.size()),
+        free_at_(static_cast<std::size_t>(program.ranks())) {}
+
+  // Behind the last W of a stage, which ends at `end`: what runs beside it has begun.
+  void add_weight(int rank, const Action& action, double end) {
+    using enum ActionKind;
+    const StageCosts& costs = costs_.stages[action.stage];
+    const bool is_weight = action.kind == kBackwardWeight || action.kind == kBackward;
+    if (!is_weight || action.micro_batch != last_ || costs.hidden_sum == 0) return;
+    double& free_at = free_at_[rank];
+    free_at = std::max(free_at, end - costs.hidden_sum) + costs.sum;
+    end_[action.stage] = free_at;
+  }
+
+  // Of a REDUCE_GRAD or STEP, to which the rank comes at `start`: the first of a stage sums.
+  double end_of(const Action& action, double start) {
+    if (summed_[action.stage]) return start;
+    summed_[action.stage] = true;
+    const StageCosts& costs = costs_.stages[action.stage];
+    return costs.hidden_sum > 0 ? std::max(start, end_[action.stage]) : start + costs.sum;
+  }
+
+ private:
+  const SimulationCosts& costs_;
+  const int last_;  // micro-batch
+  std::vector<bool> summed_;
+  std::vector<double> end_;      // by stage, of what runs beside its rank
+  std::vector<double> free_at_;  // by rank: what sums beside it
+};
+
 // Slots in use on each rank. Its actions come in order of time, so no clock is needed.
 class SlotPeaks {
  public:
@@ -175,12 +212,8 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
   SlotPeaks slots(program, costs);
   std::vector<double> free_at(ranks, 0.0), begun_at(ranks, -1.0);
   std::vector<double> end_of(dependencies.size());
-  std::vector<bool> summed(static_cast<std::size_t>(schedule.stages));
+  Sums sums(program, costs);
   const auto cost_of = [&](const Action& action) {
-    if (is_per_stage(action.kind)) {
-      if (summed[action.stage]) return 0.0;
-      summed[action.stage] = true;
-    }
     return seconds_of(action, costs.stages[action.stage],
                       ends_group(action.micro_batch, costs.weight_group, program.micro_batches()));
   };
@@ -193,7 +226,9 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
              start = std::max(start, done);
            }
            const double seconds = cost_of(action);
-           const double end = start + seconds;
+           const double end =
+               is_per_stage(action.kind) ? sums.end_of(action, start) : start + seconds;
+           sums.add_weight(rank, action, end);
            if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
            if (begun_at[rank] < 0) begun_at[rank] = start;
            if (is_compute(action.kind)) result.busy[rank] += seconds;

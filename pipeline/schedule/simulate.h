@@ -17,6 +17,10 @@ struct StageCosts {
   double slot_bytes = 1;             // what is kept from F to W
   double output_bytes = 0;  // of the message to the next stage, and of the gradient it sends back
   double sum = 0;  // of its gradients over the replicas: REDUCE_GRAD, or STEP where there is none
+  // What of the sum runs beside the last W of the stage, at its end; the rest then runs beside what
+  // the rank does next, one stage's sum after the other's, and REDUCE_GRAD waits for it. 0: the
+  // rank does nothing else while it sums.
+  double hidden_sum = 0;
 };
 
 struct SimulationCosts {

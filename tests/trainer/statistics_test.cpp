@@ -110,6 +110,18 @@ TEST_F(StatisticsOfTwoStages, SumsOverReplicasAreHiddenWhileARankComputes) {
   EXPECT_DOUBLE_EQ(stages[0].hidden_reduce_seconds, 0);
   EXPECT_DOUBLE_EQ(stages[0].busy_seconds(), 6);
   EXPECT_DOUBLE_EQ(stages[0].wait_seconds, 3);
+  EXPECT_DOUBLE_EQ(stages[1].reduce_beside_weight_seconds, 0);
+}
+
+// Of stage 0, whose last W ends at 109.
+TEST_F(StatisticsOfTwoStages, SumsBesideTheLastW) {
+  std::vector<TraceEvent> trace = equal_stages(1);
+  trace.push_back({TraceKind::kReduce, 0, 0, -1, 1, 107, 107.5});
+  trace.push_back({TraceKind::kReduce, 0, 0, -1, 1, 108.5, 110});
+  trace.push_back({TraceKind::kReduce, 0, 0, -1, 1, 111, 112});  // parameters
+  statistics_.add(trace, 12);
+  EXPECT_DOUBLE_EQ(statistics_.stages()[0].reduce_seconds, 3);
+  EXPECT_DOUBLE_EQ(statistics_.stages()[0].reduce_beside_weight_seconds, 1);
 }
 
 TEST_F(StatisticsOfTwoStages, CommunicationIsNeitherWorkNorWaiting) {

@@ -49,8 +49,9 @@ Costs, as key=value between commas or as a file NAME.json:
   f, b, w, r  time of F, B, W, R of a stage, or of a chunk where a rank holds several stages
   last_w      time of W that ends a group, where layers put work off until then; else w
   group       micro-batches in a group (--gradient-groups, --replicas); else those of a step
-  sum         time of the sum of a stage's gradients over the replicas, behind its last W; of a
-              report all of it, also what --overlap hides
+  sum         time of the sum of a stage's gradients over the replicas, behind its last W
+  hidden      what of it runs beside that W (train --overlap); then the rest does not keep the rank,
+              but for the step
   comm        latency of a message between two ranks
   bytes       of a slot
   message, bandwidth  bytes of one message, and bytes per unit of time of a link between two ranks
@@ -58,7 +59,7 @@ A file holds an object with these keys, where those of a stage (not comm, bandwi
 arrays of one number for each stage; or an array with an object {"f": 1, "b": 2, "w": 1} for each stage, also as
 "stages" of an object with comm; or it is a report that `train --report` wrote.
 With --compare, costs given once for all are those of a whole rank: in a schedule with V chunks each
-chunk costs 1/V of f, b, w, last_w, r, bytes and sum, so that all train the same network.)";
+chunk costs 1/V of f, b, w, last_w, r, bytes, sum and hidden, so that all train the same network.)";
 
 void check_number(const CLI::App& command, const char* option, int value) {
   if (command.count(option) == 0) return;

@@ -76,6 +76,7 @@ json json_of(const SimulationCosts& costs) {
           {"bytes", column(stages, &StageCosts::slot_bytes)},
           {"message", column(stages, &StageCosts::output_bytes)},
           {"sum", column(stages, &StageCosts::sum)},
+          {"hidden", column(stages, &StageCosts::hidden_sum)},
           {"comm", costs.latency},
           {"bandwidth", costs.bandwidth},
           {"group", costs.weight_group}};

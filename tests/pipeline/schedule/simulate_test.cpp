@@ -198,6 +198,29 @@ TEST(Simulate, TheSumComesOnceAndWhereTheTableHasIt) {
   EXPECT_EQ(simulation.busy, std::vector<double>{6});
 }
 
+// Rank 0 ends its last W at 9, rank 1 at 7.
+TEST(Simulate, ASumBesideWIsHiddenThereAndKeepsNobodyBehindIt) {
+  std::vector<StageCosts> costs = equal_costs(2, {1, 1, 1});
+  const Schedule steps = with_optimizer_steps(one_f_one_b_schedule(2, 2));
+  costs[0].sum = 3;
+  costs[0].hidden_sum = 2;
+  EXPECT_EQ(simulated(steps, costs).makespan, 9 + 1);
+  costs[0].hidden_sum = 3;
+  EXPECT_EQ(simulated(steps, costs).makespan, 9);
+  costs[1].sum = 4;
+  costs[1].hidden_sum = 1;
+  EXPECT_EQ(simulated(steps, costs).makespan, 7 + 3);
+  EXPECT_EQ(simulated(steps, costs).busy, (std::vector<double>{6, 6}));
+  // Two stages of a rank: the sum of stage 1 goes on beside the W of stage 0, whose own comes
+  // behind it.
+  const Schedule both = table(2, 1, {"0F0 1F0 1BW0 1REDUCE_GRAD 0BW0 0STEP 1STEP"});
+  const Schedule late = table(2, 1, {"0F0 1F0 1BW0 0BW0 0STEP 1STEP"});
+  costs[0].sum = costs[1].sum = 3;
+  costs[0].hidden_sum = costs[1].hidden_sum = 1;
+  EXPECT_EQ(simulated(both, costs).makespan, 6 + 2 + 2);  // REDUCE_GRAD waits: 4 + 2
+  EXPECT_EQ(simulated(late, costs).makespan, 3 + 3 + 3);
+}
+
 TEST(Simulate, PeaksOfSlots) {
   const auto peaks = [](const Schedule& schedule) {
     return simulated(schedule, equal_costs(schedule.stages, {1, 1, 1})).peak_slots;
@@ -360,6 +383,9 @@ TEST(Simulate, RefusesWhatCannotRun) {
                Error);
   StageCosts sum;
   sum.sum = -1;
+  EXPECT_THROW(simulated(schedule, {sum, sum}), Error);
+  sum.sum = 1;
+  sum.hidden_sum = 2;
   EXPECT_THROW(simulated(schedule, {sum, sum}), Error);
   EXPECT_THROW(simulate(check(schedule, {.buffers = buffers_of(schedule, 1)}), {equal_costs(2, {})},
                         BufferLimit::kPlanned),

@@ -87,7 +87,7 @@ TEST_F(Simulate, DefaultsAre1F1BOnFourRanks) {
   EXPECT_TRUE(run["unit"].is_null());
   EXPECT_EQ(run["costs"],
             json::parse(R"({"f": 1, "b": 1, "w": 1, "last_w": 1, "r": 1, "bytes": 1, "message": 0,
-                            "sum": 0, "comm": 0, "bandwidth": 0, "group": 0})"));
+                            "sum": 0, "hidden": 0, "comm": 0, "bandwidth": 0, "group": 0})"));
   EXPECT_EQ(peaks(run), (std::vector<int>{4, 3, 2, 1}));
   ASSERT_EQ(run["ranks"].size(), 4u);
   EXPECT_EQ(run["ranks"][2]["rank"], 2);
@@ -182,11 +182,22 @@ TEST_F(Simulate, CostsOfAFile) {
          "last_weight_seconds": 0.003, "reduce_seconds": 0.006, "message_bytes": 9e9}]})");
   const json run = numbers({"--costs", file("costs.json"), "--schedule", "gpipe"});
   EXPECT_EQ(run["costs"], json::parse(R"({"f": 1, "b": 0, "w": 1, "last_w": 3, "r": 1, "bytes": 1,
-      "message": [2e6, 9e9], "sum": 6, "comm": 0.5, "bandwidth": 2e6, "group": 2})"));
+      "message": [2e6, 9e9], "sum": 6, "hidden": 0, "comm": 0.5, "bandwidth": 2e6, "group": 2})"));
   // F, its message, F; then BW1 BW3 BW1 BW3 there, whose last gradient takes 1.5, and the last BW
   // and the sum here: all others are done by then.
   EXPECT_DOUBLE_EQ(run["makespan"], 1 + 1.5 + 4 + 8 + 1.5 + 3 + 6);
   EXPECT_EQ(run["ranks"][0]["busy"], 12);
+  // Where 4 of the sum ran beside the last W, a step ends 2 behind that.
+  std::string overlapped = content_of(file("costs.json"));
+  for (std::size_t at = 0; (at = overlapped.find("\"message_bytes\"", at)) != std::string::npos;) {
+    const std::string more = "\"reduce_beside_weight_seconds\": 0.004, ";
+    overlapped.insert(at, more);
+    at += more.size() + 1;
+  }
+  write_text(file("costs.json"), overlapped);
+  const json hidden = numbers({"--costs", file("costs.json"), "--schedule", "gpipe"});
+  EXPECT_EQ(hidden["costs"]["hidden"], 4);
+  EXPECT_DOUBLE_EQ(hidden["makespan"], 1 + 1.5 + 4 + 8 + 1.5 + 3 + 2);
   write_text(file("costs.json"), forms.back());
   // Two stages are one rank of two chunks.
   EXPECT_EQ(numbers({"--costs", file("costs.json"), "--schedule", "zb-v"})["stages"], 1);
