@@ -196,18 +196,36 @@ std::vector<StageReport> Statistics::stages() const {
 }
 
 SimulationCosts Statistics::costs(const Program& program) const {
+  std::size_t actions = 0;
+  for (const auto& of_rank : program.schedule().ranks) actions += of_rank.size();
+  const std::size_t count =
+      std::min(steps_.size(), kReplayedActions / std::max<std::size_t>(actions, 1));
+  if (count == 0) return costs_of(program, stages());
+  std::vector<SimulationCosts> costs;
+  std::vector<double> makespans;
+  for (std::size_t i = 0; i < count; ++i) {
+    costs.push_back(costs_of(program, steps_[i * steps_.size() / count].stages));
+    makespans.push_back(simulate(program, costs.back(), BufferLimit::kPlanned, false).makespan);
+  }
+  const auto middle = std::ranges::find(makespans, median(makespans));
+  return costs[static_cast<std::size_t>(middle - makespans.begin())];
+}
+
+SimulationCosts Statistics::costs_of(const Program& program,
+                                     const std::vector<StageReport>& stages) const {
   SimulationCosts costs;
   costs.latency = speed_.latency;
   costs.bandwidth = speed_.bandwidth;
   costs.weight_group = weight_group_;
   const double n = program.micro_batches(), ends = n / weight_group_;
-  for (const StageReport& stage : stages()) {
+  for (const StageReport& stage : stages) {
     StageCosts& one = costs.stages.emplace_back();
     one.forward = stage.forward_seconds / n;
     one.backward_input = stage.backward_input_seconds / n;
     one.last_weight = stage.last_weight_seconds;
     if (n > ends) {
-      one.backward_weight = (stage.backward_weight_seconds - ends * one.last_weight) / (n - ends);
+      one.backward_weight =
+          std::max(0.0, stage.backward_weight_seconds - ends * one.last_weight) / (n - ends);
     } else {
       one.backward_weight = 0;  // each ends a group
     }

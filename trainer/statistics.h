@@ -32,8 +32,11 @@ class Statistics {
   double step_seconds_median() const;
   // Times of each stage, medians over the steps.
   std::vector<StageReport> stages() const;
-  // These times for one micro-batch, and those of messages.
+  // The times of one step for one micro-batch, and those of messages: of the step whose replay
+  // takes the median. Medians of single times are of no step: where these vary, they add up to
+  // less. Of many steps, or large tables, as many are replayed as kReplayedActions allows.
   SimulationCosts costs(const Program& program) const;
+  static constexpr std::size_t kReplayedActions = 4'000'000;
   // `program` replayed with them.
   Simulation predicted(const Program& program) const;
   // Its idle time, measured and predicted.
@@ -55,6 +58,7 @@ class Statistics {
     double busy() const;
   };
   Step step_of(const std::vector<TraceEvent>& trace) const;
+  SimulationCosts costs_of(const Program& program, const std::vector<StageReport>& stages) const;
 
   int stages_, weight_group_;
   LinkSpeed speed_;

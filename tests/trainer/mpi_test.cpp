@@ -2,8 +2,16 @@
 // more of them than cores, as root; and by launchers that no MPI understands.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
+#include <chrono>
+#include <cstring>
+#include <future>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
 
 #include "core/available_cores.h"
 #include "tests/trainer/program_run.h"
@@ -165,6 +173,65 @@ TEST_P(EachMpi, AProcessThatDiesInTheMiddleIsSaid) {
   EXPECT_EQ(count(result.err, "stagecoach: error: "), 1) << result.err;
   expect_has(result.err, "got process 1 on ");
   expect_has(result.err, "which has died; it was last in step ");
+}
+
+// Of a process, the thread that has computed the most.
+int busiest_thread(const std::string& pid) {
+  long most = -1;
+  int busiest = 0;
+  for (const auto& task : fs::directory_iterator("/proc/" + pid + "/task")) {
+    const std::string text = content_of(task.path() / "stat");
+    std::istringstream fields(text.substr(text.rfind(')') + 1));
+    std::string skipped;
+    for (int field = 3; field < 14; ++field) fields >> skipped;
+    long ticks = 0;
+    if (fields >> ticks && ticks > most) {
+      most = ticks;
+      busiest = std::stoi(task.path().filename());
+    }
+  }
+  return busiest;
+}
+
+// Stops a thread, alone of its process, where it computes: not in a system call. Empty, or why not.
+std::string stop_computing(const std::string& pid, int thread) {
+  for (int i = 0; i < 1000; ++i) {
+    if (::ptrace(PTRACE_ATTACH, thread, nullptr, nullptr) != 0) return std::strerror(errno);
+    ::waitpid(thread, nullptr, __WALL);
+    const std::string call = content_of(fmt::format("/proc/{}/task/{}/syscall", pid, thread));
+    if (call.starts_with("-1")) return "";
+    ::ptrace(PTRACE_DETACH, thread, nullptr, nullptr);
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  }
+  return "it waits all the time";
+}
+
+// Its other threads go on, that which beats among them.
+TEST_F(Mpi, AProcessWhoseComputationDoesNotEndIsNamed) {
+  const std::string metrics = scratch_.path() / "metrics", pids = scratch_.path() / "pids";
+  auto training = std::async(std::launch::async, [&] {
+    return mpirun_train(2, {{"--metrics", metrics}, {"--steps", "100000"}, {"--peer-timeout", "2"}},
+                        "[ $rank = 0 ] || echo $$ > " + pids + "; ");
+  });
+  while (!fs::exists(metrics) || count(content_of(metrics), "\n") < 2) {
+    ASSERT_EQ(training.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  }
+  const std::string pid = std::to_string(std::stoi(content_of(pids)));
+  const int thread = busiest_thread(pid);
+  const std::string why_not = stop_computing(pid, thread);
+  if (!why_not.empty()) {
+    ::kill(std::stoi(pid), SIGTERM);
+    training.wait();
+    GTEST_SKIP() << "no thread of another process can be stopped: " << why_not;
+  }
+  ::waitpid(thread, nullptr, __WALL);  // it ends with its process
+  const ProgramResult result = training.get();
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.exit_code, 124) << "they did not end";
+  EXPECT_EQ(count(result.err, "stagecoach: error: "), 1) << result.err;
+  expect_has(result.err, "got process 1 on ");
+  expect_has(result.err, "without an end, where no step took more than ");
+  expect_has(result.err, "; it was last in step ");
 }
 
 TEST_P(EachMpi, ThreadsFollowTheCoresThatTheLauncherHasBound) {

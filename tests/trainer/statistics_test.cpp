@@ -55,6 +55,17 @@ std::vector<TraceEvent> slow_second_stage(double unit) {
   return trace;
 }
 
+// And where stage 0 does: 13 units.
+//   stage 0  F0 F0 F1 F1 .  B0 B0 W0 W0 B1 B1 W1 W1
+//   stage 1  .  .  F0 B0 W0 F1 B1 W1
+std::vector<TraceEvent> slow_first_stage(double unit) {
+  std::vector<TraceEvent> trace;
+  Row first{0, 2 * unit, 0, &trace, 1}, second{1, unit, 0, &trace, 1};
+  first.forward(0).forward(1).wait(0.5).backward(0).backward(1);
+  second.wait(2).forward(0).backward(0).forward(1).backward(1);
+  return trace;
+}
+
 // A job with that schedule.
 class StatisticsOfTwoStages : public ::testing::Test {
  protected:
@@ -201,6 +212,18 @@ TEST_F(StatisticsOfTwoStages, BubbleOfASlowStage) {
   EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 30);
   EXPECT_DOUBLE_EQ(bubble.imbalance, 0.25);  // 1 - 9 / 12
   EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 15);
+}
+
+// Another stage is slow each time: the medians of the stages' times are those of the quick step.
+TEST_F(StatisticsOfTwoStages, EachStepIsPredictedFromItsOwnTimes) {
+  statistics_.add(equal_stages(1), 9);
+  statistics_.add(slow_second_stage(1), 15);
+  statistics_.add(slow_first_stage(1), 13);
+  for (const StageReport& stage : statistics_.stages()) EXPECT_DOUBLE_EQ(stage.busy_seconds(), 6);
+  const BubbleReport bubble = statistics_.bubble(program());
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 13);
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 13);
+  EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 18.0 / 26);
 }
 
 // Work that layers put off until the last W is none of the others' cost: it is predicted.

@@ -202,7 +202,7 @@ std::string bubble_block(const RunReport& r, const BubbleReport& b) {
   text += line(rest, rest < 0 ? "the rest: the run was faster than predicted"
                               : "the rest: shared cores and memory, threads waking up, late data");
   text += fmt::format(
-      "predicted: the schedule replayed with the times above; makespan {} ms, measured {} ms\n",
+      "predicted: the steps replayed, each with its times; makespan {} ms, measured {} ms\n",
       milliseconds(b.predicted_makespan_seconds), milliseconds(b.measured_makespan_seconds));
   if (r.transport) {
     text +=

@@ -230,7 +230,8 @@ class CostsFile {
       const double ends = costs_.group > 0 ? micro_batches / costs_.group : 1;
       costs.last_weight = 1e3 * read("last_weight_seconds");
       if (ends < micro_batches) {
-        costs.backward_weight = (weights - ends * costs.last_weight) / (micro_batches - ends);
+        costs.backward_weight =
+            std::max(0.0, weights - ends * costs.last_weight) / (micro_batches - ends);
       }
     }
     if (stage.contains("reduce_seconds")) costs.sum = 1e3 * read("reduce_seconds");
