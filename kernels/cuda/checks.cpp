@@ -16,6 +16,12 @@ void check_image_size(const char* operation, const TensorSpec& images) {
                    "images of fewer than 2^31 elements", images.to_string());
 }
 
+void check_resize(bool can, const ResidentImages& images) {
+  STAGECOACH_CHECK(can, "transform_samples",
+                   "images of fewer pixels a side, or a larger --image-size",
+                   fmt::format("{} to be resized to {}", images.side(), images.transform().resize));
+}
+
 void CudaBackend::check_target(const Target& target) const {
   const DeviceInfo gpu = device_backend(target.device).device_info(target.device);
   const std::string name =

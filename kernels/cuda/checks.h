@@ -3,11 +3,15 @@
 #pragma once
 
 #include "core/cuda/runtime.h"
+#include "kernels/resident_images.h"
 
 namespace stagecoach::cuda {
 
 // Throws Error naming `operation` when an image of `images` [N, C, H, W] has 2^31 elements.
 void check_image_size(const char* operation, const TensorSpec& images);
+
+// Throws Error unless a block of the kernel `can` hold what makes a pixel of resized `images`.
+void check_resize(bool can, const ResidentImages& images);
 
 // What the driver says when asked for a kernel of this build on the current GPU.
 cudaError_t status_of_kernels();

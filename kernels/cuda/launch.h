@@ -1,8 +1,11 @@
 // What the kernels share: launching on a context, 16-byte accesses, the choice of the element type.
-// Kernels use no shared memory and no barriers; each thread takes items in a grid-stride loop.
+// Threads take items in a grid-stride loop; those of a kernel with shared memory, a block's part of
+// the work.
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <type_traits>
 
 #include "core/bfloat16.h"
 #include "core/cuda/runtime.h"
@@ -56,6 +59,30 @@ __device__ inline void store(T* to, const Pack<T, kSize>& pack, std::int64_t cou
   }
 }
 
+// Two floats as bf16, the first one in the lower half: to nearest even, and NaN stays NaN.
+__device__ inline std::uint32_t rounded_pair(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return std::uint32_t{BFloat16(high).bits} << 16 | BFloat16(low).bits;
+#endif
+}
+// Floats as elements of T.
+template <typename T, int kSize>
+__device__ inline Pack<T, kSize> rounded(const float (&values)[kSize]) {
+  if constexpr (std::is_same_v<T, BFloat16> && kSize % 2 == 0) {
+    Pack<std::uint32_t, kSize / 2> pairs;
+    for (int k = 0; k < kSize; k += 2) pairs.values[k / 2] = rounded_pair(values[k], values[k + 1]);
+    return std::bit_cast<Pack<T, kSize>>(pairs);
+  } else {
+    Pack<T, kSize> pack;
+    for (int k = 0; k < kSize; ++k) pack.values[k] = T(values[k]);
+    return pack;
+  }
+}
+
 // sums[k] += pack[k]
 template <typename T, int kSize>
 __device__ inline void add(float (&sums)[kSize], const Pack<T, kSize>& pack) {
@@ -99,19 +126,25 @@ void with_element_type(DType dtype, const Body& body) {
   }
 }
 
+// Enqueues `kernel` with so many blocks of kThreads.
+template <typename... Parameters, typename... Arguments>
+void launch_blocks(Context& context, std::int64_t blocks, void (*kernel)(Parameters...),
+                   Arguments... arguments) {
+  if (blocks == 0) return;
+  use(context.device());
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(kThreads);
+  config.stream = native_stream(context);
+  STAGECOACH_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+}
+
 // Enqueues `kernel` with one thread for each of `items`, or so many that each takes several.
 template <typename... Parameters, typename... Arguments>
 void launch(Context& context, std::int64_t items, void (*kernel)(Parameters...),
             Arguments... arguments) {
   constexpr std::int64_t kMostBlocks = std::int64_t{1} << 20;
-  if (items == 0) return;
-  use(context.device());
-  cudaLaunchConfig_t config = {};
-  config.gridDim =
-      dim3(static_cast<unsigned>(std::min((items + kThreads - 1) / kThreads, kMostBlocks)));
-  config.blockDim = dim3(kThreads);
-  config.stream = native_stream(context);
-  STAGECOACH_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+  launch_blocks(context, std::min(groups_of(items, kThreads), kMostBlocks), kernel, arguments...);
 }
 
 }  // namespace stagecoach::cuda

@@ -100,7 +100,7 @@ TEST_P(TransformSamplesShim, RefusesAnotherOutput) {
 INSTANTIATE_TEST_SUITE_P(Sizes, TransformSamplesShim,
                          ::testing::Values(Case{32, 256, 224}, Case{32, 36, 32}, Case{32, 32, 32},
                                            Case{61, 36, 31}, Case{61, 18, 16}, Case{9, 40, 35},
-                                           Case{1, 5, 3}));
+                                           Case{1, 5, 3}, Case{32, 300, 264}, Case{400, 20, 16}));
 
 }  // namespace
 }  // namespace stagecoach

@@ -3,20 +3,29 @@
 //
 // Streams are threads with queues, so what lacks an event between two streams is a data race that
 // ThreadSanitizer finds; memory of a GPU is the heap's, so AddressSanitizer finds what lies
-// outside. Threads of a kernel run one after another: kernels with barriers do not work. Calls
-// check what the driver checks: the current device, what may not be called during a capture, a
-// capture's joins. Only what this project calls is here.
+// outside. Threads of a kernel run one after another, from barrier to barrier: one that stopped
+// there begins anew once all have come, and goes on behind it. So a kernel writes each place of its
+// shared memory once, and adds to the GPU's memory behind its last barrier, or by an atomic
+// function. Calls check what the driver checks: the current device, what may not be called during a
+// capture, a capture's joins. Only what this project calls is here.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <tuple>
 
 #define __global__
 #define __device__
 #define __host__
+#define __shared__ static thread_local
 #define __launch_bounds__(...)
+// Ends the thread, which is begun again.
+#define __syncthreads()                     \
+  do {                                      \
+    if (simulated::barriers.stop()) return; \
+  } while (false)
 #define CUDART_VERSION 13000
 
 enum cudaError_t {
@@ -78,7 +87,47 @@ long streams_created();
 int executable_graphs();
 // Runs `task` as the next work of `stream`, or captures it.
 cudaError_t enqueue(Stream* stream, std::function<void()> task);
+
+// Of the block that runs: how many barriers a thread passes before it stops, and whether one has.
+struct Barriers {
+  unsigned open = 0, passed = 0;
+  bool stopped = false;
+
+  bool stop() {
+    if (passed++ < open) return false;
+    return stopped = true;
+  }
+};
+inline constinit thread_local Barriers barriers;
+
+// What atomic functions gave to the block's threads: by thread, and how often it had passed a
+// barrier.
+inline thread_local std::map<std::pair<unsigned, unsigned>, unsigned> atomics;
+
+// Runs the threads of a block of `threads` until none stops at a barrier.
+template <typename Kernel>
+void run_block(unsigned threads, const Kernel& kernel) {
+  barriers = {};
+  atomics.clear();
+  do {
+    barriers.stopped = false;
+    for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) {
+      barriers.passed = 0;
+      kernel();
+    }
+    ++barriers.open;
+  } while (barriers.stopped);
+}
 }  // namespace simulated
+
+// By one thread between two barriers at most once, so that one that begins anew does not add anew.
+inline unsigned atomicAdd(unsigned* to, unsigned value) {
+  const auto [given, is_new] =
+      simulated::atomics.try_emplace({threadIdx.x, simulated::barriers.passed}, *to);
+  if (is_new) *to += value;
+  return given->second;
+}
+inline void __threadfence() {}
 
 using cudaStream_t = simulated::Stream*;
 using cudaEvent_t = simulated::Event*;
@@ -168,8 +217,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                               gridDim = grid;
                               blockDim = block;
                               for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
-                                for (threadIdx.x = 0; threadIdx.x < block.x; ++threadIdx.x)
-                                  std::apply(kernel, copies);
+                                simulated::run_block(block.x, [&] { std::apply(kernel, copies); });
                               }
                             });
 }
