@@ -25,7 +25,7 @@ struct Sizes {
 template <typename T, int kSize>
 __global__ void __launch_bounds__(kThreads)
     adaptive_avg_pool2d_forward_kernel(ImageItems items, Sizes sizes, T* output, const T* input) {
-  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+  for (std::uint32_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
     const Cells rows = overlap(place.y, sizes.out_h, sizes.in_h);
     const Cells columns = overlap(place.x, sizes.out_w, sizes.in_w);
@@ -38,9 +38,8 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     const auto cells = static_cast<float>(rows.size() * columns.size());
-    Pack<T, kSize> pack;
-    for (int k = 0; k < kSize; ++k) pack.values[k] = T(sums[k] / cells);
-    store(output + i * kSize, pack);
+    for (float& sum : sums) sum /= cells;
+    store(output + std::int64_t{i} * kSize, rounded<T>(sums));
   }
 }
 
@@ -49,7 +48,7 @@ template <typename T, int kSize>
 __global__ void __launch_bounds__(kThreads)
     adaptive_avg_pool2d_backward_kernel(ImageItems items, Sizes sizes, T* input_grad,
                                         const T* output_grad) {
-  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+  for (std::uint32_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
     const Cells rows = overlap(place.y, sizes.in_h, sizes.out_h);
     const Cells columns = overlap(place.x, sizes.in_w, sizes.out_w);
@@ -64,9 +63,7 @@ __global__ void __launch_bounds__(kThreads)
         for (int k = 0; k < kSize; ++k) sums[k] += static_cast<float>(pack.values[k]) / cells;
       }
     }
-    Pack<T, kSize> pack;
-    for (int k = 0; k < kSize; ++k) pack.values[k] = T(sums[k]);
-    store(input_grad + i * kSize, pack);
+    store(input_grad + std::int64_t{i} * kSize, rounded<T>(sums));
   }
 }
 

@@ -10,12 +10,12 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int kSize = kPack<T>;
   for (std::int64_t i = first_item(); i * kSize < elements; i += item_stride()) {
     const std::int64_t place = i * kSize, count = elements - place;
-    Pack<T, kSize> sums = load<T, kSize>(a + place, count, packed);
+    const Pack<T, kSize> ones = load<T, kSize>(a + place, count, packed);
     const Pack<T, kSize> others = load<T, kSize>(b + place, count, packed);
-    for (int k = 0; k < kSize; ++k) {
-      sums.values[k] = T(static_cast<float>(sums.values[k]) + static_cast<float>(others.values[k]));
-    }
-    store(output + place, sums, count, packed);
+    float sums[kSize];
+    for (int k = 0; k < kSize; ++k)
+      sums[k] = static_cast<float>(ones.values[k]) + static_cast<float>(others.values[k]);
+    store(output + place, rounded<T>(sums), count, packed);
   }
 }
 

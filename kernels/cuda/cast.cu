@@ -13,9 +13,9 @@ __global__ void __launch_bounds__(kThreads)
   for (std::int64_t i = first_item(); i * kFloats < elements; i += item_stride()) {
     const std::int64_t place = i * kFloats, count = elements - place;
     const Pack<From, kFloats> from = load<From, kFloats>(input + place, count, packed);
-    Pack<To, kFloats> to;
-    for (int k = 0; k < kFloats; ++k) to.values[k] = static_cast<To>(from.values[k]);
-    store(output + place, to, count, packed);
+    float values[kFloats];
+    for (int k = 0; k < kFloats; ++k) values[k] = static_cast<float>(from.values[k]);
+    store(output + place, rounded<To>(values), count, packed);
   }
 }
 

@@ -16,6 +16,15 @@ void check_image_size(const char* operation, const TensorSpec& images) {
                    "images of fewer than 2^31 elements", images.to_string());
 }
 
+std::uint32_t check_items(const char* operation, const TensorSpec& images, int pack) {
+  check_image_size(operation, images);
+  const std::int64_t items = images.elements() / pack;
+  STAGECOACH_CHECK(items <= std::numeric_limits<std::int32_t>::max(), operation,
+                   fmt::format("images of fewer than {} * 2^31 elements", pack), images.to_string(),
+                   "cut the batch into smaller micro-batches");
+  return static_cast<std::uint32_t>(items);
+}
+
 void check_resize(bool can, const ResidentImages& images) {
   STAGECOACH_CHECK(can, "transform_samples",
                    "images of fewer pixels a side, or a larger --image-size",

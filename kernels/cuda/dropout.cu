@@ -9,7 +9,7 @@ namespace {
 
 // A thread takes as many elements as an access does: one or two blocks of random numbers.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 8)  // all that a multiprocessor holds
     dropout_kernel(std::int64_t items, std::int64_t columns, bool packed, T* output, const T* input,
                    DropoutMask mask, float scale, const StepState* state) {
   constexpr int kSize = kPack<T>;
@@ -18,16 +18,17 @@ __global__ void __launch_bounds__(kThreads)
   for (std::int64_t i = first_item(); i < items; i += item_stride()) {
     const std::int64_t row = i / groups, column = i % groups * kSize;
     const std::int64_t place = row * columns + column;
-    Pack<T, kSize> pack = load<T, kSize>(input + place, columns - column, packed);
+    const Pack<T, kSize> pack = load<T, kSize>(input + place, columns - column, packed);
+    float values[kSize];
     stream.sample = mask.first_sample + static_cast<std::uint32_t>(row);
     for (int block = 0; block < kSize / 4; ++block) {
       const PhiloxBlock words = stream.block(static_cast<std::uint32_t>(column / 4 + block));
       for (int k = 0; k < 4; ++k) {
-        T& value = pack.values[block * 4 + k];
-        value = T(uniform01(words[k]) < mask.p ? 0.0f : static_cast<float>(value) * scale);
+        const auto value = static_cast<float>(pack.values[block * 4 + k]);
+        values[block * 4 + k] = uniform01(words[k]) < mask.p ? 0.0f : value * scale;
       }
     }
-    store(output + place, pack, columns - column, packed);
+    store(output + place, rounded<T>(values), columns - column, packed);
   }
 }
 

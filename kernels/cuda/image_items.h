@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/checks.h"
+#include "kernels/cuda/divider.h"
 #include "kernels/cuda/launch.h"
 
 namespace stagecoach::cuda {
@@ -13,30 +14,27 @@ struct ImagePlace {
 
 class ImageItems {
  public:
-  // Items of `pack` channels, a divisor of their number. Throws Error when an image has 2^31
-  // elements: what lies within an image is divided in 32 bits, which takes a GPU half the time.
+  // Items of `pack` channels, a divisor of their number. Throws Error when there are 2^31 of them,
+  // or an image has 2^31 elements: places are found in 32 bits, which takes a GPU half the time.
   ImageItems(const char* operation, const TensorSpec& images, int pack)
-      : packs_(static_cast<std::uint32_t>(images.shape[1] / pack)),
-        width_(static_cast<std::uint32_t>(images.shape[3])),
-        pack_(pack),
-        of_image_(images.elements() / images.shape[0] / pack),
-        count_(images.shape[0] * of_image_) {
-    check_image_size(operation, images);
-  }
+      : count_(check_items(operation, images, pack)),
+        of_image_(count_ / static_cast<std::uint32_t>(images.shape[0])),
+        of_pixel_(static_cast<std::uint32_t>(images.shape[1] / pack)),
+        of_row_(static_cast<std::uint32_t>(images.shape[3])),
+        pack_(pack) {}
 
-  __host__ __device__ std::int64_t count() const { return count_; }
-  __device__ ImagePlace at(std::int64_t item) const {
-    const std::int64_t image = item / of_image_;
-    const auto rest = static_cast<std::uint32_t>(item - image * of_image_);
-    const std::uint32_t pixel = rest / packs_;
-    return {image, static_cast<int>(pixel / width_), static_cast<int>(pixel % width_),
-            static_cast<int>(rest % packs_) * pack_};
+  __host__ __device__ std::uint32_t count() const { return count_; }
+  __device__ ImagePlace at(std::uint32_t item) const {
+    const auto [image, rest] = of_image_(item);
+    const auto [pixel, pack] = of_pixel_(rest);
+    const auto [y, x] = of_row_(pixel);
+    return {image, static_cast<int>(y), static_cast<int>(x), static_cast<int>(pack) * pack_};
   }
 
  private:
-  std::uint32_t packs_, width_;
+  std::uint32_t count_;
+  Divider of_image_, of_pixel_, of_row_;
   int pack_;
-  std::int64_t of_image_, count_;
 };
 
 }  // namespace stagecoach::cuda

@@ -16,13 +16,7 @@ __global__ void __launch_bounds__(kThreads)
   if (first_item() == 0) state->skip = failure_flag == nullptr ? 0 : *failure_flag;
 }
 
-__device__ Pack<BFloat16, kFloats> rounded(const Pack<float, kFloats>& values) {
-  Pack<BFloat16, kFloats> result;
-  for (int k = 0; k < kFloats; ++k) result.values[k] = BFloat16(values.values[k]);
-  return result;
-}
-
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 8)  // all that a multiprocessor holds
     sgd_step_kernel(std::int64_t elements, bool packed, float* parameter, float* velocity,
                     const float* grad, BFloat16* copy, float momentum, float decay,
                     const StepState* state) {
@@ -40,7 +34,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     store(velocity + place, v, count, packed);
     store(parameter + place, p, count, packed);
-    if (copy != nullptr) store(copy + place, rounded(p), count, packed);
+    if (copy != nullptr) store(copy + place, rounded<BFloat16>(p.values), count, packed);
   }
 }
 
@@ -71,7 +65,7 @@ __global__ void __launch_bounds__(kThreads)
     store(m + place, first, count, packed);
     store(v + place, second, count, packed);
     store(parameter + place, p, count, packed);
-    if (copy != nullptr) store(copy + place, rounded(p), count, packed);
+    if (copy != nullptr) store(copy + place, rounded<BFloat16>(p.values), count, packed);
   }
 }
 

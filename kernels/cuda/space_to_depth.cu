@@ -51,7 +51,7 @@ template <typename To, typename From, int kSize>
 __global__ void __launch_bounds__(kThreads)
     space_to_depth_kernel(ImageItems items, Pixels pixels, Blocks blocks, To* output,
                           const From* input) {
-  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+  for (std::uint32_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
     BlockWalk walk(blocks, place);
     Pack<To, kSize> pack;
@@ -61,14 +61,14 @@ __global__ void __launch_bounds__(kThreads)
       const std::int64_t from = pixel * pixels.channels + walk.channel();
       pack.values[k] = To(inside ? static_cast<float>(input[from]) : 0.0f);
     }
-    store(output + i * kSize, pack);
+    store(output + std::int64_t{i} * kSize, pack);
   }
 }
 
 __global__ void __launch_bounds__(kThreads)
     depth_to_space_kernel(ImageItems items, Pixels blocks, std::int64_t channels, int block,
                           float* output, const float* input, bool accumulate) {
-  for (std::int64_t i = first_item(); i < items.count(); i += item_stride()) {
+  for (std::uint32_t i = first_item(); i < items.count(); i += item_stride()) {
     const ImagePlace place = items.at(i);
     const int tap = place.y % block * block + place.x % block;
     const std::int64_t pixel =
