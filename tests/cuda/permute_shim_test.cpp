@@ -54,7 +54,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::Values(DType::kF32, DType::kBF16),
                        ::testing::Values(Sizes{3, 256, 6, 6}, Sizes{2, 3, 11, 11},
                                          Sizes{1, 8, 4, 16}, Sizes{2, 12, 5, 7}, Sizes{1, 1, 1, 1},
-                                         Sizes{4, 7, 1, 3}, Sizes{1, 40, 1, 1})));
+                                         Sizes{4, 7, 1, 3}, Sizes{1, 40, 1, 1}, Sizes{2, 72, 9, 8},
+                                         Sizes{2, 72, 9, 9})));
 
 }  // namespace
 }  // namespace stagecoach
