@@ -24,7 +24,8 @@ void CudaBackend::begin_step(Context& context, const StepValues& values) const {
                    .learning_rate = values.learning_rate,
                    .adam_rate = values.adam.rate,
                    .adam_root2 = values.adam.root2,
-                   .clip_factor = 1.0f});
+                   .clip_factor = 1.0f,
+                   .finished_blocks = 0});
 }
 
 }  // namespace stagecoach::cuda

@@ -10,7 +10,8 @@ struct StepState {
   std::uint32_t step;  // of dropout's masks
   std::uint32_t skip;  // not 0: a loss was not finite, optimizers leave everything as it is
   float learning_rate, adam_rate, adam_root2;
-  float clip_factor;  // of clip_gradients
+  float clip_factor;              // of clip_gradients
+  std::uint32_t finished_blocks;  // of the kernel that runs, where its last block does more; or 0
 };
 
 // A context's step, of zeros until the first begin_step(). What allocates cannot be captured, so

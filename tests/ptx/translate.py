@@ -4,7 +4,7 @@
 Writes FOLDER/FILE.cpp of each. A kernel becomes a function that runs one thread of it (machine.h),
 instruction by instruction (arithmetic.h); one whose threads wait for each other becomes a coroutine
 (phases.h). What is not known here is an error that names file, line and instruction: kernels of this
-project use no atomics, calls, textures or tensor cores.
+project use no calls, textures or tensor cores, and of the atomics one.
 """
 import io
 import pathlib
@@ -162,6 +162,13 @@ class Kernel:
                 code += f' put_element(at, {index}, {self.operand(value, kind)});'
         return code
 
+    def atomic_add(self, operands, place):
+        """A load and a store: blocks run one after another."""
+        self.sites.append(place)
+        return (f'std::byte* at = t.global<4, Access::kStore>({len(self.sites) - 1}, {self.address(operands[1])}); '
+                f'const u32 old = element<u32>(at, 0); put_element(at, 0, add(old, {self.operand(operands[2], "u32")})); '
+                f'set({register(operands[0])}, old);')
+
     def load_parameter(self, modifiers, operands):
         kind = modifiers[-1]
         match = re.match(r'^\[(\w+)(?:\+(\d+))?\]$', operands[1])
@@ -243,6 +250,10 @@ class Kernel:
             return self.load_parameter(modifiers, operands)
         if base in ('ld', 'st'):
             return self.access(modifiers, operands, place)
+        if opcode == 'atom.global.add.u32':
+            return self.atomic_add(operands, place)
+        if opcode == 'membar.gl':
+            return ''
         if base == 'mov':
             return self.move(kind, operands)
         if base == 'setp':
@@ -307,9 +318,9 @@ class Translator:
                 if kernel.registers.setdefault(each, REGISTERS[kind]) != REGISTERS[kind]:
                     raise Unknown(f'%{name}, of two types')
             return True
-        match = re.match(r'^\.(shared|local)\s+\.align\s+(\d+)\s+\.b8\s+([\w$]+)\[(\d+)\];$', line)
+        match = re.match(r'^\.(shared|local)\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?;$', line)
         if match:
-            kernel.add_variable(match[1], match[3], int(match[2]), int(match[4]))
+            kernel.add_variable(match[1], match[4], int(match[2]), size(match[3]) * int(match[5] or 1))
             return True
         return False
 

@@ -47,7 +47,7 @@ TEST(PtxTranslate, KnowsThis) {
 }
 
 TEST(PtxTranslate, RefusesTheRest) {
-  const char* unknown[] = {"atom.global.add.u32 %r1, [%rd1], 1;",
+  const char* unknown[] = {"atom.global.max.u32 %r1, [%rd1], 1;",
                            "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [t, {%f5, %f6}];",
                            "call.uni (retval0), f, (param0);",
                            "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 %f1, %f2, %f3, %f4;",
