@@ -59,7 +59,7 @@ struct LayerPlan {
   std::vector<TensorSpec> step_state = {};
   // Forms of the parameters that F and B read, made by prepare() once a step, F32.
   std::vector<TensorSpec> prepared = {};
-  // What W leaves of the micro-batches of a step, F32, until the last W makes the gradients of it.
+  // What W leaves of the micro-batches of a step until the last W makes the gradients of it.
   std::vector<TensorSpec> weight_state = {};
   // Every so many micro-batches W does the work of all of them, at the last.
   std::int64_t weight_group = 1;

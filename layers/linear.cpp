@@ -10,9 +10,9 @@
 namespace stagecoach {
 namespace {
 
-// On the CPU, W of a few rows takes as long as the gradient takes to be read and written. It keeps
-// its rows until there are so many, and multiplies them at once: each sum is the same chain.
-constexpr std::int64_t kRowsTogether = 64;
+// W of a few rows takes as long as the gradient takes to be read and written. It keeps its rows
+// until there are so many, and multiplies them at once: on the CPU, each sum is the same chain.
+constexpr std::int64_t kRowsOnCpu = 64, kRowsOnGpu = 512;
 
 class Linear final : public Layer {
  public:
@@ -38,15 +38,19 @@ class Linear final : public Layer {
     plan.outputs = {row_major({input.shape[0], out_features_}, input.dtype)};
     plan.parameters = {{"weight", row_major({out_features_, in_features_}), Init::uniform(bound)},
                        {"bias", row_major({out_features_}), Init::uniform(bound)}};
-    plan.workspace_bytes = linear_workspace_bytes(
-        input, row_major({out_features_, in_features_}, input.dtype), target);
+    const TensorSpec weight = row_major({out_features_, in_features_}, input.dtype);
+    plan.workspace_bytes = linear_workspace_bytes(input, weight, target);
     plan.inputs_needed_by_weight = true;
-    const std::int64_t group = kRowsTogether / input.shape[0];
-    if (target.device.type == DeviceType::kCpu && group > 1) {
+    const bool on_cpu = target.device.type == DeviceType::kCpu;
+    const std::int64_t group = (on_cpu ? kRowsOnCpu : kRowsOnGpu) / input.shape[0];
+    if (group > 1) {
       plan.weight_group = group;
       for (const std::int64_t features : {in_features_, out_features_}) {
-        plan.weight_state.push_back(row_major({group * input.shape[0], features}));
+        plan.weight_state.push_back(row_major({group * input.shape[0], features}, input.dtype));
       }
+    }
+    if (group > 1 && !on_cpu) {  // where W needs memory, too
+      plan.workspace_bytes = linear_workspace_bytes(plan.weight_state[0], weight, target);
     }
     plan.multiply_adds = input.shape[0] * in_features_ * out_features_;
     plan.kind = LayerKind::kLinear;
