@@ -16,11 +16,10 @@ void check_image_size(const char* operation, const TensorSpec& images) {
                    "images of fewer than 2^31 elements", images.to_string());
 }
 
-std::uint32_t check_items(const char* operation, const TensorSpec& images, int pack) {
-  check_image_size(operation, images);
-  const std::int64_t items = images.elements() / pack;
+std::uint32_t check_items(const char* operation, const TensorSpec& tensor, std::int64_t items) {
   STAGECOACH_CHECK(items <= std::numeric_limits<std::int32_t>::max(), operation,
-                   fmt::format("images of fewer than {} * 2^31 elements", pack), images.to_string(),
+                   "a tensor that is written in fewer than 2^31 pieces",
+                   fmt::format("{}: {}", tensor.to_string(), items),
                    "cut the batch into smaller micro-batches");
   return static_cast<std::uint32_t>(items);
 }

@@ -10,9 +10,9 @@ namespace stagecoach::cuda {
 // Throws Error naming `operation` when an image of `images` [N, C, H, W] has 2^31 elements.
 void check_image_size(const char* operation, const TensorSpec& images);
 
-// The number of packs of `pack` channels in `images`. Throws Error naming `operation` when it is
-// 2^31, or check_image_size() fails.
-std::uint32_t check_items(const char* operation, const TensorSpec& images, int pack);
+// `items`, what a kernel finds the places of in `tensor`. Throws Error naming `operation` when
+// there are 2^31.
+std::uint32_t check_items(const char* operation, const TensorSpec& tensor, std::int64_t items);
 
 // Throws Error unless a block of the kernel `can` hold what makes a pixel of resized `images`.
 void check_resize(bool can, const ResidentImages& images);

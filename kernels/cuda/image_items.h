@@ -17,11 +17,13 @@ class ImageItems {
   // Items of `pack` channels, a divisor of their number. Throws Error when there are 2^31 of them,
   // or an image has 2^31 elements: places are found in 32 bits, which takes a GPU half the time.
   ImageItems(const char* operation, const TensorSpec& images, int pack)
-      : count_(check_items(operation, images, pack)),
+      : count_(check_items(operation, images, images.elements() / pack)),
         of_image_(count_ / static_cast<std::uint32_t>(images.shape[0])),
         of_pixel_(static_cast<std::uint32_t>(images.shape[1] / pack)),
         of_row_(static_cast<std::uint32_t>(images.shape[3])),
-        pack_(pack) {}
+        pack_(pack) {
+    check_image_size(operation, images);
+  }
 
   __host__ __device__ std::uint32_t count() const { return count_; }
   __device__ ImagePlace at(std::uint32_t item) const {

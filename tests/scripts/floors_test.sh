@@ -80,10 +80,10 @@ if grep -rnE "${sources[@]}" '# *include <(cuda|cudnn|cublas|nccl|mpi)' \
 fi
 
 # Every kernel says how many threads a block has at most (nvcc's own warning takes templates for
-# kernels that do not), and is started by launch(), which checks what the driver says.
+# kernels that do not), and is started by launch() or launch_blocks(), which checks what the driver says.
 for file in kernels/cuda/*.cu; do
   kernels=$(grep -c '__global__' "$file" || true)
-  bounded=$(grep -cE '__global__ void __launch_bounds__\(kThreads\)' "$file" || true)
+  bounded=$(grep -cE '__global__ void __launch_bounds__\(kThreads(, [0-9]+)?\)' "$file" || true)
   if ((kernels != bounded)); then
     echo "$file: $kernels kernels, but $bounded of them __global__ void __launch_bounds__(kThreads)"
     wrong=$((wrong + 1))
