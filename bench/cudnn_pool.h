@@ -8,7 +8,7 @@
 
 #include "core/cuda/runtime.h"
 #include "kernels/cuda/cudnn_api.h"
-#include "kernels/cuda/libraries.h"
+#include "core/cuda/libraries.h"
 #include "kernels/max_pool2d.h"
 
 namespace stagecoach {

@@ -1,13 +1,16 @@
 #include "core/context.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
 namespace stagecoach {
 
-Context::Context(const Target& target)
-    : target_(target), pool_(target.threads), stream_(Stream::create(target.device)) {}
+Context::Context(const Target& target) : Context(target, Stream::create(target.device)) {}
+
+Context::Context(const Target& target, std::unique_ptr<Stream> stream)
+    : target_(target), pool_(target.threads), stream_(std::move(stream)) {}
 
 Context::~Context() {
   stream_->reset();

@@ -20,6 +20,8 @@ class Context {
  public:
   // A stream on the target's device with its compute threads (>= 1) and no workspace.
   explicit Context(const Target& target = {});
+  // The same with a stream that was made for it, on the target's device.
+  Context(const Target& target, std::unique_ptr<Stream> stream);
   // Waits for what is enqueued.
   ~Context();
   Context(const Context&) = delete;

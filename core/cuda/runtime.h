@@ -1,5 +1,5 @@
 // The CUDA runtime: checked calls, the current GPU, the driver's stream behind a Stream. Included
-// by the files of core/cuda and kernels/cuda only, and by benchmarks of the libraries.
+// by the files of core/cuda, kernels/cuda and comm/nccl only, and by benchmarks of the libraries.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -25,6 +25,8 @@ void use(Device device);
 // clock. A stream for each use would take hardware queues from those that compute. Lives as long as
 // the process; may be used by any thread.
 Stream& side_stream(Device device);
+// A stream whose work comes before that of others when both are ready.
+std::unique_ptr<Stream> create_urgent_stream(Device device);
 
 cudaStream_t native_stream(Stream& stream);
 inline cudaStream_t native_stream(Context& context) {

@@ -143,10 +143,13 @@ class CudaMark : public DeviceMark {
 
 class CudaStream : public Stream {
  public:
-  explicit CudaStream(Device device) : device_(device) {
+  explicit CudaStream(Device device, bool urgent = false) : device_(device) {
     check_device(device);
     use(device);
-    STAGECOACH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    int least = 0, greatest = 0;
+    STAGECOACH_CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    STAGECOACH_CUDA_CHECK(
+        cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, urgent ? greatest : least));
   }
   ~CudaStream() override {
     cudaStreamSynchronize(stream_);
@@ -244,6 +247,10 @@ void enqueue_forked(std::span<Stream* const> streams, const std::function<void()
 
 cudaStream_t native_stream(Stream& stream) {
   return dynamic_cast<CudaStream&>(stream).native();
+}
+
+std::unique_ptr<Stream> create_urgent_stream(Device device) {
+  return std::make_unique<CudaStream>(device, true);
 }
 
 std::unique_ptr<Stream> CudaDevice::create_stream(Device device) const {

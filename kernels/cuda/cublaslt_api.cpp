@@ -2,8 +2,8 @@
 
 #include <type_traits>
 
+#include "core/cuda/libraries.h"
 #include "core/error.h"
-#include "kernels/cuda/libraries.h"
 
 namespace stagecoach::cuda {
 namespace {

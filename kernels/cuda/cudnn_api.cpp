@@ -3,8 +3,8 @@
 #include <array>
 #include <type_traits>
 
+#include "core/cuda/libraries.h"
 #include "core/error.h"
-#include "kernels/cuda/libraries.h"
 
 namespace stagecoach::cuda {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <cstddef>
 
+#include "core/cuda/libraries.h"
 #include "core/error.h"
-#include "kernels/cuda/libraries.h"
 
 namespace stagecoach::cuda {
 namespace {

@@ -42,11 +42,19 @@ using ptx::refuse_in_capture;
 
 extern "C" {
 
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return ptx::fault_status();
+}
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   if (refuse_in_capture()) return cudaErrorStreamCaptureUnsupported;
   ptx::touch(ptx::current_device());
   *stream = new CUstream_st(ptx::current_device());
   return ptx::fault_status();
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+  return cudaStreamCreateWithFlags(stream, flags);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;

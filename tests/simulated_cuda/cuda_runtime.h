@@ -7,7 +7,8 @@
 // there begins anew once all have come, and goes on behind it. So a kernel writes each place of its
 // shared memory once, and adds to the GPU's memory behind its last barrier, or by an atomic
 // function. Calls check what the driver checks: the current device, what may not be called during a
-// capture, a capture's joins. Only what this project calls is here.
+// capture, a capture's joins. A graph's launch has a thread for each of its streams, so a missing
+// edge is such a race, too. Only what this project calls is here.
 #pragma once
 
 #include <cstddef>
@@ -65,6 +66,7 @@ namespace simulated {
 struct Stream;
 struct Event;
 struct Graph;
+struct Executable;
 
 // How many GPUs there are, and the memory of each; for tests of what goes wrong. The first count is
 // in the environment variable SIMULATED_CUDA_DEVICES, or 2.
@@ -118,6 +120,8 @@ void run_block(unsigned threads, const Kernel& kernel) {
     ++barriers.open;
   } while (barriers.stopped);
 }
+// The number of the capture that the stream is in; 0: none.
+long capture_of(const Stream* stream);
 }  // namespace simulated
 
 // By one thread between two barriers at most once, so that one that begins anew does not add anew.
@@ -132,7 +136,7 @@ inline void __threadfence() {}
 using cudaStream_t = simulated::Stream*;
 using cudaEvent_t = simulated::Event*;
 using cudaGraph_t = simulated::Graph*;
-using cudaGraphExec_t = simulated::Graph*;
+using cudaGraphExec_t = simulated::Executable*;
 
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
@@ -172,7 +176,8 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
                                 std::size_t bytes, cudaStream_t stream);
 
 inline constexpr unsigned cudaStreamNonBlocking = 1;
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 

@@ -88,16 +88,71 @@ cudaError_t deallocate(void* memory) {
 
 }  // namespace
 
+// What a stream does in a graph: a task, or it reaches a mark, or waits for one.
+struct Node {
+  std::function<void()> task;
+  int reaches = -1, awaits = -1;
+};
+
 // How much of what was captured of each stream is before something.
 using Before = std::map<Stream*, int>;
 
-// Work in the order in which it was captured, which its events allow; and how much of each stream
-// was captured, and is before what each stream does next.
+// By stream, its work in the order in which it was captured; how much of it was captured, and is
+// before what each stream does next.
 struct Graph {
-  std::vector<std::function<void()>> work;
+  std::map<Stream*, std::vector<Node>> work;
+  int marks = 0;
   std::map<Stream*, int> captured;
   std::map<Stream*, Before> before;
   Stream* origin = nullptr;
+  long number = 0;
+};
+
+// A graph that can be launched: the origin's work runs on the stream of the launch, and that of
+// each other stream beside it.
+struct Executable {
+  explicit Executable(const Graph& graph) : marks(static_cast<std::size_t>(graph.marks)) {
+    for (const auto& [stream, nodes] : graph.work) {
+      if (stream == graph.origin) {
+        own = nodes;
+      } else {
+        others.push_back(nodes);
+        workers.push_back(std::make_unique<stagecoach::Worker>());
+      }
+    }
+  }
+
+  void launch() {
+    std::fill(marks.begin(), marks.end(), false);
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      workers[i]->enqueue([this, i] { run(others[i]); });
+    }
+    run(own);
+    for (const auto& worker : workers) worker->drain();
+  }
+
+ private:
+  void run(const std::vector<Node>& nodes) {
+    for (const Node& node : nodes) {
+      if (node.task) node.task();
+      if (node.reaches >= 0) {
+        std::lock_guard lock(mutex);
+        marks[static_cast<std::size_t>(node.reaches)] = true;
+        changed.notify_all();
+      }
+      if (node.awaits >= 0) {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return marks[static_cast<std::size_t>(node.awaits)]; });
+      }
+    }
+  }
+
+  std::vector<Node> own;
+  std::vector<std::vector<Node>> others;
+  std::vector<std::unique_ptr<stagecoach::Worker>> workers;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<bool> marks;
 };
 
 struct Stream {
@@ -116,6 +171,7 @@ struct Event {
   std::weak_ptr<Graph> capture;
   bool in_capture = false;
   Before before;
+  int mark = -1;
 
   void reach(std::int64_t count) {
     {
@@ -175,12 +231,16 @@ cudaError_t enqueue(Stream* stream, std::function<void()> task) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;  // nothing on the default stream
   if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
   if (stream->capture) {
-    stream->capture->work.push_back(std::move(task));
+    stream->capture->work[stream].push_back({std::move(task)});
     ++stream->capture->captured[stream];
   } else {
     stream->worker.enqueue(std::move(task));
   }
   return cudaSuccess;
+}
+
+long capture_of(const Stream* stream) {
+  return stream->capture ? stream->capture->number : 0;
 }
 
 // Memory of a GPU is the heap's here.
@@ -307,7 +367,12 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   return simulated::enqueue(stream, [=] { std::memcpy(to, from, bytes); });
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   if (captures > 0) return cudaErrorStreamCaptureUnsupported;
   ++simulated::created;
   *stream = new simulated::Stream;
@@ -355,6 +420,8 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
     event->capture = stream->capture;
     event->before = stream->capture->before[stream];
     event->before[stream] = stream->capture->captured[stream];
+    event->mark = stream->capture->marks++;
+    stream->capture->work[stream].push_back({{}, event->mark, -1});
     return stream->device == current_device ? cudaSuccess : cudaErrorInvalidResourceHandle;
   }
   std::int64_t count;
@@ -372,6 +439,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     }
     stream->capture = graph;
     graph->captured[stream];
+    graph->work[stream].push_back({{}, -1, event->mark});
     for (const auto& [other, count] : event->before) {
       int& before = graph->before[stream][other];
       before = std::max(before, count);
@@ -415,7 +483,9 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capture) return cudaErrorStreamCaptureUnsupported;
   stream->capture = std::make_shared<simulated::Graph>();
+  static std::atomic<long> number = 0;
   stream->capture->origin = stream;
+  stream->capture->number = ++number;
   ++captures;
   return cudaSuccess;
 }
@@ -441,7 +511,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                  unsigned long long) {
-  *executable = new simulated::Graph(*graph);
+  *executable = new simulated::Executable(*graph);
   ++simulated::executables;
   return cudaSuccess;
 }
@@ -449,9 +519,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
   return simulated::fails("cudaGraphUpload") ? cudaErrorLaunchFailure : cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
-  return simulated::enqueue(stream, [executable] {
-    for (const std::function<void()>& task : executable->work) task();
-  });
+  return simulated::enqueue(stream, [executable] { executable->launch(); });
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;

@@ -1,4 +1,4 @@
-#include "kernels/cuda/libraries.h"
+#include "core/cuda/libraries.h"
 
 #include <fmt/format.h>
 
