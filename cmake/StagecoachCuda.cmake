@@ -3,6 +3,7 @@
 # The floors call the backend's functions and do not know which one they get: each program links one
 # of these object libraries beside them.
 #   stagecoach_backend            CUDA where it was found, else core/cuda/absent.cpp and its like
+#   stagecoach_nccl               NCCL between processes, where CUDA and NCCL's header were found
 #   stagecoach_simulated_backend  for tests: the same sources on a CUDA runtime that runs on the CPU
 set(STAGECOACH_CUDA "AUTO" CACHE STRING "the CUDA backend: AUTO, ON or OFF")
 set_property(CACHE STAGECOACH_CUDA PROPERTY STRINGS AUTO ON OFF)
@@ -95,3 +96,21 @@ endif()
 stagecoach_precompiled(stagecoach_backend)
 set_target_properties(stagecoach_backend PROPERTIES POSITION_INDEPENDENT_CODE ${STAGECOACH_PIC})
 target_link_libraries(stagecoach_backend PUBLIC ${CMAKE_DL_LIBS})
+
+# NCCL itself is opened when it is first needed.
+set(STAGECOACH_HAVE_NCCL OFF)
+if(STAGECOACH_HAVE_CUDA)
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_ROOT PATH_SUFFIXES include)
+  if(NCCL_INCLUDE_DIR)
+    set(STAGECOACH_HAVE_NCCL ON)
+  endif()
+endif()
+message(STATUS "NCCL: ${STAGECOACH_HAVE_NCCL}")
+file(GLOB STAGECOACH_NCCL_SOURCES CONFIGURE_DEPENDS comm/nccl/*.cpp)
+if(STAGECOACH_HAVE_NCCL)
+  add_library(stagecoach_nccl OBJECT ${STAGECOACH_NCCL_SOURCES})
+  target_include_directories(stagecoach_nccl SYSTEM PRIVATE ${NCCL_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(stagecoach_nccl PUBLIC stagecoach_comm PRIVATE stagecoach_options)
+  stagecoach_precompiled(stagecoach_nccl)
+  set_target_properties(stagecoach_nccl PROPERTIES POSITION_INDEPENDENT_CODE ${STAGECOACH_PIC})
+endif()

@@ -36,7 +36,11 @@ endif()
 if(STAGECOACH_SANITIZE)
   list(APPEND libraries -fsanitize=${STAGECOACH_SANITIZE})
 endif()
-stagecoach_product(stagecoach_lib stagecoach core kernels layers data comm pipeline trainer backend
+set(nccl)
+if(STAGECOACH_HAVE_NCCL)
+  set(nccl nccl)
+endif()
+stagecoach_product(stagecoach_lib stagecoach core kernels layers data comm pipeline trainer backend ${nccl}
                    PUBLIC stagecoach_schedule_lib PRIVATE ${libraries})
 set_target_properties(stagecoach_lib PROPERTIES OUTPUT_NAME stagecoach)
 

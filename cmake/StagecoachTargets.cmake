@@ -37,11 +37,11 @@ endif()
 set(STAGECOACH_FUZZED base core schedule data trainer cli)
 
 # stagecoach_sources(VARIABLE FOLDER...): every .cpp of the folders, but main.cpp, plugin.cpp and the backends
-# in folders named cuda.
+# in folders named cuda and nccl.
 function(stagecoach_sources result)
   list(TRANSFORM ARGN APPEND "/*.cpp" OUTPUT_VARIABLE patterns)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} ${patterns})
-  list(FILTER sources EXCLUDE REGEX "/(main|plugin)\\.cpp$|/cuda/")
+  list(FILTER sources EXCLUDE REGEX "/(main|plugin)\\.cpp$|/(cuda|nccl)/")
   set(${result} ${sources} PARENT_SCOPE)
 endfunction()
 

@@ -54,7 +54,8 @@ enum class MessageKind {
   kActivation,
   kGradient,
   kReplicas,
-  kNorms
+  kNorms,
+  kLinks
 };
 
 // Of messages of one kind that belong to a stage, or another number.
