@@ -10,4 +10,12 @@ namespace stagecoach {
 // where the context has no flag.
 void raise_unless_finite(Context& context, Tensor losses);
 
+// What a device raises a flag to: as a float, not finite. So a copy of the flag, looked at like a
+// loss, raises another one.
+inline constexpr std::uint32_t kRaised = 0x7fc00000;
+// The flag as such a loss, in the host's memory.
+inline Tensor failure_flag_tensor(std::uint32_t* flag) {
+  return {flag, row_major({1}), Device{}};
+}
+
 }  // namespace stagecoach

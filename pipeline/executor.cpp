@@ -62,12 +62,10 @@ Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientCl
 
 void Executor::run(const Program& program, const StepInput& input) {
   try {
-    begin();
-    for (const Action& action : program.actions(rank_)) act(program, input, action);
-    end_clipped({program, input});
+    enqueue(program, input);
   } catch (...) {
     failed_at_ = Clock::now();
-    const auto error = located_here(std::current_exception());
+    const std::exception_ptr error = std::current_exception();
     abort_channels(error);
     reset_streams();
     std::rethrow_exception(error);
@@ -83,6 +81,21 @@ void Executor::run(const Program& program, const StepInput& input) {
     reset_streams();
     std::rethrow_exception(error);
   }
+}
+
+void Executor::enqueue(const Program& program, const StepInput& input) {
+  try {
+    begin();
+    for (const Action& action : program.actions(rank_)) act(program, input, action);
+    end_clipped({program, input});
+  } catch (...) {
+    std::rethrow_exception(located_here(std::current_exception()));
+  }
+}
+
+std::vector<SpanRecorder*> Executor::spans() {
+  if (sums_ == nullptr) return {&spans_};
+  return {&spans_, &sum_spans_};
 }
 
 void Executor::abort_channels(const std::exception_ptr& error) {
@@ -138,7 +151,7 @@ std::vector<TraceEvent> Executor::trace(Clock::time_point origin, std::int64_t s
 
 void Executor::act(const Program& program, const StepInput& input, const Action& action) {
   current_ = action;
-  if (watch_ != nullptr) {
+  if (watch_ != nullptr && stream_.device() == Device{}) {
     stream_.enqueue([this, activity = activity_of(input.micro.step, action)] {
       watch_->set_activity(activity);
     });

@@ -52,8 +52,8 @@ class Executor {
  public:
   // `stages`: those of this rank, by their number in the pipeline; all on one context. `clip`, by
   // which gradients are clipped, outlives the executor; null: they are not.
-  // `watch`: is told each action when the stream comes to it, and when it waits for others; null:
-  // nobody is.
+  // `watch`: is told each action when a CPU's stream comes to it, and when that waits for others;
+  // null: nobody is.
   Executor(int rank, std::map<int, LinkedStage> stages, const GradientClip* clip = nullptr,
            Watch* watch = nullptr);
 
@@ -62,10 +62,15 @@ class Executor {
   // with it when the walk itself failed. Errors of the stream reach the other ranks along events.
   void run(const Program& program, const StepInput& input);
 
+  // The same without waiting for the stream. Throws what the walk does, with the action; aborts
+  // nothing.
+  void enqueue(const Program& program, const StepInput& input);
+
   // When run() failed: of several ranks, the first one names the cause.
   Clock::time_point failed_at() const { return failed_at_; }
 
-  SpanRecorder& spans() { return spans_; }
+  // Of the rank, and where sums run beside it of these.
+  std::vector<SpanRecorder*> spans();
 
   // Of the last run.
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const;

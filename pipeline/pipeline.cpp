@@ -232,8 +232,8 @@ void Pipeline::make_drivers(const std::vector<LayerPlan>& plans, const PipelineO
     return;
   }
   std::vector<SpanRecorder*> spans;
-  for (const auto& executor : first().executors) spans.push_back(&executor->spans());
-  launcher_.emplace(contexts(), spans, *stages().back(), *guard_, options.eager);
+  for (const auto& executor : first().executors) spans.push_back(executor->spans().front());
+  launcher_.emplace(contexts(), spans, stages().back().get(), *guard_, options.eager);
   const Device last = stages().back()->context().device();
   if (last != first().contexts[0]->device()) {
     TensorSpec spec = plans.back().inputs[1];

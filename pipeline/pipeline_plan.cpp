@@ -76,7 +76,8 @@ void check_recompute(const PipelineOptions& options) {
                    fmt::format("{} and {}", again, joint));
 }
 
-// Replicas add their gradients in the CPU's memory, and a layer's statistics are of one of them.
+// Replicas of one process add their gradients in the CPU's memory, and a layer's statistics are of
+// one of them.
 void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
   const int replicas = options.replicas;
   STAGECOACH_CHECK(replicas >= 1 && std::has_single_bit(static_cast<unsigned>(replicas)) &&
@@ -90,8 +91,9 @@ void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& 
                    "Pipeline", "replicas in processes, each with all states, for an unordered sum",
                    options.shards_optimizer ? "shares of them" : "one replica, or threads");
   if (replicas == 1) return;
-  STAGECOACH_CHECK(options.target.device.type == DeviceType::kCpu, "Pipeline",
-                   "replicas on the CPU", options.target.device.to_string());
+  STAGECOACH_CHECK(options.target.device.type == DeviceType::kCpu || options.world != nullptr,
+                   "Pipeline", "replicas on the CPU, or in several processes",
+                   options.target.device.to_string());
   STAGECOACH_CHECK(
       std::ranges::all_of(plans, [](const LayerPlan& plan) { return plan.step_state.empty(); }),
       "Pipeline", "layers without statistics of a batch, for several replicas",

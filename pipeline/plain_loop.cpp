@@ -31,7 +31,7 @@ PlainLoop::PlainLoop(const Network& network, const std::vector<LayerPlan>& plans
   make_clip(options, stages_, std::ssize(parameters_of(network, plans)));
   if (Graph::can_capture(options.target.device)) {
     launcher_.emplace(std::vector<Context*>{&context_}, std::vector<SpanRecorder*>{&spans_},
-                      *stages_[0], *guard_, options.eager);
+                      stages_[0].get(), *guard_, options.eager);
   }
 }
 

@@ -7,13 +7,12 @@
 #include "comm/collectives.h"
 #include "comm/launched_process.h"
 #include "comm/message.h"
-#include "comm/process_channel.h"
+#include "comm/tensor_transfer.h"
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
+#include "pipeline/activity.h"
 #include "pipeline/message_order.h"
-#include "pipeline/replica_exchange.h"
-#include "pipeline/unordered_sum.h"
 
 namespace stagecoach {
 namespace {
@@ -25,8 +24,9 @@ World& checked_world(const PipelineOptions& options, const Program& program) {
       fmt::format("{} processes, for {} ranks of {} replicas", program.ranks() * options.replicas,
                   program.ranks(), options.replicas),
       std::to_string(options.world->size()));
-  STAGECOACH_CHECK(options.target.device == Device{}, "ProcessPipeline", "ranks on CPUs",
-                   options.target.device.to_string());
+  STAGECOACH_CHECK(options.target.device == Device{} || !(options.clip_norm > 0), "ProcessPipeline",
+                   "gradients that are not clipped, on GPUs of several processes",
+                   "a norm to clip them by", "leave --clip-grad-norm out, or train on CPUs");
   return *options.world;
 }
 
@@ -58,18 +58,18 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
       context_(std::make_unique<Context>(options.target)),
       sum_context_(make_sum_context(options, options.target)) {
   guard_.emplace(std::vector<Context*>{context_.get()}, program().micro_batches() * replicas_);
+  if (sum_context_) sum_context_->set_failure_flag(context_->failure_flag());
   make_stages(network, plans, options);
   const auto parameters = parameters_of(network, plans);
   make_clip(options, stages_, std::ssize(parameters));
+  links_.emplace(world_, options.target, context_->failure_flag());
   make_executor(network, plans);
+  if (Graph::can_capture(options.target.device)) make_launcher(options);
   losses_.emplace(row_major({options.loss_rows}));
   share_entries();
 }
 
-// What is enqueued uses what this has.
-ProcessPipeline::~ProcessPipeline() {
-  for (const auto& channel : channels_) channel->reset();
-}
+ProcessPipeline::~ProcessPipeline() = default;
 
 void ProcessPipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                                   const PipelineOptions& options) {
@@ -114,21 +114,17 @@ void ProcessPipeline::make_executor(const Network& network, const std::vector<La
 
 // Messages into stage s, and back from it, have its number.
 void ProcessPipeline::link_neighbours(std::map<int, LinkedStage>& linked) {
-  std::uint32_t* const flag = context_->failure_flag();
-  const auto made = [&](auto make, int rank, MessageKind kind, int stage) {
-    const int other = process_of(rank, place_.replica);
-    return channels_.emplace_back(make(world_, other, tag_of(kind, stage), flag)).get();
-  };
+  using enum MessageKind;
+  const auto other = [&](int stage) { return process_of_stage(stage, place_.replica); };
   for (auto& [s, own] : linked) {
     if (s > 0 && plan_.copied[s]) {
-      const int before = program().rank_of(s - 1);
-      own.activations_in = made(make_receiving_channel, before, MessageKind::kActivation, s);
-      own.gradients_out = made(make_sending_channel, before, MessageKind::kGradient, s);
+      own.activations_in = &links_->receiving(other(s - 1), kActivation, s);
+      own.gradients_out = &links_->sending(other(s - 1), kGradient, s);
     }
-    if (s + 1 < program().stages() && plan_.copied[s + 1]) {
-      const int after = program().rank_of(s + 1);
-      own.activations_out = made(make_sending_channel, after, MessageKind::kActivation, s + 1);
-      own.gradients_in = made(make_receiving_channel, after, MessageKind::kGradient, s + 1);
+    const int after = s + 1;
+    if (after < program().stages() && plan_.copied[after]) {
+      own.activations_out = &links_->sending(other(after), kActivation, after);
+      own.gradients_in = &links_->receiving(other(after), kGradient, after);
     }
   }
 }
@@ -137,15 +133,11 @@ void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
   std::vector<int> processes;
   processes.reserve(static_cast<std::size_t>(replicas_));
   for (int r = 0; r < replicas_; ++r) processes.push_back(process_of(place_.rank, r));
-  const int group = unordered_sum_ ? world_.make_group(processes) : 0;
   for (auto& [s, own] : linked) {
     const ReplicaTensors tensors{own.stage->flat().gradients(), own.stage->flat().values()};
-    std::uint32_t* const flag = context_->failure_flag();
-    sums_.push_back(unordered_sum_ ? make_unordered_sum(world_, group, tensors.gradients, flag)
-                                   : make_exchanged_sum(world_, processes, place_.replica,
-                                                        tag_of(MessageKind::kReplicas, s), tensors,
-                                                        own.stage->exchange_memory(), flag));
-    own.sum = sums_.back().get();
+    own.sum = unordered_sum_ ? &links_->unordered_sum(processes, tensors.gradients)
+                             : &links_->sum(processes, place_.replica, s, tensors,
+                                            own.stage->exchange_memory());
     own.sums = sum_context_.get();
   }
 }
@@ -208,39 +200,67 @@ void ProcessPipeline::share_entries() {
   }
 }
 
-void ProcessPipeline::enqueue(const StepInput&) {
-  throw Error("ProcessPipeline", "steps on CPUs", "one of a GPU");
+void ProcessPipeline::make_launcher(const PipelineOptions& options) {
+  OtherProcesses others;
+  others.streams = links_->streams();
+  if (sum_context_) others.streams.push_back(&sum_context_->stream());
+  others.wait = [this](const Event& event) { links_->wait(event); };
+  others.share = [this](const StepResult& own) { return share_results(own); };
+  const Stage& last = *stages_.back();
+  launcher_.emplace(std::vector<Context*>{context_.get()}, executor_->spans(),
+                    last.is_last() ? &last : nullptr, *guard_, options.eager, std::move(others));
 }
 
-void ProcessPipeline::run_on_cpu(const StepInput& input) {
+template <typename Body>
+auto ProcessPipeline::with_others(const Body& body) {
   try {
-    run_own_part(input);
-    share_results();
+    return body();
+  } catch (const NumericError&) {
+    throw;
   } catch (const PeerError&) {
     failed_ = true;
+    links_->abort();
     throw;
   } catch (...) {
     failed_ = true;
     const auto error =
         with_where(std::current_exception(), fmt::format("process {}", world_.rank()));
     world_.abort(error);
+    links_->abort();
     std::rethrow_exception(error);
   }
 }
 
-void ProcessPipeline::run_own_part(const StepInput& input) {
-  for (const auto& channel : channels_) channel->reset();
+void ProcessPipeline::launch(const StepInput& input) {
+  if (launcher_ && watch_ != nullptr) {  // of a GPU's actions, the step is known
+    watch_->set_activity(activity_of(input.micro.step, program_of(input).actions(place_.rank)[0]));
+  }
+  with_others([&] { TrainingLoop::launch(input); });
+}
+
+StepResult ProcessPipeline::finish() {
+  return with_others([&] { return TrainingLoop::finish(); });
+}
+
+void ProcessPipeline::enqueue(const StepInput& input) {
+  links_->reset();
+  executor_->enqueue(program_of(input), input_of_replica(input, place_.replica, replicas_));
+}
+
+void ProcessPipeline::run_on_cpu(const StepInput& input) {
+  links_->reset();
   begin_step(*context_, values_of(input));
   const Watch::Step watched(watch_);
-  executor_->run(input.micro.training ? plan_.training : plan_.evaluation,
-                 input_of_replica(input, place_.replica, replicas_));
-  for (const auto& channel : channels_) channel->check_complete();
+  executor_->run(program_of(input), input_of_replica(input, place_.replica, replicas_));
+  links_->check_complete();
   gradient_norm_ = TrainingLoop::gradient_norm(input.micro.step);
+  const Stage& last = *stages_.back();
+  share_results(last.is_last() ? StepResult{last.losses(), last.correct()} : StepResult{});
 }
 
 // Process 0 gets the results of the last stages' rows, and what all did when; all get the results.
-void ProcessPipeline::share_results() {
-  const std::vector<ByteVector> gathered = gather(world_, own_results());
+StepResult ProcessPipeline::share_results(const StepResult& result) {
+  const std::vector<ByteVector> gathered = gather(world_, own_results(result));
   trace_.clear();
   MessageWriter all;
   if (world_.rank() == 0) {
@@ -263,9 +283,10 @@ void ProcessPipeline::share_results() {
     reader.get_bytes(correct_->tensor.data, byte_span(correct_->tensor).size());
   }
   gradient_norm_ = reader.get<std::optional<double>>();
+  return step_result();
 }
 
-ByteVector ProcessPipeline::own_results() const {
+ByteVector ProcessPipeline::own_results(const StepResult& result) const {
   MessageWriter own;
   const auto put_rows = [&](const Tensor& of_all) {
     own.put(of_all.defined());
@@ -274,11 +295,10 @@ ByteVector ProcessPipeline::own_results() const {
     const Tensor rows_here = rows_of(of_all, place_.replica * rows, rows);
     own.put_bytes(rows_here.data, byte_span(rows_here).size());
   };
-  const Stage& last = *stages_.back();
-  own.put(last.is_last());
-  if (last.is_last()) {
-    put_rows(last.losses());
-    put_rows(last.correct());
+  own.put(result.losses.defined());
+  if (result.losses.defined()) {
+    put_rows(result.losses);
+    put_rows(result.correct);
     own.put(gradient_norm_);
   }
   own.put(place_.replica == 0 ? own_trace() : std::vector<TraceEvent>());
@@ -363,8 +383,7 @@ void ProcessPipeline::collect_state(const RemoteEntry& remote, int root,
     if (world_.rank() == holder && holder == root) {
       own_holder(name).read(name, destination);
     } else if (world_.rank() == holder) {
-      context_->stream().synchronize();
-      world_.send(root, kTag, byte_span(own_holder(name).tensor(name))).wait();
+      send_tensor(world_, root, kTag, own_holder(name).tensor(name), context_->stream());
     } else if (world_.rank() == root) {
       world_.receive(holder, kTag, byte_span(elements_of(flat_view(destination), part))).wait();
     }
@@ -459,8 +478,9 @@ std::vector<Tensor> ProcessPipeline::message_for_search(int stage, const Tensor&
   if (!plan_.copied[stage]) return own_stage(stage - 1)->outputs(0);
   std::vector<Tensor> message = own_stage(stage)->receive_inputs(0);
   const int tag = tag_of(MessageKind::kActivation, stage);
+  const int before = process_of_stage(stage - 1, place_.replica);
   for (const Tensor& tensor : message) {
-    world_.receive(process_of_stage(stage - 1, place_.replica), tag, byte_span(tensor)).wait();
+    receive_tensor(world_, before, tag, tensor, context_->stream());
   }
   return message;
 }
@@ -470,7 +490,7 @@ void ProcessPipeline::hand_on_for_search(int stage) const {
   if (after == program().stages() || !plan_.copied[after]) return;
   const int tag = tag_of(MessageKind::kActivation, after);
   for (const Tensor& tensor : own_stage(stage)->outputs(0)) {
-    world_.send(process_of_stage(after, place_.replica), tag, byte_span(tensor)).wait();
+    send_tensor(world_, process_of_stage(after, place_.replica), tag, tensor, context_->stream());
   }
 }
 

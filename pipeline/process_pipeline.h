@@ -1,6 +1,7 @@
 // ProcessPipeline: one rank of one replica of a pipeline whose others are other processes. They lie
 // in row-major order over the axes (rank of the pipeline, replica), as DeepSpeed's do: process p
-// has rank p / R of replica p mod R. On CPUs.
+// has rank p / R of replica p mod R. Each has a CPU, or a GPU of its own, by the device
+// of its target.
 //
 // Calls that say so are collective: all processes make them, in the same order. After an error that
 // is no NumericError the job is over, in all of them.
@@ -15,7 +16,7 @@
 #include "pipeline/executor.h"
 #include "pipeline/norm_exchange.h"
 #include "pipeline/pipeline_plan.h"
-#include "pipeline/replica_sum.h"
+#include "pipeline/process_links.h"
 #include "pipeline/training_loop.h"
 
 namespace stagecoach {
@@ -27,6 +28,9 @@ class ProcessPipeline : public TrainingLoop {
   ProcessPipeline(const Network& network, const std::vector<LayerPlan>& plans,
                   const PipelineOptions& options);
   ~ProcessPipeline() override;
+
+  void launch(const StepInput& input) override;
+  StepResult finish() override;
 
   // In process 0 of all ranks of the first replica, elsewhere of none.
   std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const override;
@@ -52,7 +56,7 @@ class ProcessPipeline : public TrainingLoop {
                                            std::int64_t micro_batches) override;
 
  protected:
-  StepLauncher* launcher() override { return nullptr; }
+  StepLauncher* launcher() override { return launcher_ ? &*launcher_ : nullptr; }
   StepGuard& guard() override { return *guard_; }
   void enqueue(const StepInput& input) override;
   void run_on_cpu(const StepInput& input) override;
@@ -81,9 +85,15 @@ class ProcessPipeline : public TrainingLoop {
   void link_replicas(std::map<int, LinkedStage>& linked);
   void link_norms(std::map<int, LinkedStage>& linked, const std::vector<int>& parameters_before);
   void share_entries();
-  void run_own_part(const StepInput& input);
-  void share_results();
-  ByteVector own_results() const;
+  void make_launcher(const PipelineOptions& options);
+  // What this process throws ends the job, but a NumericError, which all throw.
+  template <typename Body>
+  auto with_others(const Body& body);
+  const Program& program_of(const StepInput& input) const {
+    return input.micro.training ? plan_.training : plan_.evaluation;
+  }
+  StepResult share_results(const StepResult& own);
+  ByteVector own_results(const StepResult& own) const;
   std::vector<TraceEvent> own_trace() const;
   std::vector<int> machines_of_ranks() const;
   void collect(const ByteVector& results, int replica);
@@ -105,11 +115,11 @@ class ProcessPipeline : public TrainingLoop {
   std::optional<StepGuard> guard_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<int> numbers_;  // of these, in the pipeline
-  std::vector<std::unique_ptr<Channel>> channels_;
-  std::vector<std::unique_ptr<ReplicaSum>> sums_;
+  std::optional<ProcessLinks> links_;
   std::optional<NormExchange> norms_;
   std::unique_ptr<Executor> executor_;
-  std::vector<RemoteEntry> entries_;  // of the whole network
+  std::optional<StepLauncher> launcher_;  // on a GPU
+  std::vector<RemoteEntry> entries_;      // of the whole network
   // Of the step that was finished last, of all replicas.
   std::optional<OwnedTensor> losses_, correct_;
   std::optional<double> gradient_norm_;

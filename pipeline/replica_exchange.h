@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "comm/device_link.h"
 #include "comm/world.h"
 #include "pipeline/replica_sum.h"
 
@@ -20,5 +21,13 @@ inline constexpr std::int64_t kExchangeBytes = std::int64_t{4} << 20;
 std::unique_ptr<ReplicaSum> make_exchanged_sum(World& world, std::vector<int> processes,
                                                int replica, int tag, const ReplicaTensors& own,
                                                const Tensor& memory, std::uint32_t* flag);
+
+// The same on devices, by links of both directions: of each level of the tree one, the lowest
+// first, to the replica that this one adds with there. `flags`: F32 [2] of the device, of this sum
+// alone. What it does runs on the contexts of its calls.
+std::unique_ptr<ReplicaSum> make_linked_sum(DeviceLinks& links, std::vector<DeviceLink*> levels,
+                                            int replica, const ReplicaTensors& own,
+                                            const Tensor& memory, const Tensor& flags,
+                                            std::uint32_t* failure_flag);
 
 }  // namespace stagecoach

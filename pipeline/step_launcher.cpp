@@ -10,15 +10,23 @@
 namespace stagecoach {
 
 StepLauncher::StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans,
-                           const Stage& last, StepGuard& guard, bool eager)
+                           const Stage* last, StepGuard& guard, bool eager, OtherProcesses others)
     : contexts_(std::move(contexts)),
       spans_(std::move(spans)),
       last_(last),
       guard_(guard),
-      eager_(eager) {}
+      eager_(eager),
+      others_(std::move(others)) {}
 
 StepLauncher::~StepLauncher() {
-  for (Context* context : contexts_) context->stream().reset();
+  for (Stream* stream : streams()) stream->reset();
+}
+
+std::vector<Stream*> StepLauncher::streams() const {
+  std::vector<Stream*> all;
+  for (Context* context : contexts_) all.push_back(&context->stream());
+  all.insert(all.end(), others_.streams.begin(), others_.streams.end());
+  return all;
 }
 
 void StepLauncher::launch(const StepInput& input, const std::function<void()>& enqueue) {
@@ -33,9 +41,7 @@ void StepLauncher::launch(const StepInput& input, const std::function<void()>& e
   begin(input);
   if (captures() && is_captured(input)) {
     if (!slot.graph) {
-      std::vector<Stream*> streams;
-      for (Context* context : contexts_) streams.push_back(&context->stream());
-      slot.graph = Graph::capture(streams, [&] { enqueue_all(slot, enqueue); });
+      slot.graph = Graph::capture(streams(), [&] { enqueue_all(slot, enqueue); });
     }
     join_begun();
     slot.graph->launch(contexts_[0]->stream());
@@ -53,13 +59,17 @@ StepResult StepLauncher::finish() {
   STAGECOACH_CHECK(!in_flight_.empty(), "StepLauncher::finish", "a step in flight", "none");
   const InFlight step = in_flight_.front();
   in_flight_.pop_front();
-  step.end.synchronize();
+  others_.wait(step.end);
   for (const Context* context : contexts_) {
     device_backend(context->device()).read_clock(context->device());
   }
   for (std::size_t i = 0; i < spans_.size(); ++i) *spans_[i] = step.slot->spans[i];
-  StepResult result{step.slot->losses.view(last_.losses().spec), {}};
-  if (last_.correct().defined()) result.correct = step.slot->correct.view(last_.correct().spec);
+  StepResult own;
+  if (last_ != nullptr) {
+    own.losses = step.slot->losses.view(last_->losses().spec);
+    if (last_->correct().defined()) own.correct = step.slot->correct.view(last_->correct().spec);
+  }
+  const StepResult result = others_.share(own);
   try {
     guard_.check(step.input, result.losses);
   } catch (...) {
@@ -86,9 +96,10 @@ StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
   Slot& slot = slots_.emplace_back();
   slot.images = images;
   slot.targets = targets;
-  slot.losses = Buffer::pinned(last_.losses().bytes(), last_.losses().device);
-  if (last_.correct().defined()) {
-    slot.correct = Buffer::pinned(last_.correct().bytes(), last_.correct().device);
+  if (last_ == nullptr) return slot;
+  slot.losses = Buffer::pinned(last_->losses().bytes(), last_->losses().device);
+  if (last_->correct().defined()) {
+    slot.correct = Buffer::pinned(last_->correct().bytes(), last_->correct().device);
   }
   return slot;
 }
@@ -96,10 +107,12 @@ StepLauncher::Slot& StepLauncher::slot_of(const StepInput& input) {
 // The step and, behind its last stage, the copies of its result.
 void StepLauncher::enqueue_all(Slot& slot, const std::function<void()>& enqueue) {
   enqueue();
-  Stream& stream = last_.context().stream();
-  copy(stream, slot.losses.view(last_.losses().spec), last_.losses());
-  if (last_.correct().defined()) {
-    copy(stream, slot.correct.view(last_.correct().spec), last_.correct());
+  if (last_ != nullptr) {
+    Stream& stream = last_->context().stream();
+    copy(stream, slot.losses.view(last_->losses().spec), last_->losses());
+    if (last_->correct().defined()) {
+      copy(stream, slot.correct.view(last_->correct().spec), last_->correct());
+    }
   }
   slot.spans.clear();
   for (const SpanRecorder* recorder : spans_) slot.spans.push_back(*recorder);
@@ -113,6 +126,9 @@ void StepLauncher::begin(const StepInput& input) {
     if (input.ready) context->stream().wait(*input.ready);
     begin_step(*context, values);
   }
+  for (Stream* stream : others_.streams) {
+    if (!in_flight_.empty()) stream->wait(in_flight_.back().end);
+  }
 }
 
 // The graph starts on the first stream, and works on the others.
@@ -125,7 +141,11 @@ void StepLauncher::join_begun() {
 }
 
 void StepLauncher::synchronize() {
-  for (Context* context : contexts_) context->stream().synchronize();
+  for (Stream* stream : streams()) {
+    Event reached;
+    stream->record(reached);
+    others_.wait(reached);
+  }
 }
 
 bool StepLauncher::trains() const {

@@ -14,12 +14,21 @@
 
 namespace stagecoach {
 
+// What belongs to steps beside the ranks of this process, where others are in other processes.
+struct OtherProcesses {
+  std::vector<Stream*> streams;  // of messages
+  // How the host waits for an event that others may keep from being reached.
+  std::function<void(const Event&)> wait = [](const Event& event) { event.synchronize(); };
+  // From the result of this process's part, which may be undefined, that of the whole step.
+  std::function<StepResult(const StepResult&)> share = [](const StepResult& own) { return own; };
+};
+
 class StepLauncher {
  public:
-  // `contexts`: of all ranks; `spans`: one recorder for each; `last`: the last stage; `guard`: of
-  // the contexts. All of them outlive the launcher. `eager`: never capture.
-  StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans, const Stage& last,
-               StepGuard& guard, bool eager);
+  // `contexts`: of all ranks; `spans`: their recorders; `last`: the last stage, null in a process
+  // without it; `guard`: of the contexts. All of them outlive the launcher. `eager`: never capture.
+  StepLauncher(std::vector<Context*> contexts, std::vector<SpanRecorder*> spans, const Stage* last,
+               StepGuard& guard, bool eager, OtherProcesses others = {});
   ~StepLauncher();
 
   int max_in_flight() const { return captures() ? 2 : 1; }
@@ -52,6 +61,7 @@ class StepLauncher {
   };
   bool captures() const { return !eager_ && steps_ >= kEagerSteps; }
   static bool is_captured(const StepInput& input);
+  std::vector<Stream*> streams() const;  // of the contexts, and the others
   Slot& slot_of(const StepInput& input);
   void enqueue_all(Slot& slot, const std::function<void()>& enqueue);
   void begin(const StepInput& input);
@@ -61,9 +71,10 @@ class StepLauncher {
 
   std::vector<Context*> contexts_;
   std::vector<SpanRecorder*> spans_;
-  const Stage& last_;
+  const Stage* last_;
   StepGuard& guard_;
   bool eager_;
+  const OtherProcesses others_;
   int steps_ = 0;  // of training, launched so far
   std::deque<Slot> slots_;
   std::deque<InFlight> in_flight_;

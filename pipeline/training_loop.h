@@ -25,12 +25,12 @@ class TrainingLoop {
   int max_in_flight();
   // Begins a step, on the batch that `input` names: which stays as it is until the step is
   // finished, and is no other step's in flight. On the CPU the step runs in finish().
-  void launch(const StepInput& input);
+  virtual void launch(const StepInput& input);
   // Waits for the step that was launched first; what it gave stays until the next launch.
   // Throws the first error of any stage. When it was a NumericError, weights are as before that
   // step, and steps launched behind it are dropped; for any other, stages that had all their
   // gradients may have made their step. The next step begins anew.
-  StepResult finish();
+  virtual StepResult finish();
   StepResult run(const StepInput& input) {
     launch(input);
     return finish();
@@ -111,7 +111,7 @@ struct PipelineOptions {
   std::shared_ptr<const Optimizer> optimizer = make_sgd(0.01f);
   double clip_norm = 0;  // of the gradients of all stages: see GradientClip; 0: never
   // Copies of all stages, on ranks of their own, each of which trains a part of the batch: a power
-  // of two. On the CPU only.
+  // of two. On GPUs, in processes of their own.
   int replicas = 1;
   int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
   // Of several replicas: whether each keeps the optimizer's states of a share of the parameters

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "comm/collectives.h"
+#include "comm/launched_process.h"
+#include "comm/message.h"
 #include "core/available_cores.h"
 #include "core/device_backend.h"
 #include "core/error.h"
@@ -69,6 +72,26 @@ std::vector<int> existing_gpus(std::vector<int> gpus, int count, const std::stri
   return gpus;
 }
 
+// Those of a machine have one each, in their order; or the launcher has shown each its own alone.
+int gpu_of_process(const std::vector<int>& gpus, World& world) {
+  const std::string machine = machine_name();
+  MessageWriter own;
+  own.put(machine);
+  std::size_t before = 0, here = 0;
+  const std::vector<ByteVector> all = all_gather(world, own.bytes());
+  for (std::size_t process = 0; process < all.size(); ++process) {
+    if (MessageReader(all[process]).get<std::string>() != machine) continue;
+    ++here;
+    if (static_cast<int>(process) < world.rank()) ++before;
+  }
+  if (gpus.size() == 1) return gpus.front();
+  if (gpus.size() >= here) return gpus[before];
+  throw UsageError(
+      kTrain, fmt::format("a GPU for each of {} processes on {}", here, host_name()),
+      fmt::format("{}", gpus.size()),
+      "start fewer processes there, or --transport threads for several ranks on a GPU");
+}
+
 }  // namespace
 
 int threads_of_rank(int ranks) {
@@ -78,12 +101,8 @@ int threads_of_rank(int ranks) {
 DeviceChoice choose_devices(const TrainJob& job) {
   using Kind = DeviceRequest::Kind;
   std::string why_none;
-  if (job.processes > 1 && job.device.kind == Kind::kCuda) {
-    throw UsageError(
-        kTrain, "--device cpu for ranks in several processes", "--device cuda",
-        "NCCL is not there yet; --transport threads trains on the GPUs of one process");
-  }
-  const bool on_cpu = job.device.kind == Kind::kCpu || job.processes > 1;
+  const bool alone = job.processes == 1;
+  const bool on_cpu = job.device.kind == Kind::kCpu || (!alone && job.device.kind != Kind::kCuda);
   const int count = on_cpu ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
   if (on_cpu || (job.device.kind == Kind::kAuto && count == 0)) {
     return choose_cpu(job);
@@ -91,10 +110,12 @@ DeviceChoice choose_devices(const TrainJob& job) {
   if (job.convolution != Convolution::kAuto) {
     throw UsageError(kTrain, "--convolution on the CPU", "a GPU", "leave it out, or --device cpu");
   }
-  if (job.replicas > 1) {
-    throw UsageError(kTrain, "--replicas on the CPU", "a GPU", "leave it out, or --device cpu");
+  if (job.replicas > 1 && alone) {
+    throw UsageError(kTrain, "--replicas on the CPU, or in processes of their own", "a GPU",
+                     "leave it out, or --device cpu, or one process for each rank of each replica");
   }
   std::vector<int> gpus = existing_gpus(job.device.gpus, count, why_none);
+  if (!alone) gpus = {gpu_of_process(gpus, *job.world)};
   const auto ranks = static_cast<std::size_t>(job.ranks());
   gpus.resize(std::min(gpus.size(), ranks));
   DeviceChoice choice;
@@ -110,8 +131,12 @@ DeviceChoice choose_devices(const TrainJob& job) {
     target.device = device;
     check_target(target);
   }
-  choice.text = fmt::format("cuda:{} ({})", fmt::join(gpus, ","),
-                            device_backend(choice.devices[0]).device_info(choice.devices[0]).name);
+  choice.gpu = device_backend(choice.devices[0]).device_info(choice.devices[0]).name;
+  choice.text =
+      fmt::format("{} ({})",
+                  alone ? fmt::format("cuda:{}", fmt::join(gpus, ","))
+                        : fmt::format("cuda, a GPU for each of {} processes", job.processes),
+                  choice.gpu);
   return choice;
 }
 

@@ -83,7 +83,7 @@ Settings settings_of(const TrainRun& run, const DeviceChoice& devices, const Dat
     settings["device"] = "cpu";
     settings["convolution"] = word_of(kConvolutionWords, job.convolution);
   } else {
-    settings["device"] = devices.text;
+    settings["device"] = devices.gpu;
   }
   if (!on_cpu || has_buffers(run)) settings["micro_batch_size"] = job.micro_batch_size;
   return settings;

@@ -1,3 +1,5 @@
+#include "kernels/finite.h"
+
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/launch.h"
 
@@ -9,7 +11,7 @@ __global__ void __launch_bounds__(kThreads)
     raise_kernel(std::int64_t count, const float* losses, std::uint32_t* flag) {
   for (std::int64_t i = first_item(); i < count; i += item_stride()) {
     const float loss = losses[i];
-    if (!(loss - loss == 0.0f)) *flag = 1;
+    if (!(loss - loss == 0.0f)) *flag = kRaised;
   }
 }
 

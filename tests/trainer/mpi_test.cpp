@@ -293,7 +293,7 @@ TEST_F(Mpi, OneProcessSaysWhatIsWrongWithAll) {
       "expected --fast-nondeterministic without --zero, got both");
   expect_said_once(mpirun_train(2, {{"--bad", ""}}), 2, "got '--bad'");
   expect_said_once(mpirun_train(2, {{"--peer-timeout", "0.1"}}), 2, "--peer-timeout from 1 to");
-  expect_said_once(mpirun_train(2, {{"--device", "cuda"}}), 2, "NCCL is not there yet");
+  expect_said_once(mpirun_train(2, {{"--device", "cuda"}}), 2, "a GPU for --device cuda");
   expect_said_once(mpirun_train(2, {{"--init", "/nowhere/weights"}}), 1, "/nowhere/weights");
   expect_said_once(mpirun_train(2, {{"--save", "/nowhere/weights"}}), 1, "/nowhere");
 }

@@ -1,0 +1,178 @@
+// A pipeline whose ranks are processes with a GPU each trains as the plain loop does on one GPU,
+// bit for bit: on simulated GPUs, with a NCCL whose sends have no buffer.
+#include <gtest/gtest.h>
+#include <nccl.h>
+
+#include <chrono>
+#include <csignal>
+#include <limits>
+
+#include "core/error.h"
+#include "tests/kernels/checks.h"
+#include "tests/nccl/gpu_process_job.h"
+
+namespace stagecoach {
+namespace {
+
+using testing::GpuCase;
+using testing::GpuProcessJob;
+using testing::options_of;
+using testing::run_forked;
+using testing::SmallBatch;
+
+void expect_no_fault_of_nccl() {
+  EXPECT_EQ(simulated::nccl_faults(), 0);
+  EXPECT_EQ(simulated::communicators(), 0);
+}
+
+void expect_bits_of_the_plain_loop(World& world, const GpuCase& c) {
+  testing::Outcome expected = testing::plain_gpu_outcome(c);
+  {
+    GpuProcessJob<ProcessPipeline> job(options_of(c, &world));
+    job.train(testing::kGpuSteps);
+    job.evaluate();
+    job.note_weights();
+    if (world.rank() != 0) job.outcome.weights = expected.weights;
+    EXPECT_EQ(job.outcome.losses, expected.losses) << c.text() << ", process " << world.rank();
+    EXPECT_TRUE(job.outcome == expected) << c.text() << ", process " << world.rank();
+    for (const StageSummary& stage : job.loop.summaries()) {
+      EXPECT_EQ(stage.planned_bytes, stage.peak_bytes) << c.text();
+    }
+    EXPECT_EQ(job.loop.max_in_flight(), c.eager ? 1 : 2);
+  }
+  expect_no_fault_of_nccl();
+}
+
+std::vector<int> all_pass(int processes) {
+  return std::vector<int>(static_cast<std::size_t>(processes), 0);
+}
+
+// Each schedule launch by launch and by graphs.
+void expect_bits_of_each(const std::vector<GpuCase>& cases, int processes) {
+  EXPECT_EQ(run_forked(processes,
+                       [&](World& world) {
+                         for (GpuCase c : cases) {
+                           for (const bool eager : {true, false}) {
+                             c.eager = eager;
+                             expect_bits_of_the_plain_loop(world, c);
+                           }
+                         }
+                       }),
+            all_pass(processes));
+}
+
+TEST(ProcessPipelineNccl, SameBitsForTwoProcesses) {
+  std::vector<GpuCase> cases;
+  for (const char* schedule : {"naive", "gpipe", "1f1b", "zb-h1"}) cases.push_back({schedule, {6}});
+  cases.push_back({"naive", {}, 2});
+  expect_bits_of_each(cases, 2);
+}
+
+TEST(ProcessPipelineNccl, SameBitsForFourProcesses) {
+  std::vector<GpuCase> cases;
+  for (const char* schedule : {"gpipe", "1f1b", "zb-h1"}) {
+    cases.push_back({schedule, {2, 5, 9}});
+    cases.push_back({schedule, {6}, 2});
+  }
+  cases.push_back({"naive", {}, 4});
+  expect_bits_of_each(cases, 4);
+}
+
+TEST(ProcessPipelineNccl, SameBitsForEightProcesses) {
+  expect_bits_of_each({{"1f1b", {2, 5, 9}, 2}}, 8);
+}
+
+TEST(ProcessPipelineNccl, SameBitsWithSeveralStagesOnARank) {
+  expect_bits_of_each({{"interleaved", {2, 5, 9}, 1, 2}, {"zb-v", {2, 5, 9}, 1, 2}}, 2);
+}
+
+TEST(ProcessPipelineNccl, SameBitsWithRecomputationAdamAndBf16) {
+  GpuCase c{"1f1b", {6}, 2};
+  c.recompute = Recompute::kAlways;
+  c.optimizer = testing::small_adam();
+  GpuCase bf16{"1f1b", {6}, 2};
+  bf16.precision = Precision::kBf16;
+  expect_bits_of_each({c, bf16}, 4);
+}
+
+TEST(ProcessPipelineNccl, SameBitsHoweverTheUpdateIsShared) {
+  std::vector<GpuCase> cases;
+  for (const auto& [shards, overlaps] : {std::pair{true, false}, {false, true}, {true, true}}) {
+    GpuCase c{"1f1b", {6}, 2};
+    c.shards_optimizer = shards;
+    c.overlaps_sum = overlaps;
+    cases.push_back(c);
+  }
+  expect_bits_of_each(cases, 4);
+}
+
+// All processes throw the same, no weight of any changes, and what was launched behind it is gone.
+TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "a message takes the flag along while a later loss may raise it: one word, which "
+                  "only has to be right behind the last loss";
+#endif
+  const auto body = [](World& world) {
+    GpuProcessJob<ProcessPipeline> job(options_of({"1f1b", {6}, 2}, &world));
+    job.train(4);
+    job.note_weights();
+    const auto before = job.outcome.weights;
+    SmallBatch bad(GpuCase::kMicroBatches, 3);
+    const std::int64_t image = bad.images.tensor.elements() / (GpuCase::kMicroBatches * 3);
+    bad.images.tensor.as<float>()[16 * image] = std::numeric_limits<float>::infinity();
+    job.launch(4, bad);
+    job.launch(5, SmallBatch(GpuCase::kMicroBatches, 5));
+    testing::expect_error([&] { job.loop.finish(); },
+                          {"training step 5: expected a finite loss", "sample 1 of micro-batch 5"});
+    job.outcome.weights.clear();
+    job.note_weights();
+    EXPECT_TRUE(job.outcome.weights == before) << "process " << world.rank();
+    const auto found =
+        job.loop.first_nonfinite(job.batches.input(4, nullptr, bad), GpuCase::kMicroBatches);
+    ASSERT_TRUE(found.has_value());
+    EXPECT_EQ(found->layer, 0);
+    EXPECT_EQ(found->micro_batch, 5);
+    job.outcome.weights.clear();
+    job.train(2);
+    job.note_weights();
+    EXPECT_FALSE(world.rank() == 0 && job.outcome.weights == before);
+  };
+  EXPECT_EQ(run_forked(4, body), all_pass(4));
+}
+
+// The kernels of the others wait for it for ever; their hosts do not.
+void expect_others_end_in_time(bool eager) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto body = [eager](World& world) {
+    GpuCase c{"1f1b", {2, 5, 9}};
+    c.eager = eager;
+    GpuProcessJob<ProcessPipeline> job(options_of(c, &world));
+    job.train(4);
+    if (world.rank() == 2) ::raise(SIGKILL);
+    testing::expect_error([&] { job.train(3); }, {"process 2"});
+    EXPECT_FALSE(job.loop.stages_agree());
+    throw PeerError("process 2", "it to be there", "its end");
+  };
+  EXPECT_EQ(run_forked(4, body), (std::vector<int>{1, 1, 128 + SIGKILL, 1}));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST(ProcessPipelineNccl, AKilledProcessEndsTheOthers) {
+  expect_others_end_in_time(true);
+}
+TEST(ProcessPipelineNccl, AKilledProcessEndsTheGraphsOfTheOthers) {
+  expect_others_end_in_time(false);
+}
+
+TEST(ProcessPipelineNccl, RefusesToClipByANormOfAll) {
+  const auto body = [](World& world) {
+    PipelineOptions options = options_of({"1f1b", {6}}, &world);
+    options.clip_norm = 1;
+    testing::expect_error([&] { GpuProcessJob<ProcessPipeline> job(options); },
+                          {"gradients that are not clipped", "--clip-grad-norm"});
+  };
+  EXPECT_EQ(run_forked(2, body), all_pass(2));
+}
+
+}  // namespace
+}  // namespace stagecoach
