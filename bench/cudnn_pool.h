@@ -6,9 +6,9 @@
 
 #include <type_traits>
 
+#include "core/cuda/libraries.h"
 #include "core/cuda/runtime.h"
 #include "kernels/cuda/cudnn_api.h"
-#include "core/cuda/libraries.h"
 #include "kernels/max_pool2d.h"
 
 namespace stagecoach {

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/system_memory.h"
 #include "kernels/step.h"
+#include "kernels/target.h"
 #include "pipeline/activity.h"
 #include "pipeline/message_order.h"
 
@@ -73,6 +74,7 @@ ProcessPipeline::~ProcessPipeline() = default;
 
 void ProcessPipeline::make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                                   const PipelineOptions& options) {
+  open_libraries(*context_);  // takes memory, too
   std::int64_t bytes = options.other_bytes;
   for (int s = 0; s < program().stages(); ++s) {
     if (program().rank_of(s) != place_.rank) continue;
