@@ -1,5 +1,6 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/copy.h"
@@ -13,6 +14,9 @@ namespace {
 // W of a few rows takes as long as the gradient takes to be read and written. It keeps its rows
 // until there are so many, and multiplies them at once: on the CPU, each sum is the same chain.
 constexpr std::int64_t kRowsOnCpu = 64, kRowsOnGpu = 512;
+// Of so many micro-batches at most: a 32nd of reading and writing is little, and a split by time
+// measures a whole group.
+constexpr std::int64_t kMicroBatches = 32;
 
 class Linear final : public Layer {
  public:
@@ -42,7 +46,8 @@ class Linear final : public Layer {
     plan.workspace_bytes = linear_workspace_bytes(input, weight, target);
     plan.inputs_needed_by_weight = true;
     const bool on_cpu = target.device.type == DeviceType::kCpu;
-    const std::int64_t group = (on_cpu ? kRowsOnCpu : kRowsOnGpu) / input.shape[0];
+    const std::int64_t group =
+        std::min((on_cpu ? kRowsOnCpu : kRowsOnGpu) / input.shape[0], kMicroBatches);
     if (group > 1) {
       plan.weight_group = group;
       for (const std::int64_t features : {in_features_, out_features_}) {
