@@ -2,6 +2,7 @@
 // convolutions and matrix products as tasks of the simulated stream. BF16 operands are widened
 // before and rounded after.
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "core/bfloat16.h"
@@ -47,6 +48,40 @@ std::vector<float> widened(const Tensor& tensor) {
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(elements[i]);
   return values;
 }
+
+// A tensor's elements as floats for as long as this lives: where they are or, of BF16, in memory
+// that the thread uses again. Pages of new memory would take longer than products of few rows.
+class Floats {
+ public:
+  explicit Floats(const Tensor& tensor) : data_(static_cast<const float*>(readable(tensor))) {
+    if (tensor.spec.dtype != DType::kBF16) return;
+    if (!kept().empty()) {
+      memory_ = std::move(kept().back());
+      kept().pop_back();
+    }
+    const auto size = static_cast<std::size_t>(tensor.elements());
+    if (memory_.size() < size) memory_.resize(size);
+    const auto* elements = static_cast<const BFloat16*>(readable(tensor));
+    for (std::size_t i = 0; i < size; ++i) memory_[i] = static_cast<float>(elements[i]);
+    data_ = memory_.data();
+  }
+  ~Floats() {
+    if (!memory_.empty()) kept().push_back(std::move(memory_));
+  }
+  Floats(const Floats&) = delete;
+  Floats& operator=(const Floats&) = delete;
+
+  const float* data() const { return data_; }
+
+ private:
+  static std::vector<std::vector<float>>& kept() {
+    thread_local std::vector<std::vector<float>> memories;
+    return memories;
+  }
+
+  const float* data_;
+  std::vector<float> memory_;
+};
 
 template <typename T>
 void narrow(T* elements, const std::vector<float>& values, Activation activation) {
@@ -158,21 +193,29 @@ namespace {
 void multiply(const MatrixProduct& p, const Tensor& a, const Tensor& b, const Tensor& d,
               const Tensor& bias) {
   const auto transposed = [](bool is) { return is ? cpu::Transpose::kYes : cpu::Transpose::kNo; };
-  const std::vector<float> factor_a = widened(a), factor_b = widened(b);
-  std::vector<float> result = widened(d);
+  const Floats factor_a(a), factor_b(b);
+  std::vector<float> widened_result;
+  if (d.spec.dtype == DType::kBF16) widened_result = widened(d);
+  float* const result = d.spec.dtype == DType::kBF16
+                            ? widened_result.data()
+                            : static_cast<float*>(simulated::writable(d.data, d.bytes()));
   cpu::sgemm(transposed(p.transpose_b), transposed(p.transpose_a), p.n, p.m, p.k,
              {factor_b.data(), p.ldb()}, {factor_a.data(), p.lda()},
-             p.accumulate ? cpu::SumFrom::kOutput : cpu::SumFrom::kZero, {result.data(), p.ldd()});
+             p.accumulate ? cpu::SumFrom::kOutput : cpu::SumFrom::kZero, {result, p.ldd()});
   if (p.epilogue == Epilogue::kBias || p.epilogue == Epilogue::kBiasRelu) {
     const std::vector<float> added = widened(bias);
-    for (std::size_t i = 0; i < result.size(); ++i) result[i] += added[i % added.size()];
+    for (std::int64_t i = 0; i < d.elements(); ++i) result[i] += added[i % p.m];
   }
-  narrow(d, result, p.epilogue == Epilogue::kBiasRelu ? Activation::kRelu : Activation::kNone);
+  const bool cut = p.epilogue == Epilogue::kBiasRelu;
+  for (std::int64_t i = 0; cut && i < d.elements(); ++i) {
+    if (result[i] <= 0.0f) result[i] = 0.0f;
+  }
+  if (d.spec.dtype == DType::kBF16) narrow(d, widened_result, Activation::kNone);
   if (p.epilogue != Epilogue::kBiasGradient) return;
   std::vector<float> sums(static_cast<std::size_t>(p.n));
   for (std::int64_t l = 0; l < p.k; ++l) {
     for (std::int64_t j = 0; j < p.n; ++j) {
-      sums[j] += factor_b[p.transpose_b ? l * p.ldb() + j : j * p.ldb() + l];
+      sums[j] += factor_b.data()[p.transpose_b ? l * p.ldb() + j : j * p.ldb() + l];
     }
   }
   narrow(bias, sums, Activation::kNone);
