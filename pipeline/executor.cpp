@@ -58,7 +58,7 @@ Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientCl
       spans_(rank),
       sum_spans_(rank),
       clip_(clip),
-      watch_(watch) {}
+      watch_(stream_.device() == Device{} ? watch : nullptr) {}
 
 void Executor::run(const Program& program, const StepInput& input) {
   try {
@@ -151,7 +151,7 @@ std::vector<TraceEvent> Executor::trace(Clock::time_point origin, std::int64_t s
 
 void Executor::act(const Program& program, const StepInput& input, const Action& action) {
   current_ = action;
-  if (watch_ != nullptr && stream_.device() == Device{}) {
+  if (watch_ != nullptr) {
     stream_.enqueue([this, activity = activity_of(input.micro.step, action)] {
       watch_->set_activity(activity);
     });
