@@ -99,7 +99,7 @@ TEST(Watch, AProcessThatComputesForEverEndsTheOthersWithWords) {
       EXPECT_NE(words.find("has computed for 1."), std::string::npos) << words;
       EXPECT_NE(words.find("it was last at 17"), std::string::npos) << words;
     };
-    options.last_resort = [] { ::_exit(::testing::Test::HasFailure() ? 1 : 3); };
+    options.last_resort = [] { testing::end_process(::testing::Test::HasFailure() ? 1 : 3); };
     Watch watch(world, options);
     { const Watch::Step first(&watch); }
     barrier(world);

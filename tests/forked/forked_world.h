@@ -17,6 +17,10 @@ namespace stagecoach::testing {
 std::vector<int> run_forked(int size, const std::function<void(World&)>& body,
                             const std::function<void(int)>& before = {});
 
+// Ends a forked process, whatever its threads do: behind _exit(), ThreadSanitizer would complain of
+// those that run.
+[[noreturn]] void end_process(int status);
+
 // Of this process, which has no other thread: its clock is so many seconds ahead from then on, as
 // that of a machine which was started earlier. Empty, or why that cannot be: it takes Linux 5.6 and
 // root.

@@ -375,7 +375,7 @@ TEST(ProcessPipeline, AProcessThatComputesForEverEndsAll) {
                 std::string::npos)
           << words;
     };
-    watching.last_resort = [&] { ::_exit(::testing::Test::HasFailure() ? 1 : 3); };
+    watching.last_resort = [&] { testing::end_process(::testing::Test::HasFailure() ? 1 : 3); };
     Watch watch(world, watching);
     int weights = 0;
     const auto hook = [&](Context& context, ActionKind kind, std::int64_t micro) {
