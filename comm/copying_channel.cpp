@@ -1,10 +1,10 @@
 #include "comm/copying_channel.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <utility>
 
+#include "comm/message_memory.h"
 #include "core/copy.h"
 #include "core/error.h"
 #include "core/graph.h"
@@ -32,16 +32,8 @@ class CopyingChannel : public Channel {
 
   void expect(std::int64_t micro, std::span<const Tensor> buffers) override {
     const auto lock = ranks_->lock();
-    const auto [found, is_new] = messages_.try_emplace(micro);
-    STAGECOACH_CHECK(is_new, "a receive", fmt::format("one of micro-batch {}", micro),
-                     "a second one");
-    Message& message = found->second;
-    message.buffers.assign(buffers.begin(), buffers.end());
-    for (const Tensor& buffer : buffers) {
-      const Message*& user = user_of_[buffer.data];
-      if (user != nullptr) message.users.push_back(user);
-      user = &message;
-    }
+    auto [message, users] = posted_.post(micro, buffers);
+    message.users = std::move(users);
     expected_.push_back(micro);
     copy_what_can_be();
   }
@@ -49,7 +41,7 @@ class CopyingChannel : public Channel {
   void await(std::int64_t micro, Stream& stream) override {
     auto lock = ranks_->lock();
     if (error_) std::rethrow_exception(error_);
-    const Message& message = posted(micro);
+    const Message& message = posted_.at(micro);
     ranks_->wait(lock, [&] { return message.arrived || message.error || error_; });
     if (error_) std::rethrow_exception(error_);
     if (message.error) std::rethrow_exception(message.error);
@@ -60,14 +52,14 @@ class CopyingChannel : public Channel {
 
   std::vector<Tensor> receive(std::int64_t micro, Stream&) override {
     const auto lock = ranks_->lock();
-    return posted(micro).buffers;
+    return posted_.at(micro).tensors;
   }
 
   void release(std::int64_t micro, Stream& stream) override {
     Event released;
     stream.record(released);
     const auto lock = ranks_->lock();
-    posted(micro).released = released;
+    posted_.at(micro).released = released;
     copy_what_can_be();
   }
 
@@ -75,8 +67,8 @@ class CopyingChannel : public Channel {
   void wait_released(std::int64_t micro, Stream& stream) override {
     auto lock = ranks_->lock();
     const auto copied = [&] {
-      const auto found = messages_.find(micro);
-      return found == messages_.end() ? std::nullopt : found->second.arrived;
+      const Message* message = posted_.find(micro);
+      return message == nullptr ? std::nullopt : message->arrived;
     };
     ranks_->wait(lock, [&] { return copied() || error_; });
     if (error_) std::rethrow_exception(error_);
@@ -93,8 +85,7 @@ class CopyingChannel : public Channel {
 
   void reset() override {
     const auto lock = ranks_->lock();
-    messages_.clear();
-    user_of_.clear();
+    posted_.clear();
     sent_.clear();
     expected_.clear();
     copied_ = 0;
@@ -117,23 +108,16 @@ class CopyingChannel : public Channel {
     Event ready;
   };
   struct Message {
-    std::vector<Tensor> buffers;
+    std::vector<Tensor> tensors;        // that it is copied to
     std::vector<const Message*> users;  // that had the buffers before
     std::optional<Event> arrived, released;
     std::exception_ptr error;
   };
 
-  Message& posted(std::int64_t micro) {
-    const auto found = messages_.find(micro);
-    STAGECOACH_CHECK(found != messages_.end(), "a receive",
-                     fmt::format("one that was posted, of micro-batch {}", micro), "none");
-    return found->second;
-  }
-
   // With the lock held, after any change.
   void copy_what_can_be() {
     while (copied_ < std::min(sent_.size(), expected_.size())) {
-      Message& message = messages_.at(expected_[copied_]);
+      Message& message = posted_.at(expected_[copied_]);
       if (!std::ranges::all_of(message.users,
                                [](const Message* user) { return user->released.has_value(); })) {
         break;
@@ -153,13 +137,13 @@ class CopyingChannel : public Channel {
     STAGECOACH_CHECK(sent.micro == micro, "a receive",
                      fmt::format("micro-batch {} as message {}", micro, copied_),
                      fmt::format("micro-batch {}", sent.micro));
-    STAGECOACH_CHECK(sent.tensors.size() == message.buffers.size(), "a receive",
+    STAGECOACH_CHECK(sent.tensors.size() == message.tensors.size(), "a receive",
                      fmt::format("{} buffers for micro-batch {}", sent.tensors.size(), micro),
-                     std::to_string(message.buffers.size()));
+                     std::to_string(message.tensors.size()));
     for (const Message* user : message.users) stream_->wait(*user->released);
     stream_->wait(sent.ready);
     for (std::size_t i = 0; i < sent.tensors.size(); ++i) {
-      copy(*stream_, message.buffers[i], sent.tensors[i]);
+      copy(*stream_, message.tensors[i], sent.tensors[i]);
     }
     Event arrived;
     stream_->record(arrived);
@@ -167,8 +151,7 @@ class CopyingChannel : public Channel {
   }
 
   const std::shared_ptr<Rendezvous> ranks_;
-  std::map<std::int64_t, Message> messages_;       // that were expected, by micro-batch
-  std::map<const void*, const Message*> user_of_;  // memory: the message that had it last
+  PostedReceives<Message> posted_;
   std::vector<Sent> sent_;
   std::vector<std::int64_t> expected_;  // micro-batches in their order
   std::size_t copied_ = 0;              // of those

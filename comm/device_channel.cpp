@@ -1,9 +1,9 @@
 #include "comm/device_channel.h"
 
-#include <map>
 #include <optional>
 #include <utility>
 
+#include "comm/message_memory.h"
 #include "core/error.h"
 
 namespace stagecoach {
@@ -53,22 +53,15 @@ class SendingEnd final : public DeviceChannel {
     stream_.wait(ready);
     if (trailer_.write) trailer_.write();
     link_.exchange(with_trailer(message), {}, stream_);
-    stream_.record(gone_[micro]);
+    sent_.record(micro, stream_);
   }
 
-  // The memory of a message is free when it is gone: the receiver has its own.
-  void wait_released(std::int64_t micro, Stream& stream) override {
-    const auto found = gone_.find(micro);
-    STAGECOACH_CHECK(found != gone_.end(), "a send",
-                     fmt::format("one of micro-batch {} before its memory is used again", micro),
-                     "none");
-    stream.wait(found->second);
-  }
+  void wait_released(std::int64_t micro, Stream& stream) override { sent_.wait(micro, stream); }
 
-  void reset() override { gone_.clear(); }
+  void reset() override { sent_.clear(); }
 
  private:
-  std::map<std::int64_t, Event> gone_;  // by micro-batch
+  SentMessages sent_;
 };
 
 class ReceivingEnd final : public DeviceChannel {
@@ -77,38 +70,29 @@ class ReceivingEnd final : public DeviceChannel {
 
   // Into memory that another message had before, when that has been released.
   void expect(std::int64_t micro, std::span<const Tensor> buffers) override {
-    const auto [found, is_new] = messages_.try_emplace(micro);
-    STAGECOACH_CHECK(is_new, "a receive", fmt::format("one of micro-batch {}", micro),
-                     "a second one");
-    Message& message = found->second;
-    message.tensors.assign(buffers.begin(), buffers.end());
-    for (const Tensor& tensor : buffers) {
-      const Message*& user = user_of_[tensor.data];
-      if (user != nullptr) {
-        STAGECOACH_CHECK(user->released.has_value(), "a receive",
-                         fmt::format("memory for micro-batch {} that is free", micro),
-                         "that of a message which is not released");
-        stream_.wait(*user->released);
-      }
-      user = &message;
+    const auto [message, users] = posted_.post(micro, buffers);
+    for (const Message* user : users) {
+      STAGECOACH_CHECK(user->released.has_value(), "a receive",
+                       fmt::format("memory for micro-batch {} that is free", micro),
+                       "that of a message which is not released");
+      stream_.wait(*user->released);
     }
     link_.exchange({}, with_trailer(buffers), stream_);
     if (trailer_.read) trailer_.read();
     stream_.record(message.arrived);
   }
 
-  void await(std::int64_t micro, Stream& stream) override { stream.wait(posted(micro).arrived); }
+  void await(std::int64_t micro, Stream& stream) override {
+    stream.wait(posted_.at(micro).arrived);
+  }
   std::vector<Tensor> receive(std::int64_t micro, Stream&) override {
-    return posted(micro).tensors;
+    return posted_.at(micro).tensors;
   }
   void release(std::int64_t micro, Stream& stream) override {
-    stream.record(posted(micro).released.emplace());
+    stream.record(posted_.at(micro).released.emplace());
   }
 
-  void reset() override {
-    messages_.clear();
-    user_of_.clear();
-  }
+  void reset() override { posted_.clear(); }
 
  private:
   struct Message {
@@ -117,15 +101,7 @@ class ReceivingEnd final : public DeviceChannel {
     std::optional<Event> released;
   };
 
-  Message& posted(std::int64_t micro) {
-    const auto found = messages_.find(micro);
-    STAGECOACH_CHECK(found != messages_.end(), "a receive",
-                     fmt::format("one that was posted, of micro-batch {}", micro), "none");
-    return found->second;
-  }
-
-  std::map<std::int64_t, Message> messages_;       // by micro-batch
-  std::map<const void*, const Message*> user_of_;  // memory: the message that had it last
+  PostedReceives<Message> posted_;
 };
 
 }  // namespace

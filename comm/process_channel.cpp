@@ -2,11 +2,11 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <map>
 #include <mutex>
 #include <optional>
 
 #include "comm/message.h"
+#include "comm/message_memory.h"
 #include "core/error.h"
 
 namespace stagecoach {
@@ -57,21 +57,14 @@ class SendingChannel : public ProcessChannel {
     stream_->enqueue([this, micro, tensors = std::vector(message.begin(), message.end())] {
       transfer(micro, tensors);
     });
-    stream_->record(gone_[micro]);
+    sent_.record(micro, *stream_);
   }
 
-  // The memory of a message is free when it is gone: the receiver has its own.
-  void wait_released(std::int64_t micro, Stream& stream) override {
-    const auto found = gone_.find(micro);
-    STAGECOACH_CHECK(found != gone_.end(), "a send",
-                     fmt::format("one of micro-batch {} before its memory is used again", micro),
-                     "none");
-    stream.wait(found->second);
-  }
+  void wait_released(std::int64_t micro, Stream& stream) override { sent_.wait(micro, stream); }
 
   void reset() override {
     stream_->reset();
-    gone_.clear();
+    sent_.clear();
   }
 
  private:
@@ -88,7 +81,7 @@ class SendingChannel : public ProcessChannel {
     wait_for_all(transfers);
   }
 
-  std::map<std::int64_t, Event> gone_;  // by micro-batch
+  SentMessages sent_;
 };
 
 class ReceivingChannel : public ProcessChannel {
@@ -98,18 +91,8 @@ class ReceivingChannel : public ProcessChannel {
   // Into memory that another message had before, when that has been released.
   void expect(std::int64_t micro, std::span<const Tensor> buffers) override {
     const std::lock_guard lock(mutex_);
-    const auto [found, is_new] = messages_.try_emplace(micro);
-    STAGECOACH_CHECK(is_new, "a receive", fmt::format("one of micro-batch {}", micro),
-                     "a second one");
-    Message& message = found->second;
-    message.tensors.assign(buffers.begin(), buffers.end());
-    std::vector<const Message*> users;
-    for (const Tensor& tensor : buffers) {
-      const Message*& user = user_of_[tensor.data];
-      if (user != nullptr) users.push_back(user);
-      user = &message;
-    }
-    stream_->enqueue([this, micro, users, tensors = message.tensors] {
+    auto [message, users] = posted_.post(micro, buffers);
+    stream_->enqueue([this, micro, users = std::move(users), tensors = message.tensors] {
       for (const Message* user : users) await_release(*user);
       transfer(micro, tensors);
     });
@@ -143,8 +126,7 @@ class ReceivingChannel : public ProcessChannel {
   void reset() override {
     stream_->reset();
     const std::lock_guard lock(mutex_);
-    messages_.clear();
-    user_of_.clear();
+    posted_.clear();
     error_ = nullptr;
   }
 
@@ -157,10 +139,7 @@ class ReceivingChannel : public ProcessChannel {
 
   Message& posted(std::int64_t micro) {
     const std::lock_guard lock(mutex_);
-    const auto found = messages_.find(micro);
-    STAGECOACH_CHECK(found != messages_.end(), "a receive",
-                     fmt::format("one that was posted, of micro-batch {}", micro), "none");
-    return found->second;
+    return posted_.at(micro);
   }
 
   void await_release(const Message& message) {
@@ -190,8 +169,7 @@ class ReceivingChannel : public ProcessChannel {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::int64_t, Message> messages_;       // by micro-batch
-  std::map<const void*, const Message*> user_of_;  // memory: the message that had it last
+  PostedReceives<Message> posted_;
   std::exception_ptr error_;
 };
 
