@@ -92,8 +92,8 @@ class ReceivingChannel : public ProcessChannel {
   void expect(std::int64_t micro, std::span<const Tensor> buffers) override {
     const std::lock_guard lock(mutex_);
     auto [message, users] = posted_.post(micro, buffers);
-    stream_->enqueue([this, micro, users = std::move(users), tensors = message.tensors] {
-      for (const Message* user : users) await_release(*user);
+    stream_->enqueue([this, micro, awaited = std::move(users), tensors = message.tensors] {
+      for (const Message* user : awaited) await_release(*user);
       transfer(micro, tensors);
     });
     stream_->record(message.arrived);
