@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Trains on two machines that are made of network namespaces, over TCP: with the bits of one, and one trace of
-# clocks that are 3 s apart; through a link that is down for two seconds; and with words where it stays down.
+# clocks that are 3 s apart; through a link that is down for two seconds; and with words where it stays down; and
+# over a wire that takes its time and loses packets.
 set -euo pipefail
 build=$(cd "${1:?a build folder}" && pwd)
 program=$build/stagecoach
 work=$(mktemp -d)
+here=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 a=sca$$ b=scb$$ # namespaces, and the names of the machines
+between=scw$$   # of the wire
 subnet=10.77.$((RANDOM % 256))
 
 skip() {
@@ -14,7 +17,7 @@ skip() {
 }
 clean_up() {
   local space
-  for space in "$a" "$b"; do
+  for space in "$a" "$b" "$between"; do
     ip netns pids "$space" 2>/dev/null | xargs -r kill -9 || true
     ip netns del "$space" 2>/dev/null || true
   done
@@ -27,14 +30,18 @@ command -v ip >/dev/null || skip "no ip: iproute2 has it"
 ip netns add "$a" 2>/dev/null || skip "network namespaces need root, and a kernel that allows them"
 ip netns add "$b"
 ip link add "$a" type veth peer name "$b" 2>/dev/null || skip "no pairs of virtual network devices here"
-address=1
-for space in "$a" "$b"; do
-  ip link set "$space" netns "$space"
-  ip -n "$space" addr add "$subnet.$address/24" dev "$space"
-  ip -n "$space" link set "$space" up
-  ip -n "$space" link set lo up
-  address=$((address + 1))
-done
+ip link set "$a" netns "$a"
+ip link set "$b" netns "$b"
+give_addresses() {
+  ip -n "$a" addr add "$subnet.1/24" dev "$a"
+  ip -n "$b" addr add "$subnet.2/24" dev "$b"
+  local space
+  for space in "$a" "$b"; do
+    ip -n "$space" link set "$space" up
+    ip -n "$space" link set lo up
+  done
+}
+give_addresses
 
 own_clock=()
 if unshare --time --monotonic 3 --fork true 2>/dev/null; then
@@ -113,3 +120,39 @@ grep -q "^stagecoach: error: training: .*no sign of life from the processes on $
   { cat "$work/err" >&2 && exit 1; }
 ((taken < 7000)) || { echo "processes were there $taken ms after the link was cut" >&2 && exit 1; }
 echo "a link that stays down: said, and all ended after $taken ms"
+
+if ! command -v python3 >/dev/null; then
+  echo "no slow wire between the machines: no python3 here"
+  exit 0
+fi
+ip -n "$a" link del "$a"
+ip netns add "$between"
+for space in "$a" "$b"; do
+  ip -n "$between" link add "$space" type veth peer name "$space" netns "$space"
+  ip -n "$between" link set "$space" up
+done
+give_addresses
+# connect DELAY_MS LOSS_PERCENT
+connect() {
+  ip netns pids "$between" | xargs -r kill
+  ip netns exec "$between" python3 "$here/wire.py" "$a" "$b" "$1" "$2" >"$work/wire" 2>&1 &
+  local wire=$!
+  disown
+  while ! grep -q ready "$work/wire"; do
+    kill -0 "$wire" 2>/dev/null || { cat "$work/wire" >&2 && exit 1; }
+    sleep 0.1
+  done
+}
+over_wire() {
+  connect "$1" "$2"
+  on_two_machines --steps 40 --save "$work/slow" >"$work/out" 2>"$work/err" || { cat "$work/err" >&2 && exit 1; }
+  cmp "$work/threads" "$work/slow"
+  echo "a wire that takes $1 ms and loses $2 % of what it is given: the bits of threads"
+}
+over_wire 5 0
+over_wire 1 2
+connect 20 0
+on_two_machines --steps 40 >"$work/out" 2>"$work/err" && { echo "clocks behind 40 ms were taken for known" >&2 && exit 1; }
+grep -q "^stagecoach: error: clocks of the machines: expected a message .* and back within 20 ms" "$work/err" ||
+  { cat "$work/err" >&2 && exit 1; }
+echo "a wire that takes 20 ms: refused, as clocks are not known to 10 ms"
