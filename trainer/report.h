@@ -40,7 +40,8 @@ struct BubbleReport {
   std::optional<double> formula;  // for equal stages; absent where the schedule has none
   std::string formula_text;       // "(K-1)/(M+K-1)"
   double imbalance = 0;           // 1 - mean / max of the ranks' work
-  double measured_makespan_seconds = 0, predicted_makespan_seconds = 0;  // without the optimizer
+  // Until the end of the last F, B, W or R: without the sums and the optimizer behind them.
+  double measured_makespan_seconds = 0, predicted_makespan_seconds = 0;
   // Predicted, if every W followed its B at once; absent where it does.
   std::optional<double> joint_makespan_seconds;
   // Predicted under ZB-H1; absent unless the schedule has one stage on each rank and this is

@@ -75,6 +75,11 @@ class GroupEnds {
   double sum_ = 0;
 };
 
+// The makespan that is predicted, as makespan_of() measures it.
+double work_end(const Program& program, const SimulationCosts& costs) {
+  return simulate(program, costs, BufferLimit::kPlanned, false).work_end;
+}
+
 // By stage: what of the sums over replicas ran before the end of its last W. Parameters that are
 // gathered behind the optimizer are of the sums, too.
 std::vector<double> sums_beside_weights(const std::vector<TraceEvent>& trace, int stages) {
@@ -205,7 +210,7 @@ SimulationCosts Statistics::costs(const Program& program) const {
   std::vector<double> makespans;
   for (std::size_t i = 0; i < count; ++i) {
     costs.push_back(costs_of(program, steps_[i * steps_.size() / count].stages));
-    makespans.push_back(simulate(program, costs.back(), BufferLimit::kPlanned, false).makespan);
+    makespans.push_back(work_end(program, costs.back()));
   }
   const auto middle = std::ranges::find(makespans, median(makespans));
   return costs[static_cast<std::size_t>(middle - makespans.begin())];
@@ -229,6 +234,8 @@ SimulationCosts Statistics::costs_of(const Program& program,
     } else {
       one.backward_weight = 0;  // each ends a group
     }
+    one.sum = stage.reduce_seconds;
+    one.hidden_sum = std::min(one.sum, stage.reduce_beside_weight_seconds);  // medians, each alone
     const std::size_t number = costs.stages.size() - 1;
     if (number < message_bytes_.size()) {
       one.output_bytes = static_cast<double>(message_bytes_[number]);
@@ -253,7 +260,7 @@ std::optional<double> joint_makespan(const Program& program, const SimulationCos
   const Schedule joint = with_joint_backward(program.schedule());
   if (joint.ranks == program.schedule().ranks) return std::nullopt;
   try {
-    return simulate(check(joint), costs, BufferLimit::kPlanned, false).makespan;
+    return work_end(check(joint), costs);
   } catch (const Error&) {  // a user's table, with B in another order than W
     return std::nullopt;
   }
@@ -267,7 +274,7 @@ std::optional<double> zb_h1_makespan(const Program& program, const SimulationCos
   if (program.stages() != program.ranks() || program.generator() == Generator::kZbH1 || again)
     return std::nullopt;
   const Program other = check(zb_h1_schedule(program.ranks(), program.micro_batches()));
-  const double shorter = simulate(other, costs, BufferLimit::kPlanned, false).makespan;
+  const double shorter = work_end(other, costs);
   return shorter < 0.99 * makespan ? std::optional(shorter) : std::nullopt;
 }
 
@@ -284,15 +291,15 @@ BubbleReport Statistics::bubble(const Program& program) const {
   const Simulation simulation = simulate(program, costs, BufferLimit::kPlanned);
   BubbleReport report;
   report.measured = median(std::move(measured));
-  report.predicted = simulation.bubble();
+  report.predicted = simulation.work_bubble();
   if (const double formula = textbook_bubble(program.schedule()); formula >= 0)
     report.formula = formula;
   report.formula_text = textbook_formula(program.schedule());
   report.imbalance = imbalance(simulation.busy);
   report.measured_makespan_seconds = median(std::move(makespans));
-  report.predicted_makespan_seconds = simulation.makespan;
+  report.predicted_makespan_seconds = simulation.work_end;
   report.joint_makespan_seconds = joint_makespan(program, costs);
-  report.zb_h1_makespan_seconds = zb_h1_makespan(program, costs, simulation.makespan);
+  report.zb_h1_makespan_seconds = zb_h1_makespan(program, costs, simulation.work_end);
   return report;
 }
 

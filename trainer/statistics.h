@@ -53,7 +53,7 @@ class Statistics {
  private:
   struct Step {
     double seconds = 0;               // as given to add()
-    double makespan = 0;              // from the first start to the last end before the optimizer
+    double makespan = 0;              // from the first start to the end of the last F, B, W or R
     std::vector<StageReport> stages;  // times and ranks only
     double busy() const;
   };

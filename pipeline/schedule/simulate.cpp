@@ -186,12 +186,20 @@ class SlotPeaks {
   std::vector<double> bytes_, peak_bytes_;
 };
 
+// Of the time of all ranks until `end`.
+double idle_share(const std::vector<double>& busy, double end) {
+  const double available = static_cast<double>(busy.size()) * end;
+  if (available <= 0) return 0;
+  return 1 - std::accumulate(busy.begin(), busy.end(), 0.0) / available;
+}
+
 }  // namespace
 
 double Simulation::bubble() const {
-  const double available = static_cast<double>(busy.size()) * makespan;
-  if (available <= 0) return 0;
-  return 1 - std::accumulate(busy.begin(), busy.end(), 0.0) / available;
+  return idle_share(busy, makespan);
+}
+double Simulation::work_bubble() const {
+  return idle_share(busy, work_end);
 }
 
 Simulation simulate(const Program& program, const SimulationCosts& costs, BufferLimit limit,
@@ -231,7 +239,10 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
            sums.add_weight(rank, action, end);
            if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
            if (begun_at[rank] < 0) begun_at[rank] = start;
-           if (is_compute(action.kind)) result.busy[rank] += seconds;
+           if (is_compute(action.kind)) {
+             result.busy[rank] += seconds;
+             result.work_end = std::max(result.work_end, end);
+           }
            free_at[rank] = end;
            for (const std::size_t done : dependencies.completed_by(action)) end_of[done] = end;
            links.send(action, end);

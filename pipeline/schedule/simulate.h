@@ -43,6 +43,8 @@ struct Simulation {
   std::vector<SimulatedAction>
       actions;  // by rank, then in the rank's order; empty if not asked for
   double makespan = 0;
+  // Of the last F, B, W, BW or R: the makespan without the sums behind it.
+  double work_end = 0;
   // From a rank's first start to its last end, of the rank where that is the longest: what the
   // zero-bubble papers divide by.
   double longest_span = 0;
@@ -52,6 +54,7 @@ struct Simulation {
   std::vector<double> peak_bytes;  // of slots
   // 1 - sum(busy) / (ranks * makespan); 0 for an empty schedule.
   double bubble() const;
+  double work_bubble() const;  // until work_end
 };
 
 // Whether an action waits until the buffer that it writes is free; or there are always enough of

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "pipeline/schedule/check.h"
+#include "pipeline/schedule/text.h"
 #include "tests/trainer/engine_run.h"
 #include "tests/trainer/program_run.h"
 
@@ -292,6 +294,58 @@ TEST_F(StatisticsOfTwoStages, MessagesOfProcessesArePredicted) {
   const Simulation predicted = statistics_.predicted(program());
   EXPECT_DOUBLE_EQ(predicted.makespan, 10.5);
   EXPECT_DOUBLE_EQ(statistics_.bubble(program()).predicted, 1 - 12 / 21.0);
+}
+
+// A rank whose stage 1 is summed before B and W of stage 0, as in PyTorch's tables:
+//   F0 F1 B1 W1 sum B0 W0, and the sum of stage 0 behind all of it.
+class StatisticsOfARankOfTwoStages : public ::testing::Test {
+ protected:
+  // `beside`: of the sum of stage 1, what runs beside its W.
+  static std::vector<TraceEvent> step(double sum, double beside = 0) {
+    using enum TraceKind;
+    std::vector<TraceEvent> trace;
+    double now = 0;
+    const auto add = [&](TraceKind kind, int stage, int micro_batch, double seconds) {
+      trace.push_back({kind, 0, stage, micro_batch, 1, now, now + seconds});
+      now += seconds;
+    };
+    add(kForward, 0, 0, 1);
+    add(kForward, 1, 0, 1);
+    add(kBackwardInput, 1, 0, 1);
+    add(kBackwardWeight, 1, 0, 4);
+    now -= beside;
+    add(kReduce, 1, -1, sum);
+    add(kBackwardInput, 0, 0, 1);
+    add(kBackwardWeight, 0, 0, 1);
+    add(kReduce, 0, -1, 7);
+    add(kOptimizer, 0, -1, 1);
+    add(kOptimizer, 1, -1, 1);
+    return trace;
+  }
+  BubbleReport bubble_of(const std::vector<TraceEvent>& trace) const {
+    Statistics statistics(2, 1);
+    statistics.add(trace, 30);
+    return statistics.bubble(program_);
+  }
+
+  const Program program_ = check(schedule_from_text(
+      "0F0 1F0 1B0 1W0 1REDUCE_GRAD 0B0 0W0 0REDUCE_GRAD 0STEP 1STEP\n", "one rank"));
+};
+
+TEST_F(StatisticsOfARankOfTwoStages, ASumBeforeOtherWorkIsPredicted) {
+  const BubbleReport bubble = bubble_of(step(5));
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 14);
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 14);
+  EXPECT_DOUBLE_EQ(bubble.measured, 1 - 9.0 / 14);
+  EXPECT_DOUBLE_EQ(bubble.predicted, 1 - 9.0 / 14);
+  EXPECT_DOUBLE_EQ(bubble_of(step(0)).predicted_makespan_seconds, 9);
+}
+
+TEST_F(StatisticsOfARankOfTwoStages, WhatOverlapHidesOfItIsPredicted) {
+  const BubbleReport bubble = bubble_of(step(5, 3));
+  EXPECT_DOUBLE_EQ(bubble.measured_makespan_seconds, 11);
+  EXPECT_DOUBLE_EQ(bubble.predicted_makespan_seconds, 11);
+  EXPECT_DOUBLE_EQ(bubble_of(step(3, 3)).predicted_makespan_seconds, 9);
 }
 
 TEST_F(StatisticsOfTwoStages, WhatIsLateIsMeasuredAndNotPredicted) {

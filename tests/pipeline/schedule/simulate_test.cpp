@@ -196,6 +196,9 @@ TEST(Simulate, TheSumComesOnceAndWhereTheTableHasIt) {
   for (const SimulatedAction& one : simulation.actions) ends.push_back(one.end);
   EXPECT_EQ(ends, (std::vector<double>{1, 2, 4, 104, 106, 116, 116}));
   EXPECT_EQ(simulation.busy, std::vector<double>{6});
+  EXPECT_EQ(simulation.work_end, 106);
+  EXPECT_EQ(simulation.work_bubble(), 1 - 6.0 / 106);
+  EXPECT_EQ(simulation.bubble(), 1 - 6.0 / 116);
 }
 
 // Rank 0 ends its last W at 9, rank 1 at 7.
