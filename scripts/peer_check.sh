@@ -2,13 +2,13 @@
 # Ends or freezes one process of a training in several at random moments, start-up and end included, and
 # looks whether the others end in time, with one line that names it.
 # scripts/peer_check.sh PROGRAM COUNT [SEED]
+# DEAD_LIMIT, FROZEN_LIMIT: seconds from the fault to the end of the last of the others.
 set -euo pipefail
 program=${1:?the program} count=${2:?how many} RANDOM=${3:-1}
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-# Seconds from the fault to the end of the last of the others.
-dead_limit=2 frozen_limit=5
+dead_limit=${DEAD_LIMIT:-2} frozen_limit=${FROZEN_LIMIT:-5}
 
 now() { date +%s.%N; }
 later_than() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > b) }'; }

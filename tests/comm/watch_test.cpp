@@ -18,9 +18,12 @@ namespace {
 using std::chrono::milliseconds;
 using testing::run_forked;
 
+// On a machine that is busy, a process may get no time for a second.
+constexpr milliseconds kTimeout(2000), kLonger(3500);
+
 WatchOptions quick_options() {
   WatchOptions options;
-  options.peer_timeout = milliseconds(1000);
+  options.peer_timeout = kTimeout;
   options.describe = [](std::uint64_t activity) { return "at " + std::to_string(activity); };
   return options;
 }
@@ -67,7 +70,7 @@ TEST(Watch, WhoHasLeftIsNotMissed) {
   const auto body = [](World& world) {
     {
       Watch watch(world, quick_options());
-      if (world.rank() == 0) std::this_thread::sleep_for(milliseconds(1800));
+      if (world.rank() == 0) std::this_thread::sleep_for(kLonger);
     }
     barrier(world);
     EXPECT_FALSE(world.is_aborted());
@@ -96,7 +99,7 @@ TEST(Watch, AProcessThatComputesForEverEndsTheOthersWithWords) {
     options.say = [&](const std::string& words) {
       EXPECT_EQ(world.rank(), 1);
       EXPECT_NE(words.find("got process 1 on "), std::string::npos) << words;
-      EXPECT_NE(words.find("has computed for 1."), std::string::npos) << words;
+      EXPECT_NE(words.find("has computed for "), std::string::npos) << words;
       EXPECT_NE(words.find("it was last at 17"), std::string::npos) << words;
     };
     options.last_resort = [] { testing::end_process(::testing::Test::HasFailure() ? 1 : 3); };
@@ -118,22 +121,21 @@ TEST(Watch, AProcessThatComputesForEverEndsTheOthersWithWords) {
 // Process by process: in its first step, after a long one, waiting, going on slowly, between steps.
 TEST(Watch, WhatMayTakeLongIsNoEndlessComputation) {
   const auto body = [](World& world) {
-    constexpr milliseconds kLong(1800);
     {
       Watch watch(world, quick_options());
       if (world.rank() > 0) {
         const Watch::Step first(&watch);
-        if (world.rank() == 1) std::this_thread::sleep_for(kLong);
+        if (world.rank() == 1) std::this_thread::sleep_for(kLonger);
       }
       {
         const Watch::Step step(&watch);
         watch.set_waiting(world.rank() == 2);
         for (int part = 0; part < 4; ++part) {
           if (world.rank() == 3) watch.set_activity(17);
-          if (world.rank() < 4) std::this_thread::sleep_for(kLong / 4);
+          if (world.rank() < 4) std::this_thread::sleep_for(kLonger / 4);
         }
       }
-      std::this_thread::sleep_for(world.rank() == 4 ? kLong : milliseconds(0));
+      std::this_thread::sleep_for(world.rank() == 4 ? kLonger : milliseconds(0));
     }
     barrier(world);
     EXPECT_FALSE(world.is_aborted());

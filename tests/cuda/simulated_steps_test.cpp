@@ -1,6 +1,7 @@
 // Steps that are launched before the one before is finished, where streams can be made slow.
 #include <gtest/gtest.h>
 
+#include <future>
 #include <thread>
 
 #include "core/cuda/runtime.h"
@@ -79,14 +80,19 @@ TEST_F(SimulatedSteps, TheHostDoesNotWaitForALaunchedStep) {
   const auto loader = testing::batches_for(run, dataset_, config);
   testing::run_ahead(run.engine, *loader, 4);
   Stream& stream = run.engine.loop().stages()[0]->context().stream();
-  const auto pause = std::chrono::milliseconds(400);
-  const Clock::time_point start = Clock::now();
-  delay(stream, pause);
+  std::promise<void> launched;
+  cuda::use(stream.device());
+  simulated::enqueue(cuda::native_stream(stream), [goes_on = launched.get_future().share()] {
+    goes_on.wait_for(std::chrono::minutes(1));
+  });
+  Event gone_on;
+  stream.record(gone_on);
   run.engine.launch(*loader->take());
   run.engine.launch(*loader->take());
-  EXPECT_LT(Clock::now() - start, pause / 2);
+  EXPECT_FALSE(gone_on.reached());
+  launched.set_value();
   run.engine.finish();
-  EXPECT_GE(Clock::now() - start, pause);
+  EXPECT_TRUE(gone_on.reached());
   run.engine.finish();
 }
 

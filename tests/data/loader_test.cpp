@@ -1,6 +1,7 @@
 #include "data/loader.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@
 
 #include "core/error.h"
 #include "tests/data/files.h"
+#include "tests/waiting_thread.h"
 
 namespace stagecoach {
 namespace {
@@ -263,9 +265,11 @@ TEST_F(LoaderTest, RefusesDataThatDoesNotFit) {
 }
 
 TEST_F(LoaderTest, CountsTheBatchesItWaitedForButTheFirst) {
-  const auto pause = std::chrono::milliseconds(100);
-  auto slow = [&](std::int64_t i) {
-    if (i < 2) std::this_thread::sleep_for(pause);
+  const auto slow = [test = ::gettid()](std::int64_t i) {
+    if (i < 2) {
+      testing::wait_until_waiting(test);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
     return i < 3 ? Indices{1} : Indices{};
   };
   Loader loader(dataset_, 4, slow, options());
@@ -278,9 +282,14 @@ TEST_F(LoaderTest, CountsTheBatchesItWaitedForButTheFirst) {
 }
 
 TEST_F(LoaderTest, ABatchThatIsReadyCostsNoWaiting) {
-  Loader loader(dataset_, 4, listed({{1}, {2}}), options());
+  std::promise<pid_t> second;
+  const auto order = [&](std::int64_t i) {
+    if (i == 1) second.set_value(::gettid());
+    return i < 2 ? Indices{1} : Indices{};
+  };
+  Loader loader(dataset_, 4, order, options());
   loader.next();
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  testing::wait_until_waiting(second.get_future().get());  // has nothing more to do
   loader.next();
   EXPECT_EQ(loader.waits(), 0);
 }

@@ -366,7 +366,7 @@ TEST(ProcessPipeline, ADeadProcessEndsTheOthers) {
 TEST(ProcessPipeline, AProcessThatComputesForEverEndsAll) {
   const auto body = [](World& world) {
     WatchOptions watching;
-    watching.peer_timeout = std::chrono::milliseconds(1000);
+    watching.peer_timeout = std::chrono::milliseconds(2000);
     watching.describe = describe_activity;
     watching.say = [&](const std::string& words) {
       EXPECT_EQ(world.rank(), 1) << words;

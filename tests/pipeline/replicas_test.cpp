@@ -150,9 +150,9 @@ TEST(Replicas, ShardingSavesTheOthersStates) {
 // The sum of the last layers' gradients is made while W of the first ones still runs.
 TEST(Replicas, SumsWhileOtherLayersCompute) {
   PipelineOptions options = shared(replicated("1f1b", {}, 2), {false, true, 1});
-  const auto sleep = [](Context& context, ActionKind kind, std::int64_t) {
-    if (kind != ActionKind::kBackwardWeight) return;
-    context.stream().enqueue([] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); });
+  const auto sleep = [](Context& context, ActionKind kind, std::int64_t micro) {
+    if (kind != ActionKind::kBackwardWeight || micro + 1 < kMicroBatches / 2) return;
+    context.stream().enqueue([] { std::this_thread::sleep_for(std::chrono::milliseconds(500)); });
   };
   Job<Pipeline> job(options, hooked_network(0, sleep));
   job.train(1);

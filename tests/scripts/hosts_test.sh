@@ -94,9 +94,15 @@ apart=$(awk -F'[:,]' '/"name":"F0"/ {
 ((apart > 0 && apart < 2500000)) || { echo "rank 1 began $apart us behind rank 0" >&2 && exit 1; }
 echo "clocks known to $within s: rank 1 began $apart us behind rank 0"
 
-on_two_machines --steps 40 --save "$work/interrupted" >"$work/out" 2>"$work/err" &
+until_steps() { # until_steps FILE: of metrics
+  until [[ -f $1 && $(wc -l <"$1") -ge 2 ]]; do
+    kill -0 "$running" 2>/dev/null || { cat "$work/err" >&2 && exit 1; }
+    sleep 0.05
+  done
+}
+on_two_machines --steps 40 --save "$work/interrupted" --metrics "$work/first" >"$work/out" 2>"$work/err" &
 running=$!
-sleep 2
+until_steps "$work/first"
 ip -n "$a" link set "$a" down
 sleep 2
 ip -n "$a" link set "$a" up
@@ -104,9 +110,9 @@ wait "$running" || { cat "$work/err" >&2 && exit 1; }
 cmp "$work/threads" "$work/interrupted"
 echo "a link that was down for two seconds: the bits of threads"
 
-on_two_machines --steps 100000 >"$work/out" 2>"$work/err" &
+on_two_machines --steps 100000 --metrics "$work/second" >"$work/out" 2>"$work/err" &
 running=$!
-sleep 4
+until_steps "$work/second"
 ip -n "$a" link set "$a" down
 begin=$(date +%s%N)
 while [[ -n $(trainers) ]]; do
@@ -118,7 +124,7 @@ ip netns pids "$a" | xargs -r kill -9  # mpirun waits for its helper on the othe
 wait "$running" || true
 grep -q "^stagecoach: error: training: .*no sign of life from the processes on $b" "$work/err" ||
   { cat "$work/err" >&2 && exit 1; }
-((taken < 7000)) || { echo "processes were there $taken ms after the link was cut" >&2 && exit 1; }
+((taken < 20000)) || { echo "processes were there $taken ms after the link was cut" >&2 && exit 1; }
 echo "a link that stays down: said, and all ended after $taken ms"
 
 if ! command -v python3 >/dev/null; then

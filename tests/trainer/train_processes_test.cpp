@@ -181,14 +181,17 @@ TEST_F(TrainProcesses, RefuseToEndAtDifferentSteps) {
 
 // All end behind the same step, with a checkpoint.
 TEST_F(TrainProcesses, ASignalToOneEndsAll) {
-  const fs::path folder = scratch_.path() / "folder";
+  const fs::path folder = scratch_.path() / "folder", metrics = scratch_.path() / "metrics";
   const auto body = [&](World& world) {
     catch_interrupts();
     std::thread later([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      while (!fs::exists(metrics) || fs::file_size(metrics) == 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
       if (world.rank() == 1) ::raise(SIGTERM);
     });
     TrainRequest wanted = request(kTwo, 1'000'000, folder);
+    wanted.metrics = metrics;
     const TrainOutcome outcome = run(wanted, &world);
     later.join();
     EXPECT_TRUE(outcome.failures.empty());

