@@ -32,6 +32,11 @@ void forget_devices_touched();
 // nothing.
 void set_launch_delay(std::chrono::nanoseconds delay);
 
+// Whether the times of events are counted instead of read off the host's clock: a launch takes its
+// delay then, each piece of a GPU's work a microsecond, and nothing else takes any. Then no test of
+// times depends on how fast the machine is.
+void count_time(bool count);
+
 // How much later than its event the host goes on that waits for one, of every four times three; at
 // first not at all.
 void set_wake_delay(std::chrono::nanoseconds delay);

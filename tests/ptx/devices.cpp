@@ -20,6 +20,8 @@ std::atomic<std::size_t> bytes_of_each = std::size_t{8} << 30;
 std::atomic<std::chrono::nanoseconds> launch_delay = std::chrono::nanoseconds{0};
 std::atomic<std::chrono::nanoseconds> wake_delay = std::chrono::nanoseconds{0};
 std::atomic<int> wakes = 0;
+std::atomic<bool> counts_time = false;
+std::atomic<std::chrono::nanoseconds::rep> counted = 0;
 std::atomic<long> staged = 0;
 thread_local int current = 0;
 
@@ -93,6 +95,17 @@ void set_wake_delay(std::chrono::nanoseconds delay) {
   wakes = 0;
 }
 
+void count_time(bool count) {
+  counts_time = count;
+}
+std::chrono::steady_clock::time_point event_time() {
+  if (!counts_time) return std::chrono::steady_clock::now();
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(counted));
+}
+void count_work() {
+  if (counts_time) counted += std::chrono::nanoseconds(std::chrono::microseconds(1)).count();
+}
+
 void note_copy(int to_device, int from_device) {
   if (to_device == from_device) return;
   if (!has_peer_access(to_device, from_device) || !has_peer_access(from_device, to_device)) {
@@ -111,7 +124,12 @@ void spin(std::chrono::nanoseconds delay) {
   }
 }
 void delay_launch() {
-  spin(launch_delay);
+  const std::chrono::nanoseconds delay = launch_delay;
+  if (counts_time) {
+    counted += delay.count();
+  } else {
+    spin(delay);
+  }
 }
 void delay_wake() {
   if (wakes++ % 4 != 3) spin(wake_delay);

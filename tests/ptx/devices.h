@@ -1,6 +1,8 @@
 // The GPUs: how many, which one is current in a thread, who reaches whose memory.
 #pragma once
 
+#include <chrono>
+
 namespace ptx {
 
 int device_count();
@@ -20,6 +22,11 @@ bool has_peer_access(int device, int other);
 
 // Notes a copy between two GPUs, if it goes through the host's memory.
 void note_copy(int to_device, int from_device);
+
+// What events say: the host's clock, or the time that was counted (control.h). What a piece of a
+// GPU's work takes is added to that.
+std::chrono::steady_clock::time_point event_time();
+void count_work();
 
 // Waits as long as a launch takes of the host's time, or as the host sleeps on.
 void delay_launch();

@@ -54,5 +54,25 @@ TEST_F(PtxDevices, ALaunchTakesAsLongAsItIsTold) {
   EXPECT_GE(seconds_of_100(std::chrono::microseconds(500)), 0.05);
 }
 
+TEST_F(PtxDevices, TimesCanBeCounted) {
+  count_time(true);
+  set_launch_delay(std::chrono::milliseconds(7));
+  const Floats memory(10);
+  cudaEvent_t before = nullptr, after = nullptr;
+  for (cudaEvent_t* event : {&before, &after}) {
+    ASSERT_EQ(cudaEventCreateWithFlags(event, cudaEventDefault), cudaSuccess);
+  }
+  EXPECT_EQ(cudaEventRecord(before, stream), cudaSuccess);
+  EXPECT_EQ(cudaEventSynchronize(before), cudaSuccess);
+  for (int i = 0; i < 3; ++i) testing::store(stream, memory.get(), 0, 10, 1.0f);
+  EXPECT_EQ(cudaEventRecord(after, stream), cudaSuccess);
+  EXPECT_EQ(cudaEventSynchronize(after), cudaSuccess);
+  float milliseconds = 0;
+  EXPECT_EQ(cudaEventElapsedTime(&milliseconds, before, after), cudaSuccess);
+  EXPECT_NEAR(milliseconds, 3 * 7.001, 1e-4);
+  set_launch_delay(std::chrono::nanoseconds{0});
+  count_time(false);
+}
+
 }  // namespace
 }  // namespace ptx

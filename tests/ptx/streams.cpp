@@ -40,6 +40,7 @@ void perform(int device, const SharedMoment& moment, const Work& work) {
   moment_of_work = moment;
   try {
     work();
+    count_work();
   } catch (const Fault& fault) {
     report(fault);
   }
@@ -83,7 +84,7 @@ void CUevent_st::reach(std::int64_t count) {
   {
     std::lock_guard lock(mutex);
     reached = count;
-    time = std::chrono::steady_clock::now();
+    time = ptx::event_time();
   }
   changed.notify_all();
 }
