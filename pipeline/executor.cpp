@@ -330,9 +330,11 @@ void Executor::sum_bucket(const Action& action, const LinkedStage& linked, int b
 }
 
 void Executor::gather_bucket(const Action& action, const LinkedStage& linked, int bucket) {
-  linked.sum->all_gather(
-      begin_sum(action, linked), linked.stage->memory_plan().buckets[bucket].elements,
-      ReplicaSum::Gathered::kParameters, [&] { end_sum_span(TraceKind::kWait, action); });
+  Context& context = begin_sum(action, linked);
+  linked.sum->all_gather(context, linked.stage->memory_plan().buckets[bucket].elements,
+                         ReplicaSum::Gathered::kParameters,
+                         [&] { end_sum_span(TraceKind::kWait, action); });
+  linked.stage->flat().refresh_copies(context, bucket);
   end_sum_span(TraceKind::kReduce, action);
 }
 

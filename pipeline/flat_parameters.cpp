@@ -14,6 +14,12 @@ void FlatParameters::refresh_copies() {
   if (plan().copies >= 0) cast(context_, copies(), values());
 }
 
+void FlatParameters::refresh_copies(Context& context, int bucket) {
+  if (plan().copies < 0) return;
+  const Elements& elements = plan().buckets[static_cast<std::size_t>(bucket)].elements;
+  cast(context, elements_of(copies(), elements), elements_of(values(), elements));
+}
+
 // What is updated here lies in the states one part behind the other.
 void FlatParameters::add_states(const std::string& name, const Place& place,
                                 StateDict& state) const {

@@ -25,13 +25,15 @@ class FlatParameters {
 
   Tensor values() const { return flat(plan().parameters); }
   Tensor gradients() const { return flat(plan().gradients); }
-  // Enqueues a copy of the values in BF16, where the plan has one.
+  // Enqueues a copy of the values in BF16, where the plan has one: of all, or of a bucket
+  // (MemoryPlan::buckets).
   void refresh_copies();
+  void refresh_copies(Context& context, int bucket);
   // The optimizer's states of the parameter at `place`, as far as they are here.
   void add_states(const std::string& name, const Place& place, StateDict& state) const;
 
   // Enqueues one step, with the values of the context's last begin_step(). `stepped`: is called
-  // behind what updates a bucket (MemoryPlan::buckets) here. end_update(): when all parameters are
+  // behind what updates a bucket here. end_update(): when all parameters are
   // here, of which other replicas may have updated a part.
   using Stepped = std::function<void(int bucket)>;
   void step(const Optimizer& optimizer, const Stepped& stepped = {});

@@ -101,6 +101,8 @@ TEST(ProcessPipelineNccl, SameBitsHoweverTheUpdateIsShared) {
     c.shards_optimizer = shards;
     c.overlaps_sum = overlaps;
     cases.push_back(c);
+    c.precision = Precision::kBf16;
+    cases.push_back(c);
   }
   expect_bits_of_each(cases, 4);
 }
