@@ -145,8 +145,8 @@ class Layer {
   void backward_input(Context& context, const LayerPlan& plan, const LayerCall& call) const;
   // W: the gradients of the parameters, complete when the last one of a step has run.
   void backward_weight(Context& context, const LayerPlan& plan, const LayerCall& call) const;
-  // Once after the last W of a training step, before the optimizer: what the micro-batches left in
-  // step_state goes into the buffers.
+  // Once after the last W of a training step: what the micro-batches left in step_state goes into
+  // the buffers. Without the parameters, which the optimizer may be at already.
   void end_step(Context& context, const LayerPlan& plan, const LayerCall& call) const;
 
  protected:

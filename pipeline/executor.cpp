@@ -54,9 +54,9 @@ Executor::Executor(int rank, std::map<int, LinkedStage> stages, const GradientCl
     : rank_(rank),
       stages_(std::move(stages)),
       stream_(stream_of(rank, stages_)),
-      sums_(stages_.begin()->second.sums),
+      side_(stages_.begin()->second.side),
       spans_(rank),
-      sum_spans_(rank),
+      side_spans_(rank, true),
       clip_(clip),
       watch_(stream_.device() == Device{} ? watch : nullptr) {}
 
@@ -77,7 +77,7 @@ void Executor::run(const Program& program, const StepInput& input) {
     failed_at_ = failure.time;
     const auto error =
         located(std::current_exception(), rank_, stages_.begin()->second, failure.place);
-    if (sums_ != nullptr) abort_sums(error);  // one may be waiting for other replicas
+    if (side_ != nullptr) abort_sums(error);  // one may be waiting for other replicas
     reset_streams();
     std::rethrow_exception(error);
   }
@@ -87,15 +87,15 @@ void Executor::enqueue(const Program& program, const StepInput& input) {
   try {
     begin();
     for (const Action& action : program.actions(rank_)) act(program, input, action);
-    end_clipped({program, input});
+    end_table({program, input});
   } catch (...) {
     std::rethrow_exception(located_here(std::current_exception()));
   }
 }
 
 std::vector<SpanRecorder*> Executor::spans() {
-  if (sums_ == nullptr) return {&spans_};
-  return {&spans_, &sum_spans_};
+  if (side_ == nullptr) return {&spans_};
+  return {&spans_, &side_spans_};
 }
 
 void Executor::abort_channels(const std::exception_ptr& error) {
@@ -129,21 +129,21 @@ void Executor::begin() {
   reduced_.clear();
   clipped_.clear();
   spans_.begin(stream_);
-  if (sums_ != nullptr) sum_spans_.begin(sums_->stream());
+  if (side_ != nullptr) side_spans_.begin(side_->stream());
   for (const auto& [number, linked] : stages_) {
     if (linked.sum != nullptr) linked.sum->begin_step();
   }
 }
 
 void Executor::reset_streams() {
-  if (sums_ != nullptr) sums_->stream().reset();
+  if (side_ != nullptr) side_->stream().reset();
   stream_.reset();
 }
 
 // What ran beside the rank has a row of its own, where waiting says nothing.
 std::vector<TraceEvent> Executor::trace(Clock::time_point origin, std::int64_t step) const {
   std::vector<TraceEvent> events = spans_.events(origin, step);
-  for (const TraceEvent& event : sum_spans_.events(origin, step)) {
+  for (const TraceEvent& event : side_spans_.events(origin, step)) {
     if (event.kind != TraceKind::kWait) events.push_back(event);
   }
   return events;
@@ -260,7 +260,7 @@ void Executor::backward_input(const Step& step, const Action& action, const Link
 }
 
 void Executor::backward_weight(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->backward_weight(step.micro(action), 0, sums_beside(action, linked));
+  linked.stage->backward_weight(step.micro(action), 0, beside(step, action, linked));
   end_span(TraceKind::kBackwardWeight, action);
   end_backward(action, linked);
 }
@@ -277,7 +277,7 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
     stage.backward_input(message, step.micro(action), segment);
     end_span(TraceKind::kBackwardInput, action);
     current_.kind = ActionKind::kBackwardWeight;
-    stage.backward_weight(step.micro(action), segment, sums_beside(action, linked));
+    stage.backward_weight(step.micro(action), segment, beside(step, action, linked));
     end_span(TraceKind::kBackwardWeight, action);
   }
   end_backward(action, linked);
@@ -291,26 +291,26 @@ void Executor::end_backward(const Action& action, const LinkedStage& linked) {
   release_all(linked.gradient_makers, action);
 }
 
-// Where a sum of what the stream has made so far is enqueued: on the stage's context or beside it.
-Context& Executor::begin_sum(const Action& action, const LinkedStage& linked) {
-  if (sums_ == nullptr) return linked.stage->context();
+// Where what follows the stream's work so far is enqueued: beside it or on the stage's context.
+Context& Executor::begin_beside(const Action& action, const LinkedStage& linked) {
+  if (side_ == nullptr) return linked.stage->context();
   Event made;
   stream_.record(made);
-  sums_->stream().wait(made);
-  end_sum_span(TraceKind::kWait, action);
-  return *sums_;
+  side_->stream().wait(made);
+  end_side_span(TraceKind::kWait, action);
+  return *side_;
 }
 
-void Executor::end_sum_span(TraceKind kind, const Action& action) {
-  if (sums_ == nullptr) return end_span(kind, action);
-  sum_spans_.end_span(sums_->stream(), kind, action.stage, -1);
+void Executor::end_side_span(TraceKind kind, const Action& action) {
+  if (side_ == nullptr) return end_span(kind, action);
+  side_spans_.end_span(side_->stream(), kind, action.stage, -1);
 }
 
 // The stream goes on when what runs beside it has ended.
-void Executor::wait_for_sums(const Action& action) {
+void Executor::wait_for_side(const Action& action) {
   set_waiting(true);
   Event summed;
-  sums_->stream().record(summed);
+  side_->stream().record(summed);
   stream_.wait(summed);
   set_waiting(false);
   end_span(TraceKind::kWait, action);
@@ -318,37 +318,58 @@ void Executor::wait_for_sums(const Action& action) {
 
 // What updates a share of the parameters needs that of the gradients only, unless they are clipped
 // by the norm of all.
-void Executor::sum_bucket(const Action& action, const LinkedStage& linked, int bucket) {
-  Context& context = begin_sum(action, linked);
-  const auto waited = [&] { end_sum_span(TraceKind::kWait, action); };
+void Executor::sum_bucket(Context& context, const Action& action, const LinkedStage& linked,
+                          int bucket) {
+  const auto waited = [&] { end_side_span(TraceKind::kWait, action); };
   const Elements& elements = linked.stage->memory_plan().buckets[bucket].elements;
   linked.sum->reduce_scatter(context, elements, waited);
   if (!linked.stage->updates_share() || clip_ != nullptr) {
     linked.sum->all_gather(context, elements, ReplicaSum::Gathered::kGradients, waited);
   }
-  end_sum_span(TraceKind::kReduce, action);
+  end_side_span(TraceKind::kReduce, action);
 }
 
-void Executor::gather_bucket(const Action& action, const LinkedStage& linked, int bucket) {
-  Context& context = begin_sum(action, linked);
+void Executor::gather_bucket(Context& context, const Action& action, const LinkedStage& linked,
+                             int bucket) {
   linked.sum->all_gather(context, linked.stage->memory_plan().buckets[bucket].elements,
                          ReplicaSum::Gathered::kParameters,
-                         [&] { end_sum_span(TraceKind::kWait, action); });
+                         [&] { end_side_span(TraceKind::kWait, action); });
   linked.stage->flat().refresh_copies(context, bucket);
-  end_sum_span(TraceKind::kReduce, action);
+  end_side_span(TraceKind::kReduce, action);
 }
 
-Stage::Completed Executor::sums_beside(const Action& action, const LinkedStage& linked) {
-  if (linked.sum == nullptr || sums_ == nullptr) return {};
-  return [this, &action, &linked](int bucket) { sum_bucket(action, linked, bucket); };
+bool Executor::updates_beside(const StepInput& input) const {
+  return side_ != nullptr && clip_ == nullptr && stream_.device() != Device{} &&
+         input.optimizer != nullptr;
+}
+
+// Behind the last W of a bucket's layers nobody reads their parameters in this step any more: W
+// comes in the order of the micro-batches, each behind F, R and B of its own. Nor does a loss
+// become known that is not finite: that of a micro-batch is, on every rank, before the stage's B of
+// it, which has waited for the gradient that the flag comes with; other replicas' come with the
+// sum.
+Stage::Completed Executor::beside(const Step& step, const Action& action,
+                                  const LinkedStage& linked) {
+  const bool updates = updates_beside(step.input);
+  if (side_ == nullptr || (linked.sum == nullptr && !updates)) return {};
+  return [this, updates, &step, &action, &linked](int bucket) {
+    Context& context = begin_beside(action, linked);
+    if (linked.sum != nullptr) sum_bucket(context, action, linked, bucket);
+    if (!updates) return;
+    linked.stage->flat().step_bucket(context, *step.input.optimizer, bucket);
+    end_side_span(TraceKind::kOptimizer, action);
+    if (linked.stage->updates_share()) gather_bucket(context, action, linked, bucket);
+  };
 }
 
 void Executor::reduce_gradients(const Action& action, const LinkedStage& linked) {
   if (linked.sum == nullptr || !reduced_.insert(action.stage).second) return;
-  if (sums_ != nullptr) return wait_for_sums(action);
+  if (side_ != nullptr) return wait_for_side(action);
   const int buckets = static_cast<int>(linked.stage->memory_plan().buckets.size());
   set_waiting(true);
-  for (int bucket = 0; bucket < buckets; ++bucket) sum_bucket(action, linked, bucket);
+  for (int bucket = 0; bucket < buckets; ++bucket) {
+    sum_bucket(linked.stage->context(), action, linked, bucket);
+  }
   set_waiting(false);
 }
 
@@ -359,16 +380,20 @@ void Executor::update(const Step& step, const Action& action, const LinkedStage&
   if (linked.sum == nullptr || !linked.stage->updates_share()) {
     flat.step(*step.input.optimizer);
     end_span(TraceKind::kOptimizer, action);
-  } else if (sums_ != nullptr) {
-    flat.step(*step.input.optimizer, [&](int bucket) { gather_bucket(action, linked, bucket); });
+  } else if (side_ != nullptr) {
+    flat.step(*step.input.optimizer, [&](int bucket) {
+      gather_bucket(begin_beside(action, linked), action, linked, bucket);
+    });
     end_span(TraceKind::kOptimizer, action);
-    wait_for_sums(action);
+    wait_for_side(action);
   } else {
     flat.step(*step.input.optimizer);
     end_span(TraceKind::kOptimizer, action);
     const int buckets = static_cast<int>(linked.stage->memory_plan().buckets.size());
     set_waiting(true);
-    for (int bucket = 0; bucket < buckets; ++bucket) gather_bucket(action, linked, bucket);
+    for (int bucket = 0; bucket < buckets; ++bucket) {
+      gather_bucket(linked.stage->context(), action, linked, bucket);
+    }
     set_waiting(false);
   }
   flat.end_update();
@@ -378,6 +403,7 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
   STAGECOACH_CHECK(linked.stage->has_all_gradients(), "Executor", "W of every micro-batch before",
                    action.to_string());
   linked.stage->end_step(micro_batch_of(step.input, 0, step.rows()));
+  if (updates_beside(step.input)) return;
   reduce_gradients(action, linked);
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
   if (clip_ != nullptr) {
@@ -390,7 +416,9 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
   }
 }
 
-void Executor::end_clipped(const Step& step) {
+void Executor::end_table(const Step& step) {
+  if (updates_beside(step.input))
+    wait_for_side({ActionKind::kOptimizerStep, stages_.begin()->first, -1});
   if (clipped_.empty()) return;
   current_ = clipped_.front();
   const LinkedStage& first = stages_.begin()->second;
@@ -457,7 +485,7 @@ void enqueue_step(const Program& program, const std::vector<std::unique_ptr<Exec
            located(executor, [&] { executor.act(program, input, action); });
          });
   for (const auto& executor : executors) {
-    located(*executor, [&] { executor->end_clipped({program, input}); });
+    located(*executor, [&] { executor->end_table({program, input}); });
   }
 }
 

@@ -40,12 +40,13 @@ struct LinkedStage {
   std::vector<Channel*> norm_readers, norm_makers;
   // Likewise on the first stage of a rank, where the other ranks are processes; instead of those.
   NormExchange* norms = nullptr;
-  // Where the stage has replicas: how many, which this is, and how their gradients are added: on
-  // `sums`, beside W of other layers, which is the same for all stages of a rank, or where it is
-  // null on the stage's own context.
+  // Where the stage has replicas: how many, which this is, and how their gradients are added.
   int replicas = 1, replica = 0;
   ReplicaSum* sum = nullptr;
-  Context* sums = nullptr;
+  // Where they are added beside W of other layers, and on a GPU, unless they are clipped,
+  // parameters updated; the same for all stages of a rank. Null: all of that is done on the stage's
+  // own context, behind its last W.
+  Context* side = nullptr;
 };
 
 class Executor {
@@ -69,7 +70,7 @@ class Executor {
   // When run() failed: of several ranks, the first one names the cause.
   Clock::time_point failed_at() const { return failed_at_; }
 
-  // Of the rank, and where sums run beside it of these.
+  // Of the rank, and where something runs beside it of that.
   std::vector<SpanRecorder*> spans();
 
   // Of the last run.
@@ -86,6 +87,8 @@ class Executor {
   std::exception_ptr located_here(const std::exception_ptr& error) const;
   void abort_channels(const std::exception_ptr& error);
   void abort_sums(const std::exception_ptr& error);
+  // Whether the step's parameters are updated beside the stream.
+  bool updates_beside(const StepInput& input) const;
   void reset_streams();
   void run_action(const Step& step, const Action& action);
   void forward(const Step& step, const Action& action, const LinkedStage& linked);
@@ -97,18 +100,19 @@ class Executor {
   void backward_weight(const Step& step, const Action& action, const LinkedStage& linked);
   void backward(const Step& step, const Action& action, const LinkedStage& linked);
   void end_backward(const Action& action, const LinkedStage& linked);
-  Context& begin_sum(const Action& action, const LinkedStage& linked);
-  void end_sum_span(TraceKind kind, const Action& action);
-  void wait_for_sums(const Action& action);
+  Context& begin_beside(const Action& action, const LinkedStage& linked);
+  void end_side_span(TraceKind kind, const Action& action);
+  void wait_for_side(const Action& action);
   // Enqueue the sum of a bucket of gradients, or the gathering of its parameters.
-  void sum_bucket(const Action& action, const LinkedStage& linked, int bucket);
-  void gather_bucket(const Action& action, const LinkedStage& linked, int bucket);
-  Stage::Completed sums_beside(const Action& action, const LinkedStage& linked);
+  void sum_bucket(Context& context, const Action& action, const LinkedStage& linked, int bucket);
+  void gather_bucket(Context& context, const Action& action, const LinkedStage& linked, int bucket);
+  Stage::Completed beside(const Step& step, const Action& action, const LinkedStage& linked);
   void reduce_gradients(const Action& action, const LinkedStage& linked);
   void update(const Step& step, const Action& action, const LinkedStage& linked);
   void optimizer_step(const Step& step, const Action& action, const LinkedStage& linked);
-  // The steps that had to wait for the norm: after the table, whose last W may come behind a STEP.
-  void end_clipped(const Step& step);
+  // After the table, whose last W may come behind a STEP: waits for what runs beside the stream,
+  // and makes the steps that had to wait for the norm.
+  void end_table(const Step& step);
   void send(Channel& channel, std::span<const Tensor> message, const Action& action);
   void release(Channel* channel, const Action& action);
   void release_all(const std::vector<Channel*>& channels, const Action& action);
@@ -123,8 +127,8 @@ class Executor {
   int rank_;
   std::map<int, LinkedStage> stages_;
   Stream& stream_;
-  Context* const sums_;  // see LinkedStage
-  SpanRecorder spans_, sum_spans_;
+  Context* const side_;  // see LinkedStage
+  SpanRecorder spans_, side_spans_;
   const GradientClip* clip_;
   Watch* watch_;
   std::set<int> reduced_;        // stages whose gradients are those of all replicas

@@ -46,26 +46,28 @@ void FlatParameters::add_states(const std::string& name, const Place& place,
 }
 
 void FlatParameters::step(const Optimizer& optimizer, const Stepped& stepped) {
-  std::int64_t offset = 0;  // in the states
   for (int bucket = 0; bucket < std::ssize(plan().updated); ++bucket) {
-    const Elements& updated = plan().updated[static_cast<std::size_t>(bucket)];
-    if (updated.size() > 0) step_part(optimizer, updated, offset);
-    offset += updated.size() * size_of(DType::kF32);
+    step_bucket(context_, optimizer, bucket);
     if (stepped) stepped(bucket);
   }
   // A failed stream skips all of it.
   if (context_.device() == Device{}) context_.stream().enqueue([this] { ++updates_.begun; });
 }
 
-// `offset`: of its states.
-void FlatParameters::step_part(const Optimizer& optimizer, const Elements& part,
-                               std::int64_t offset) {
+void FlatParameters::step_bucket(Context& context, const Optimizer& optimizer, int bucket) {
+  const std::vector<Elements>& updated = plan().updated;
+  const Elements& part = updated[static_cast<std::size_t>(bucket)];
+  if (part.size() == 0) return;
+  std::int64_t offset = 0;  // of its states
+  for (int before = 0; before < bucket; ++before) {
+    offset += updated[static_cast<std::size_t>(before)].size() * size_of(DType::kF32);
+  }
   FlatShard shard{elements_of(values(), part), elements_of(gradients(), part), {}, {}};
   if (copies().defined()) shard.copies = elements_of(copies(), part);
   for (const int region : plan().optimizer_states) {
     shard.states.push_back(tensors_.view(Place{region, offset, row_major({part.size()})}));
   }
-  optimizer.step(context_, shard);
+  optimizer.step(context, shard);
 }
 
 void FlatParameters::end_update() {

@@ -33,11 +33,13 @@ class FlatParameters {
   void add_states(const std::string& name, const Place& place, StateDict& state) const;
 
   // Enqueues one step, with the values of the context's last begin_step(). `stepped`: is called
-  // behind what updates a bucket here. end_update(): when all parameters are
-  // here, of which other replicas may have updated a part.
+  // behind what updates a bucket here. end_update(): when all parameters are here, of which other
+  // replicas may have updated a part.
   using Stepped = std::function<void(int bucket)>;
   void step(const Optimizer& optimizer, const Stepped& stepped = {});
   void end_update();
+  // Of a step on a GPU, that of a bucket, on a context of its device.
+  void step_bucket(Context& context, const Optimizer& optimizer, int bucket);
   // Steps that were made, on the CPU, and those of them that were ended; call it when nothing is in
   // flight.
   struct Updates {
@@ -50,7 +52,6 @@ class FlatParameters {
   const MemoryPlan& plan() const { return tensors_.plan(); }
   Tensor flat(int region) const { return tensors_.view(Place{region, 0, plan().flat}); }
   Tensor copies() const;
-  void step_part(const Optimizer& optimizer, const Elements& part, std::int64_t offset);
 
   const StageTensors& tensors_;
   const std::shared_ptr<const Optimizer> optimizer_;

@@ -42,7 +42,9 @@ Pipeline::Pipeline(const Network& network, const std::vector<LayerPlan>& plans,
     : plan_(network, plans, options) {
   make_contexts(options);
   connect();
-  for (Context* context : contexts()) open_libraries(*context);
+  for (const Replica& replica : replicas_) {
+    for (const auto& context : replica.contexts) open_libraries(*context);
+  }
   guard_.emplace(contexts(), training().micro_batches() * options.replicas);
   make_stages(network, plans, options);
   for (const Replica& replica : replicas_) {
@@ -63,7 +65,7 @@ void Pipeline::make_contexts(const PipelineOptions& options) {
         target.device = options.devices.at(static_cast<std::size_t>(rank));
       }
       replica.contexts.push_back(std::make_unique<Context>(target));
-      replica.sum_contexts.push_back(make_sum_context(options, target));
+      replica.side_contexts.push_back(make_side_context(options, target));
     }
   }
 }
@@ -106,6 +108,11 @@ std::vector<Context*> Pipeline::contexts() const {
   for (const Replica& replica : replicas_) {
     for (const auto& context : replica.contexts) all.push_back(context.get());
   }
+  for (const Replica& replica : replicas_) {
+    for (const auto& side : replica.side_contexts) {
+      if (side != nullptr) all.push_back(side.get());
+    }
+  }
   return all;
 }
 
@@ -146,6 +153,7 @@ Pipeline::Linked Pipeline::link_stages(Replica& replica) {
   };
   for (int s = 0; s < training().stages(); ++s) {
     stage(s).stage = replica.stages[static_cast<std::size_t>(s)].get();
+    stage(s).side = replica.side_contexts[static_cast<std::size_t>(training().rank_of(s))].get();
     if (s == 0 || training().rank_of(s) == training().rank_of(s - 1)) continue;
     const auto make_channel = [&](const Stage& consumer) {
       return channels_
@@ -197,7 +205,6 @@ void Pipeline::link_replicas(std::vector<Linked>& linked) {
     for (std::size_t r = 0; r < count; ++r) {
       const auto rank = static_cast<std::size_t>(training().rank_of(s));
       LinkedStage& stage = linked[r][rank].at(s);
-      stage.sums = replicas_[r].sum_contexts[rank].get();
       stage.replicas = static_cast<int>(count);
       stage.replica = static_cast<int>(r);
       stage.sum = sums_
@@ -226,13 +233,17 @@ void Pipeline::link_norms(Linked& linked) {
 // GPUs are asynchronous by themselves, and only one thread can capture a graph.
 void Pipeline::make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
   if (!Graph::can_capture(first().contexts[0]->device())) {
-    for (std::size_t i = 0; i < contexts().size(); ++i) {
-      threads_.push_back(std::make_unique<Worker>());
+    for (const Replica& replica : replicas_) {
+      for (std::size_t i = 0; i < replica.executors.size(); ++i) {
+        threads_.push_back(std::make_unique<Worker>());
+      }
     }
     return;
   }
   std::vector<SpanRecorder*> spans;
-  for (const auto& executor : first().executors) spans.push_back(executor->spans().front());
+  for (const auto& executor : first().executors) {
+    for (SpanRecorder* recorder : executor->spans()) spans.push_back(recorder);
+  }
   launcher_.emplace(contexts(), spans, stages().back().get(), *guard_, options.eager);
   const Device last = stages().back()->context().device();
   if (last != first().contexts[0]->device()) {

@@ -39,8 +39,8 @@ class Pipeline : public TrainingLoop {
 
  private:
   struct Replica {
-    std::vector<std::unique_ptr<Context>> contexts;      // per rank
-    std::vector<std::unique_ptr<Context>> sum_contexts;  // likewise; see make_sum_context()
+    std::vector<std::unique_ptr<Context>> contexts;       // per rank
+    std::vector<std::unique_ptr<Context>> side_contexts;  // likewise; see make_side_context()
     std::vector<std::unique_ptr<Stage>> stages;
     std::vector<std::unique_ptr<Executor>> executors;  // per rank
   };
@@ -56,7 +56,8 @@ class Pipeline : public TrainingLoop {
   void link_replicas(std::vector<Linked>& linked);
   Channel* make_signal();
   void make_drivers(const std::vector<LayerPlan>& plans, const PipelineOptions& options);
-  std::vector<Context*> contexts() const;  // of all ranks of all replicas
+  // Of all ranks of all replicas, and then what runs beside them.
+  std::vector<Context*> contexts() const;
   const Program& training() const { return plan_.training; }
   Context& context_of(const Replica& replica, std::size_t stage) const;
   Replica& first() { return replicas_.front(); }

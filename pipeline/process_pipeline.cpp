@@ -57,9 +57,8 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
       unordered_sum_(options.unordered_sum),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
       context_(std::make_unique<Context>(options.target)),
-      sum_context_(make_sum_context(options, options.target)) {
-  guard_.emplace(std::vector<Context*>{context_.get()}, program().micro_batches() * replicas_);
-  if (sum_context_) sum_context_->set_failure_flag(context_->failure_flag());
+      side_context_(make_side_context(options, options.target)) {
+  guard_.emplace(contexts(), program().micro_batches() * replicas_);
   make_stages(network, plans, options);
   const auto parameters = parameters_of(network, plans);
   make_clip(options, stages_, std::ssize(parameters));
@@ -101,6 +100,7 @@ void ProcessPipeline::make_executor(const Network& network, const std::vector<La
     linked[s].stage = own_stage(s);
     linked[s].replicas = replicas_;
     linked[s].replica = place_.replica;
+    linked[s].side = side_context_.get();
   }
   link_neighbours(linked);
   if (replicas_ > 1) link_replicas(linked);
@@ -140,7 +140,6 @@ void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
     own.sum = unordered_sum_ ? &links_->unordered_sum(processes, tensors.gradients)
                              : &links_->sum(processes, place_.replica, s, tensors,
                                             own.stage->exchange_memory());
-    own.sums = sum_context_.get();
   }
 }
 
@@ -205,12 +204,11 @@ void ProcessPipeline::share_entries() {
 void ProcessPipeline::make_launcher(const PipelineOptions& options) {
   OtherProcesses others;
   others.streams = links_->streams();
-  if (sum_context_) others.streams.push_back(&sum_context_->stream());
   others.wait = [this](const Event& event) { links_->wait(event); };
   others.share = [this](const StepResult& own) { return share_results(own); };
   const Stage& last = *stages_.back();
-  launcher_.emplace(std::vector<Context*>{context_.get()}, executor_->spans(),
-                    last.is_last() ? &last : nullptr, *guard_, options.eager, std::move(others));
+  launcher_.emplace(contexts(), executor_->spans(), last.is_last() ? &last : nullptr, *guard_,
+                    options.eager, std::move(others));
 }
 
 template <typename Body>

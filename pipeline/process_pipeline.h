@@ -78,6 +78,10 @@ class ProcessPipeline : public TrainingLoop {
     return process_of(program().rank_of(stage), replica);
   }
   Stage* own_stage(int stage) const;  // null: another rank's
+  std::vector<Context*> contexts() const {
+    if (side_context_ == nullptr) return {context_.get()};
+    return {context_.get(), side_context_.get()};
+  }
   void make_stages(const Network& network, const std::vector<LayerPlan>& plans,
                    const PipelineOptions& options);
   void make_executor(const Network& network, const std::vector<LayerPlan>& plans);
@@ -111,7 +115,7 @@ class ProcessPipeline : public TrainingLoop {
   const int replicas_;
   const bool unordered_sum_;
   const Place place_;
-  std::unique_ptr<Context> context_, sum_context_;  // the latter where sums run beside W
+  std::unique_ptr<Context> context_, side_context_;  // see make_side_context()
   std::optional<StepGuard> guard_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<int> numbers_;  // of these, in the pipeline

@@ -40,7 +40,7 @@ std::vector<TraceEvent> SpanRecorder::events(Clock::time_point origin, std::int6
   double start = Seconds(start_.time() - origin).count();
   for (const Span& span : spans_) {
     const double end = Seconds(span.end.time() - origin).count();
-    events.push_back({span.kind, rank_, span.stage, span.micro_batch, step, start, end});
+    events.push_back({span.kind, rank_, span.stage, span.micro_batch, step, start, end, beside_});
     start = end;
   }
   return events;

@@ -18,7 +18,8 @@ std::string place_of(int stage, std::string_view kind, int micro_batch);
 // happens on the stream is left out.
 class SpanRecorder {
  public:
-  explicit SpanRecorder(int rank) : rank_(rank) {}
+  // `beside`: of a stream beside the rank's own.
+  explicit SpanRecorder(int rank, bool beside = false) : rank_(rank), beside_(beside) {}
   // Forgets all spans and marks the start of the step.
   void begin(Stream& stream);
   // What was enqueued since the last mark was `kind`.
@@ -39,6 +40,7 @@ class SpanRecorder {
     Event end;
   };
   int rank_;
+  bool beside_;
   Event start_;
   std::vector<Span> spans_;
 };

@@ -377,7 +377,6 @@ void Stage::end_step(const MicroBatch& micro) {
       call_.step_state.push_back(tensors_.view(place));
     }
     LayerCall call;
-    call.parameters = values_[i];
     call.buffers = buffers_[i];
     call.step_state = call_.step_state;
     call.micro = micro;

@@ -10,6 +10,15 @@
 #include "pipeline/replica_exchange.h"
 
 namespace stagecoach {
+namespace {
+
+// A CPU's optimizer waits for the end of the table, as what fails before must change no weight.
+bool works_beside(const PipelineOptions& options) {
+  const bool updates = options.target.device.type != DeviceType::kCpu && !(options.clip_norm > 0);
+  return options.overlaps_update && (options.replicas > 1 || updates);
+}
+
+}  // namespace
 
 int TrainingLoop::max_in_flight() {
   return launcher() != nullptr ? launcher()->max_in_flight() : 1;
@@ -155,8 +164,8 @@ std::vector<const Stage*> TrainingLoop::holders_of(const std::string& state) con
   return holders;
 }
 
-std::unique_ptr<Context> make_sum_context(const PipelineOptions& options, Target target) {
-  if (options.replicas == 1 || !options.overlaps_sum) return nullptr;
+std::unique_ptr<Context> make_side_context(const PipelineOptions& options, Target target) {
+  if (!works_beside(options)) return nullptr;
   target.threads = 1;
   return std::make_unique<Context>(target);
 }
@@ -170,7 +179,7 @@ StageMemory memory_of_job(const PipelineOptions& options) {
   if (options.clip_norm > 0) memory.least_workspace_bytes = kSumOfSquaresWorkspace;
   memory.replicas = options.replicas;
   memory.shards_optimizer = options.shards_optimizer && options.replicas > 1;
-  if (options.overlaps_sum && options.replicas > 1) memory.bucket_bytes = options.bucket_bytes;
+  if (works_beside(options)) memory.bucket_bytes = options.bucket_bytes;
   if (options.world != nullptr && options.replicas > 1) memory.exchange_bytes = kExchangeBytes;
   return memory;
 }

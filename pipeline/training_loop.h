@@ -115,8 +115,11 @@ struct PipelineOptions {
   int replicas = 1;
   int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
   // Of several replicas: whether each keeps the optimizer's states of a share of the parameters
-  // only, and updates that (ZeRO-1); and whether gradients are summed while W of other layers runs.
-  bool shards_optimizer = false, overlaps_sum = false;
+  // only, and updates that (ZeRO-1).
+  bool shards_optimizer = false;
+  // Whether the gradients of replicas are summed while W of other layers runs, and on GPUs, where
+  // they are not clipped, parameters are updated then, too.
+  bool overlaps_update = false;
   // Gradients of replicas in processes are added by the transport, in its own order: see
   // make_unordered_sum(). Not with `shards_optimizer`.
   bool unordered_sum = false;
@@ -131,8 +134,9 @@ struct PipelineOptions {
   std::int64_t other_bytes = 0;  // that the process will need beside the stages
 };
 
-// Of a rank of this target: where sums over replicas run beside W; null where they do not.
-std::unique_ptr<Context> make_sum_context(const PipelineOptions& options, Target target);
+// Of a rank of this target: where what can be done of the update runs beside W; null where nothing
+// can.
+std::unique_ptr<Context> make_side_context(const PipelineOptions& options, Target target);
 
 // What the memory of every stage has of the job: micro-batches, samples, states of the optimizer.
 StageMemory memory_of_job(const PipelineOptions& options);

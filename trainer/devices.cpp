@@ -33,6 +33,8 @@ DeviceChoice choose_cpu(const TrainJob& job) {
   }
   if (job.eager) refuse("--eager on a GPU", given);
   if (job.tune) refuse("--tune on a GPU", given);
+  if (job.overlap && job.replicas == 1)
+    refuse("--overlap on a GPU, or with several replicas", given);
   const char* const unordered = "--fast-nondeterministic on a GPU, or over replicas in processes";
   if (job.fast_nondeterministic && job.replicas == 1) refuse(unordered, given);
   if (job.fast_nondeterministic && job.processes == 1) {

@@ -91,9 +91,9 @@ struct TrainJob {
   // Copies of all stages, each on ranks of its own with its own micro-batches: a power of two.
   int replicas = 1;
   int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
-  // Of several replicas: 1: each keeps and updates a share of the optimizer's states; and whether
-  // gradients are summed while W of other layers runs.
+  // Of several replicas: 1: each keeps and updates a share of the optimizer's states.
   int zero = 0;
+  // Whether the update runs beside W of other layers: see PipelineOptions::overlaps_update.
   bool overlap = false;
   // Processes, where each has one rank of one replica; 1: ranks are threads. `world`: them;
   // `watch`, which may be null, is told what this one does.

@@ -21,8 +21,10 @@ struct StageReport {
   double recompute_seconds = 0;  // F a second time; with an interval also between B and W:
   double recompute_in_backward_seconds = 0;  // that part of it
   double wait_seconds = 0;                   // of its rank, which may have other stages too
-  double communication_seconds = 0, optimizer_seconds = 0;
-  // The sum over replicas; and what of it ran while some rank was still at F, B or W.
+  double communication_seconds = 0;
+  // The optimizer, and the sum over replicas; and what of them ran beside the rank while some rank
+  // was still at F, B or W.
+  double optimizer_seconds = 0, hidden_optimizer_seconds = 0;
   double reduce_seconds = 0, hidden_reduce_seconds = 0;
   double reduce_beside_weight_seconds = 0;  // of it, beside the stage's own last W
   double last_weight_seconds = 0;  // of W, that of a micro-batch that ends a gradient group

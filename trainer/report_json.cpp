@@ -24,6 +24,7 @@ nlohmann::json json_of(const StageReport& stage) {
           {"communication_seconds", stage.communication_seconds},
           {"message_bytes", stage.message_bytes},
           {"optimizer_seconds", stage.optimizer_seconds},
+          {"hidden_optimizer_seconds", stage.hidden_optimizer_seconds},
           {"reduce_seconds", stage.reduce_seconds},
           {"hidden_reduce_seconds", stage.hidden_reduce_seconds},
           {"reduce_beside_weight_seconds", stage.reduce_beside_weight_seconds}};

@@ -220,6 +220,19 @@ void check_zero(int zero) {
   throw UsageError(kTrain, "--zero: 0 or 1", fmt::format("{}", zero), hint);
 }
 
+// Whether there is a GPU, is asked later.
+void check_overlap(const TrainRequest& request, const Sizes& sizes, int replicas) {
+  if (!request.overlap || replicas > 1) return;
+  if (sizes.stages == 0) {
+    throw UsageError(kTrain, "--overlap with a pipeline only", "--stages 0",
+                     "--stages 1 is a pipeline of one stage");
+  }
+  if (request.clip_grad_norm > 0) {
+    throw UsageError(kTrain, "--overlap or --clip-grad-norm, with one replica", "both",
+                     "the norm is of all gradients: no update can begin before the last of them");
+  }
+}
+
 void check_replicas(const TrainRequest& request, const Sizes& sizes) {
   const int replicas = replicas_of(request, sizes);
   check_range("--replicas", replicas, 1, kMany);
@@ -231,11 +244,11 @@ void check_replicas(const TrainRequest& request, const Sizes& sizes) {
     throw UsageError(kTrain, "--stages of at least 1 with --replicas", "--stages 0");
   }
   check_zero(request.zero);
-  if (replicas == 1 && (request.zero > 0 || request.overlap)) {
-    throw UsageError(
-        kTrain, fmt::format("{} with several replicas", request.zero > 0 ? "--zero" : "--overlap"),
-        "one", "it is about what replicas have in common: see --replicas");
+  if (replicas == 1 && request.zero > 0) {
+    throw UsageError(kTrain, "--zero with several replicas", "one",
+                     "it is about what replicas have in common: see --replicas");
   }
+  check_overlap(request, sizes, replicas);
   const int groups = request.gradient_groups.value_or(replicas);
   check_range("--gradient-groups", groups, 1, kMany);
   const std::int64_t micro_batches = std::int64_t{sizes.micro_batches} * replicas;

@@ -70,7 +70,7 @@ struct TrainRequest {
   std::optional<int> replicas;         // 1; of several processes, what is left of them
   std::optional<int> gradient_groups;  // as many as replicas
   int zero = 0;                        // ZeRO's stage: 1 shards the optimizer's states
-  bool overlap = false;                // gradients are summed while W of other layers runs
+  bool overlap = false;                // the update runs beside W of other layers
   Transport transport = Transport::kAuto;
   LaunchedProcess process;                    // one alone, or as a launcher has started it
   double peer_timeout = kDefaultPeerTimeout;  // seconds

@@ -123,8 +123,10 @@ Statistics::Step Statistics::step_of(const std::vector<TraceEvent>& trace) const
     const double seconds = event.end - event.start;
     stage.rank = event.rank;
     time_of(stage, event.kind) += seconds;
-    if (event.kind == TraceKind::kReduce && event.start < makespan.end) {
-      stage.hidden_reduce_seconds += std::min(event.end, makespan.end) - event.start;
+    if (has_own_row(event) && is_of_the_update(event.kind) && event.start < makespan.end) {
+      (event.kind == TraceKind::kReduce ? stage.hidden_reduce_seconds
+                                        : stage.hidden_optimizer_seconds) +=
+          std::min(event.end, makespan.end) - event.start;
     }
     const std::pair<int, int> key{event.stage, event.micro_batch};
     if (event.kind == TraceKind::kBackwardInput) in_backward.insert(key);
@@ -188,6 +190,7 @@ std::vector<StageReport> Statistics::stages() const {
                                              &StageReport::optimizer_seconds,
                                              &StageReport::reduce_seconds,
                                              &StageReport::hidden_reduce_seconds,
+                                             &StageReport::hidden_optimizer_seconds,
                                              &StageReport::reduce_beside_weight_seconds};
   for (std::size_t s = 0; s < result.size(); ++s) {
     if (!steps_.empty()) result[s].rank = steps_.front().stages[s].rank;

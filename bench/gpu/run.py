@@ -90,6 +90,8 @@ def more_plan(batches):
         yield Stagecoach("bf16", batch)
         yield Stagecoach("bf16", batch, ("--tune",))
         yield Torch(batch, ("bf16-compile",))
+    for options in ((), ("--overlap",)):
+        yield Stagecoach("bf16", batches[0], options, stages=1)
     for precision in ("tf32", "fp32"):
         yield Stagecoach(precision, batches[0])
     yield Torch(batches[0], ("tf32-graph", "tf32", "fp32"))

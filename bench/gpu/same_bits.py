@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Whether the weights of a training on a GPU are the same bits for every number of stages, by captured
-graphs and launch by launch: the SHA-256 of what `train --save` wrote.
+graphs and launch by launch, and with the optimizer beside W: the SHA-256 of what `train --save` wrote.
 
 The cut into micro-batches is the same everywhere, as it decides the bits on a GPU. A line of JSON is
 printed for each run, at once, and one at the end. Exit status 1 where a run failed or two differ.
@@ -22,13 +22,13 @@ from training import RunError
 STEPS = 5  # a step is captured after two
 
 
-def words_of(stages, eager, arguments):
+def words_of(stages, eager, overlap, arguments):
     return ["--data", "synthetic", "--device", "cuda", "--precision", arguments.precision,
             "--optimizer", "sgd", "--image-size", str(arguments.image_size), "--stages", str(stages),
             "--micro-batches", str(arguments.micro_batches), "--micro-batch-size",
             str(arguments.batch // arguments.micro_batches), "--steps", str(STEPS),
             *(["--partition", "uniform"] if stages > 1 else []),  # no time for measuring layers
-            *(["--eager"] if eager else []), "--quiet"]
+            *(["--eager"] if eager else []), *(["--overlap"] if overlap else []), "--quiet"]
 
 
 def digest(file):
@@ -39,10 +39,10 @@ def digest(file):
     return found.hexdigest()
 
 
-def run(stages, eager, arguments):
+def run(stages, eager, overlap, arguments):
     with tempfile.TemporaryDirectory() as folder:
         weights = pathlib.Path(folder) / "weights.safetensors"
-        words = [*words_of(stages, eager, arguments), "--save", str(weights)]
+        words = [*words_of(stages, eager, overlap, arguments), "--save", str(weights)]
         report, _ = training.train(arguments.stagecoach.resolve(), words, os.environ,
                                    arguments.longest)
         launch = "eager" if eager else "graph"
@@ -65,16 +65,18 @@ def main():
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # execute() ends what it started
     found, failed = set(), 0
-    for eager in (False, True):
-        for stages in arguments.stages:
-            line = {"stages": stages, "launch": "eager" if eager else "graph"}
-            try:
-                line.update(run(stages, eager, arguments))
-                found.add(line["sha256"])
-            except (RunError, OSError, ValueError, KeyError) as error:
-                line["error"] = str(error) if isinstance(error, RunError) else repr(error)
-                failed += 1
-            print(json.dumps(line), flush=True)
+    runs = [(stages, eager, False) for eager in (False, True) for stages in arguments.stages]
+    runs += [(stages, False, True) for stages in arguments.stages if stages in (1, 2)]  # no time for more
+    for stages, eager, overlap in runs:
+        line = {"stages": stages,
+                "launch": ("eager" if eager else "graph") + (", --overlap" if overlap else "")}
+        try:
+            line.update(run(stages, eager, overlap, arguments))
+            found.add(line["sha256"])
+        except (RunError, OSError, ValueError, KeyError) as error:
+            line["error"] = str(error) if isinstance(error, RunError) else repr(error)
+            failed += 1
+        print(json.dumps(line), flush=True)
     print(json.dumps({"batch": arguments.batch, "micro_batches": arguments.micro_batches,
                       "steps": STEPS, "image_size": arguments.image_size,
                       "precision": arguments.precision, "different": len(found)}))

@@ -101,7 +101,8 @@ def pipeline_table(runs):
              "formula |", "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for group in grouped([run for run in runs if is_pipeline(run)]):
         first, good = group[0], measured(group)
-        head = (f"| {first['stages'] or 'plain loop'} | "
+        options = first["setting"].partition(" ")[2]
+        head = (f"| {first['stages'] or 'plain loop'}{options and f', {options}'} | "
                 f"{first['micro_batches']} x {first['batch']} |")
         if not good:
             lines.append(f"{head} - | - | - | - | - |")
@@ -139,12 +140,13 @@ def failures(record):
     return list(dict.fromkeys(lines))
 
 
-def compared(runs, first, second):
+def compared(runs, first, second, stages=0):
     """"batch 32: 1.52 ..." where setting `first` over `second` of Stagecoach was measured."""
-    plain = [run for run in runs if run["program"] == "stagecoach" and not is_pipeline(run)]
+    alike = [run for run in runs if run["program"] == "stagecoach"
+             and (run.get("stages", 0), run.get("micro_batches", 1)) == (stages, 1)]
     parts = []
-    for batch in sorted({run["batch"] for run in plain}):
-        at = [run for run in plain if run["batch"] == batch]
+    for batch in sorted({run["batch"] for run in alike}):
+        at = [run for run in alike if run["batch"] == batch]
         value = ratio([run for run in at if run["setting"] == first],
                       [run for run in at if run["setting"] == second])
         if value is not None:
@@ -163,9 +165,12 @@ def experiments(runs):
     pairs = [("a captured step against an eager one", "bf16", "bf16 --eager"),
              ("a step without the loader's work against one with it", "bf16 --fixed-batch", "bf16"),
              ("algorithms timed by --tune against the library's first", "bf16 --tune", "bf16")]
+    no_pair = "no pair of runs succeeded"
     return answered([
-        *((f"{question} (images/s, bf16)", compared(runs, first, second), "no pair of runs succeeded")
+        *((f"{question} (images/s, bf16)", compared(runs, first, second), no_pair)
           for question, first, second in pairs),
+        ("the optimizer beside W against behind it (images/s, bf16, one stage)",
+         compared(runs, "bf16 --overlap", "bf16", stages=1), no_pair),
         ("PyTorch on the same machine", "in the table above" if torch else "",
          "no setting of PyTorch ran"),
     ])

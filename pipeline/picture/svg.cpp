@@ -301,7 +301,7 @@ class Picture {
     // A hair of white between neighbours, where there is room for it.
     const double drawn = width > 3 ? width - 0.7 : std::max(width, 0.2);
     // What may run beside a rank's work is a strip below it.
-    const double height = event.kind == kReduce ? kStrip : kBox;
+    const double height = has_own_row(event) ? kStrip : kBox;
     add("<rect class=\"{}{}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{}\"/>\n",
         kStyles[style].name, shade, x, y + kBox - height, drawn, height);
     if (event.micro_batch < 0) return;

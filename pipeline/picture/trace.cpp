@@ -1,5 +1,7 @@
 #include "pipeline/picture/trace.h"
 
+#include <fmt/ranges.h>
+
 #include <cmath>
 #include <iterator>
 #include <map>
@@ -14,7 +16,7 @@ namespace stagecoach {
 namespace {
 
 // What may run beside a rank's work has rows of its own.
-constexpr int kReduceRows = 1 << 20;
+constexpr int kSideRows = 1 << 20;
 
 std::string json_string(const std::string& text) {
   using nlohmann::json;
@@ -24,10 +26,12 @@ std::string json_string(const std::string& text) {
 void write_metadata(std::ostream& out, const std::vector<TraceEvent>& events,
                     const std::string& title) {
   std::map<int, std::set<int>> stages_of;
-  bool reduces = false;
+  std::set<std::string_view> beside;
   for (const TraceEvent& event : events) {
     stages_of[event.rank].insert(event.stage);
-    reduces = reduces || event.kind == TraceKind::kReduce;
+    if (has_own_row(event)) {
+      beside.insert(event.kind == TraceKind::kReduce ? "sum over replicas" : name_of(event.kind));
+    }
   }
   out << R"({"name":"process_name","ph":"M","pid":0,"args":{"name":)" << json_string(title) << "}}";
   const auto name_row = [&](int row, int place, const std::string& name) {
@@ -40,9 +44,10 @@ void write_metadata(std::ostream& out, const std::vector<TraceEvent>& events,
   for (const auto& [rank, stages] : stages_of) {
     std::string name = fmt::format("rank {}: stage", rank);
     for (int stage : stages) name += fmt::format(" {}", stage);
-    name_row(rank, reduces ? 2 * rank : rank, name);
-    if (reduces) {
-      name_row(kReduceRows + rank, 2 * rank + 1, fmt::format("rank {}: sum over replicas", rank));
+    name_row(rank, beside.empty() ? rank : 2 * rank, name);
+    if (!beside.empty()) {
+      name_row(kSideRows + rank, 2 * rank + 1,
+               fmt::format("rank {}: {}", rank, fmt::join(beside, ", ")));
     }
   }
 }
@@ -58,8 +63,8 @@ void append_event(fmt::memory_buffer& buffer, const TraceEvent& event) {
   fmt::format_to(out,
                  R"(","cat":"{}","ph":"X","pid":0,"tid":{},"ts":{:.3f},"dur":{:.3f},"args":{{)"
                  R"("stage":{},)",
-                 kind, event.kind == TraceKind::kReduce ? kReduceRows + event.rank : event.rank,
-                 event.start * 1e6, (event.end - event.start) * 1e6, event.stage);
+                 kind, has_own_row(event) ? kSideRows + event.rank : event.rank, event.start * 1e6,
+                 (event.end - event.start) * 1e6, event.stage);
   if (numbered) fmt::format_to(out, R"("micro_batch":{},)", event.micro_batch);
   fmt::format_to(out, R"("step":{}}}}})", event.step);
 }

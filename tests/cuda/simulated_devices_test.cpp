@@ -151,6 +151,7 @@ TEST_F(SimulatedDevices, WhatOnlyGpusHaveIsRefusedOnTheCpu) {
   const std::pair<bool TrainRequest::*, const char*> options[] = {
       {&TrainRequest::eager, "--eager"},
       {&TrainRequest::tune, "--tune"},
+      {&TrainRequest::overlap, "--overlap"},
       {&TrainRequest::fast_nondeterministic, "--fast-nondeterministic"}};
   for (const auto& [option, name] : options) {
     for (const DeviceRequest& device : {DeviceRequest::cpu(), DeviceRequest{}}) {

@@ -1,5 +1,5 @@
-// A small job on simulated GPUs, of a process each, with NCCL between them; and what the plain loop
-// makes of it on one GPU.
+// A small job on GPUs: of one process, or simulated ones of a process each with NCCL between them;
+// and what the plain loop makes of it on one GPU.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,7 +13,6 @@
 #include "core/copy.h"
 #include "pipeline/plain_loop.h"
 #include "pipeline/process_pipeline.h"
-#include "tests/forked/forked_world.h"
 #include "tests/pipeline/small_job.h"
 
 namespace stagecoach::testing {
@@ -33,7 +32,8 @@ struct GpuCase {
   int ranks() const { return (static_cast<int>(cuts.size()) + 1) / chunks; }
   std::string text() const {
     return fmt::format("{}, {} stages, {} ranks, {} replicas{}", schedule, cuts.size() + 1, ranks(),
-                       replicas, eager ? ", eager" : "");
+                       replicas, eager ? ", eager" : "") +
+           (overlaps_sum ? ", beside W" : "") + (shards_optimizer ? ", sharded" : "");
   }
 };
 
@@ -49,7 +49,7 @@ inline PipelineOptions options_of(const GpuCase& c, World* world) {
   options.replicas = c.replicas;
   options.gradient_groups = 4;
   options.shards_optimizer = c.shards_optimizer;
-  options.overlaps_sum = c.overlaps_sum;
+  options.overlaps_update = c.overlaps_sum;
   options.bucket_bytes = 1;
   options.world = world;
   return options;
@@ -160,6 +160,7 @@ inline Outcome plain_gpu_outcome(GpuCase c) {
   c.schedule = "naive";
   c.cuts = {};
   c.replicas = c.chunks = 1;
+  c.overlaps_sum = false;
   c.recompute = Recompute::kNever;
   GpuProcessJob<PlainLoop> plain(options_of(c, nullptr));
   plain.train(kGpuSteps);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "tests/forked/forked_world.h"
 #include "tests/kernels/checks.h"
 #include "tests/nccl/gpu_process_job.h"
 
@@ -107,14 +108,28 @@ TEST(ProcessPipelineNccl, SameBitsHoweverTheUpdateIsShared) {
   expect_bits_of_each(cases, 4);
 }
 
+TEST(ProcessPipelineNccl, SameBitsWhereTheOptimizerRunsBesideW) {
+  const auto beside = [](std::vector<GpuCase> cases) {
+    for (GpuCase& c : cases) c.overlaps_sum = true;
+    return cases;
+  };
+  expect_bits_of_each(
+      beside({{"1f1b", {6}}, {"zb-h1", {6}}, {"naive", {}, 2}, {"zb-v", {2, 5, 9}, 1, 2}}), 2);
+  expect_bits_of_each(beside({{"1f1b", {2, 5, 9}}, {"naive", {}, 4}}), 4);
+}
+
 // All processes throw the same, no weight of any changes, and what was launched behind it is gone.
 TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
 #ifdef __SANITIZE_THREAD__
   GTEST_SKIP() << "a message takes the flag along while a later loss may raise it: one word, which "
                   "only has to be right behind the last loss";
 #endif
-  const auto body = [](World& world) {
-    GpuProcessJob<ProcessPipeline> job(options_of({"1f1b", {6}, 2}, &world));
+  // Whichever way parameters are updated, in both replicas of both stages.
+  const auto expect = [](World& world, bool shards, bool overlaps) {
+    GpuCase c{"1f1b", {6}, 2};
+    c.shards_optimizer = shards;
+    c.overlaps_sum = overlaps;
+    GpuProcessJob<ProcessPipeline> job(options_of(c, &world));
     job.train(4);
     job.note_weights();
     const auto before = job.outcome.weights;
@@ -137,6 +152,11 @@ TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
     job.train(2);
     job.note_weights();
     EXPECT_FALSE(world.rank() == 0 && job.outcome.weights == before);
+  };
+  const auto body = [&](World& world) {
+    for (const bool overlaps : {false, true}) {
+      for (const bool shards : {false, true}) expect(world, shards, overlaps);
+    }
   };
   EXPECT_EQ(run_forked(4, body), all_pass(4));
 }

@@ -50,7 +50,7 @@ PipelineOptions options_of(const Case& c, World* world) {
   options.gradient_groups = kGroups;
   options.clip_norm = c.clip_norm;
   options.shards_optimizer = c.shards_optimizer;
-  options.overlaps_sum = c.overlaps_sum;
+  options.overlaps_update = c.overlaps_sum;
   options.bucket_bytes = 1;
   options.world = world;
   options.calibration = c.calibration;

@@ -71,7 +71,7 @@ constexpr Sharing kSharings[] = {
 
 PipelineOptions shared(PipelineOptions options, const Sharing& sharing) {
   options.shards_optimizer = sharing.shards_optimizer;
-  options.overlaps_sum = sharing.overlaps_sum;
+  options.overlaps_update = sharing.overlaps_sum;
   options.bucket_bytes = sharing.bucket_bytes;
   return options;
 }

@@ -48,6 +48,7 @@ case $given in
 esac
 [[ $given != *" --eager "* ]] || { rate=$((rate / 2)) && launch=eager; }
 [[ $given != *" --fixed-batch "* ]] || rate=1250
+[[ $given != *" --overlap "* ]] || rate=1100
 [[ $given == *" --stages 0 "* ]] || bubble='{"measured": 0.25, "predicted": 0.2, "formula": 0.125}'
 while (($# > 0)); do
   [[ $1 != --report ]] || report=$2
@@ -125,6 +126,9 @@ shows 'round 1: exit status 2: stagecoach: there is no option --tune'
 shows 'Stagecoach, fp32, batch 32, 0 stages, round 1: ran on cpu, not on a GPU'
 shows 'torch.compile, batch 32, 0 stages, round 1: RuntimeError: no compiler'
 shows '- Not run: algorithms timed by --tune'
+shows '| 1 | 1 x 32 | 1000 |'
+shows '| 1, --overlap | 1 x 32 | 1100 |'
+shows '- Run: the optimizer beside W against behind it (images/s, bf16, one stage): batch 32: 1.10'
 
 # Out of time: said, not left out.
 run --rounds 1 --time-limit 5

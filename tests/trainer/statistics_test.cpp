@@ -126,6 +126,16 @@ TEST_F(StatisticsOfTwoStages, SumsOverReplicasAreHiddenWhileARankComputes) {
   EXPECT_DOUBLE_EQ(stages[1].reduce_beside_weight_seconds, 0);
 }
 
+TEST_F(StatisticsOfTwoStages, TheOptimizerIsHiddenBesideARankOnly) {
+  std::vector<TraceEvent> trace = equal_stages(1);  // stage 0 ends at 109
+  trace.push_back({TraceKind::kOptimizer, 1, 1, -1, 1, 107, 108});
+  trace.push_back({TraceKind::kOptimizer, 0, 0, -1, 1, 108, 110, true});
+  statistics_.add(trace, 12);
+  const std::vector<StageReport> stages = statistics_.stages();
+  EXPECT_DOUBLE_EQ(stages[1].hidden_optimizer_seconds, 0);
+  EXPECT_DOUBLE_EQ(stages[0].hidden_optimizer_seconds, 1);
+}
+
 // Of stage 0, whose last W ends at 109.
 TEST_F(StatisticsOfTwoStages, SumsBesideTheLastW) {
   std::vector<TraceEvent> trace = equal_stages(1);

@@ -119,7 +119,9 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
       ->default_str("0");
   group.add_flag("--overlap", c.overlap,
                  "gradients are summed over replicas while ranks still compute\n"
-                 "those of other layers; the same bits");
+                 "those of other layers, and on GPUs parameters updated (but\n"
+                 "with --clip-grad-norm); the same bits. On GPUs nobody has\n"
+                 "measured it yet");
   group.add("--transport", c.transport, "NAME",
             "threads of one process, or mpi: each process that mpirun,\n"
             "mpiexec or srun has started is one stage of one replica, R\n"

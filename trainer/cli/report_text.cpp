@@ -115,7 +115,7 @@ std::string stage_table(const RunReport& r) {
                               "wait", "comm", "busy")
                 : fmt::format(kRow, stage_title, "layers", "parameters", "F", "B", "W", "wait",
                               "comm", "busy", "work");
-  double work = 0, optimizer = 0, reduce = 0, hidden = 0;
+  double work = 0, optimizer = 0, hidden_optimizer = 0, reduce = 0, hidden = 0;
   std::int64_t parameters = 0;
   for (const StageReport& stage : r.stage) work += stage.busy_seconds();
   for (std::size_t i = 0; i < r.stage.size(); ++i) {
@@ -133,13 +133,20 @@ std::string stage_table(const RunReport& r) {
                               milliseconds(s.recompute_seconds), backward, weight, wait, comm, busy)
                 : fmt::format(kRow, name, layers_of(s, 27), grouped(s.parameters), forward,
                               backward, weight, wait, comm, busy, share);
-    optimizer = std::max(optimizer, s.optimizer_seconds);
+    if (s.optimizer_seconds > optimizer) {
+      optimizer = s.optimizer_seconds;
+      hidden_optimizer = s.hidden_optimizer_seconds;
+    }
     reduce += s.reduce_seconds;
     hidden += s.hidden_reduce_seconds;
     parameters += s.parameters;
   }
-  text += fmt::format("{} parameters; busy = F + B + W{}; after them the optimizer: {} ms\n",
-                      grouped(parameters), again ? " + R" : "", milliseconds(optimizer));
+  const std::string beside =
+      hidden_optimizer > 0
+          ? fmt::format(", {} of it beside them", percent(hidden_optimizer / optimizer))
+          : "";
+  text += fmt::format("{} parameters; busy = F + B + W{}; after them the optimizer: {} ms{}\n",
+                      grouped(parameters), again ? " + R" : "", milliseconds(optimizer), beside);
   if (reduce > 0) {
     text += fmt::format(
         "sum of gradients over {} replicas{}: {} ms of all stages, {} of it while a "

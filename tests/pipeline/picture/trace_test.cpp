@@ -70,6 +70,25 @@ TEST_F(Trace, NamesOfRows) {
   EXPECT_EQ(process, "\"quoted\" \\ title\n\xEF\xBF\xBD");  // what is not UTF-8 is replaced
 }
 
+TEST_F(Trace, WhatRunsBesideARankHasARowOfItsOwn) {
+  const json trace = written({{TraceKind::kForward, 1, 1, 0, 0, 0, 1},
+                              {TraceKind::kReduce, 1, 1, -1, 0, 0, 1},
+                              {TraceKind::kOptimizer, 1, 1, -1, 0, 0, 1, true},
+                              {TraceKind::kOptimizer, 1, 1, -1, 0, 1, 2}});
+  std::vector<int> rows;
+  std::map<int, std::string> names;
+  for (const json& event : trace.at("traceEvents")) {
+    if (event.at("ph") == "X") rows.push_back(event.at("tid"));
+    if (event.at("name") == "thread_name") names[event.at("tid")] = event.at("args").at("name");
+  }
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0], 1);
+  EXPECT_EQ(rows[1], rows[2]);
+  EXPECT_NE(rows[1], 1);
+  EXPECT_EQ(rows[3], 1);
+  EXPECT_EQ(names[rows[1]], "rank 1: optimizer, sum over replicas");
+}
+
 TEST_F(Trace, NoEvents) {
   EXPECT_EQ(written({}).at("traceEvents").size(), 1U);
 }

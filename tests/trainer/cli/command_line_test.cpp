@@ -334,7 +334,10 @@ TEST(CommandLine, LengthsAreStepsOrEpochs) {
   EXPECT_EQ(train({"--replicas", "2", "--zero", "1", "--overlap"}).job.zero, 1);
   EXPECT_TRUE(train({"--replicas", "2", "--zero", "1", "--overlap"}).job.overlap);
   expect_has(train_error({"--zero", "1"}), "--zero with several replicas");
-  expect_has(train_error({"--overlap"}), "--overlap with several replicas");
+  EXPECT_TRUE(train({"--overlap"}).job.overlap);
+  expect_has(train_error({"--overlap", "--stages", "0"}), "--overlap with a pipeline only");
+  expect_has(train_error({"--overlap", "--clip-grad-norm", "1"}), "with one replica");
+  EXPECT_TRUE(train({"--overlap", "--clip-grad-norm", "1", "--replicas", "2"}).job.overlap);
   expect_has(train_error({"--replicas", "2", "--zero", "2"}), "--zero: 0 or 1");
   expect_has(train_error({"--replicas", "2", "--zero", "2"}), "until the last micro-batch");
   expect_has(train_error({"--lr-gamma", "0.5"}), "--lr-gamma with --lr-schedule step");
