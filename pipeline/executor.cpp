@@ -324,6 +324,7 @@ void Executor::sum_bucket(Context& context, const Action& action, const LinkedSt
   const Elements& elements = linked.stage->memory_plan().buckets[bucket].elements;
   linked.sum->reduce_scatter(context, elements, waited);
   if (!linked.stage->updates_share() || clip_ != nullptr) {
+    end_side_span(TraceKind::kReduce, action);  // before the others are waited for
     linked.sum->all_gather(context, elements, ReplicaSum::Gathered::kGradients, waited);
   }
   end_side_span(TraceKind::kReduce, action);

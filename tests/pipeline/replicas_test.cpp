@@ -164,6 +164,18 @@ TEST(Replicas, SumsWhileOtherLayersCompute) {
   EXPECT_LT(first_sum, last_weight);
 }
 
+// Between the waiting for the others' gradients and that for their shares of the sum.
+TEST(Replicas, AddingIsNoPartOfWaiting) {
+  Job<Pipeline> job(replicated("1f1b", {}, 2));
+  job.train(1);
+  std::vector<TraceKind> kinds;
+  for (const TraceEvent& event : job.loop.trace({}, 0)) kinds.push_back(event.kind);
+  using enum TraceKind;
+  const std::vector<TraceKind> expected = {kWait, kReduce, kWait, kReduce, kOptimizer};
+  ASSERT_GE(kinds.size(), expected.size());
+  EXPECT_EQ(std::vector(kinds.end() - std::ssize(expected), kinds.end()), expected);
+}
+
 // SGD that takes its time for each part of the parameters.
 class SlowOptimizer : public Optimizer {
  public:
