@@ -74,6 +74,21 @@ ReplicaSum& ProcessLinks::unordered_sum(const std::vector<int>& processes,
   return *sums_.emplace_back(make_unordered_sum(world_, *group_, gradients, failure_flag_));
 }
 
+NormExchange& ProcessLinks::norms(std::span<double> sums, const std::vector<NormPart>& parts,
+                                  int rank) {
+  if (links_ == nullptr) return *(norms_ = make_exchanged_norms(world_, parts, rank));
+  const auto link_to = [&](int other) -> DeviceLink* {
+    if (other < 0 || other >= std::ssize(parts)) return nullptr;
+    return &links_->connect(parts[static_cast<std::size_t>(other)].process,
+                            DeviceLinks::Use::kBoth);
+  };
+  DeviceLink* const before = link_to(rank - 1);
+  DeviceLink* const after = link_to(rank + 1);
+  const auto bytes = static_cast<std::int64_t>(sums.size_bytes());
+  const Tensor memory = norm_memory_.emplace(row_major({bytes}, DType::kU8), target_.device).tensor;
+  return *(norms_ = make_linked_norms(before, after, sums, parts, rank, memory));
+}
+
 void ProcessLinks::reset() {
   for (const auto& channel : channels_) channel->reset();
 }

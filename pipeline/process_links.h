@@ -6,12 +6,14 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "comm/channel.h"
 #include "comm/device_link.h"
 #include "comm/world.h"
 #include "core/context.h"
+#include "pipeline/norm_exchange.h"
 #include "pipeline/replica_sum.h"
 
 namespace stagecoach {
@@ -33,9 +35,11 @@ class ProcessLinks {
   // See make_exchanged_sum() for the arguments.
   ReplicaSum& sum(const std::vector<int>& processes, int replica, int stage,
                   const ReplicaTensors& own, const Tensor& memory);
-
   // By the transport itself, in an order of its own; see make_unordered_sum(). On CPUs.
   ReplicaSum& unordered_sum(const std::vector<int>& processes, const Tensor& gradients);
+  // See make_exchanged_norms() for `parts` and `rank`; `sums`: of the network, which these lie in.
+  // Once at most; all processes make theirs behind their sums over replicas.
+  NormExchange& norms(std::span<double> sums, const std::vector<NormPart>& parts, int rank);
 
   // Between two steps: of all channels.
   void reset();
@@ -62,6 +66,8 @@ class ProcessLinks {
   std::optional<int> group_;  // of the replicas, in the World
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<ReplicaSum>> sums_;
+  std::optional<OwnedTensor> norm_memory_;  // of a device
+  std::unique_ptr<NormExchange> norms_;
 };
 
 }  // namespace stagecoach

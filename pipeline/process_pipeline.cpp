@@ -25,9 +25,6 @@ World& checked_world(const PipelineOptions& options, const Program& program) {
       fmt::format("{} processes, for {} ranks of {} replicas", program.ranks() * options.replicas,
                   program.ranks(), options.replicas),
       std::to_string(options.world->size()));
-  STAGECOACH_CHECK(options.target.device == Device{} || !(options.clip_norm > 0), "ProcessPipeline",
-                   "gradients that are not clipped, on GPUs of several processes",
-                   "a norm to clip them by", "leave --clip-grad-norm out, or train on CPUs");
   return *options.world;
 }
 
@@ -104,7 +101,7 @@ void ProcessPipeline::make_executor(const Network& network, const std::vector<La
   }
   link_neighbours(linked);
   if (replicas_ > 1) link_replicas(linked);
-  if (clip() != nullptr) {
+  if (clip() != nullptr && program().ranks() > 1) {
     std::vector<int> before(static_cast<std::size_t>(network.size()) + 1, 0);
     for (const NamedParameter& parameter : parameters_of(network, plans)) {
       for (int layer = parameter.layer + 1; layer <= network.size(); ++layer) ++before[layer];
@@ -146,18 +143,15 @@ void ProcessPipeline::link_replicas(std::map<int, LinkedStage>& linked) {
 // `parameters_before`: by layer, of the network.
 void ProcessPipeline::link_norms(std::map<int, LinkedStage>& linked,
                                  const std::vector<int>& parameters_before) {
-  std::vector<NormExchange::Part> parts(static_cast<std::size_t>(program().ranks()));
+  std::vector<NormPart> parts(static_cast<std::size_t>(program().ranks()));
   for (int s = 0; s < program().stages(); ++s) {
-    NormExchange::Part& part = parts[program().rank_of(s)];
+    NormPart& part = parts[program().rank_of(s)];
     part.process = process_of(program().rank_of(s), place_.replica);
     const int first = parameters_before[plan_.stages[s].first];
     const int count = parameters_before[plan_.stages[s].end] - first;
     if (count > 0) part.sums.push_back(clip()->all_sums().subspan(first, count));
   }
-  NormExchange::Part own = parts[place_.rank];
-  parts.erase(parts.begin() + place_.rank);
-  norms_.emplace(world_, std::move(own), std::move(parts));
-  linked.begin()->second.norms = &*norms_;
+  linked.begin()->second.norms = &links_->norms(clip()->all_sums(), parts, place_.rank);
 }
 
 // The state of every stage, in the network's order. Of what every replica has whole, the first
@@ -205,7 +199,9 @@ void ProcessPipeline::make_launcher(const PipelineOptions& options) {
   OtherProcesses others;
   others.streams = links_->streams();
   others.wait = [this](const Event& event) { links_->wait(event); };
-  others.share = [this](const StepResult& own) { return share_results(own); };
+  others.share = [this](const StepInput& input, const StepResult& own) {
+    return share_results(input.micro.step, own);
+  };
   const Stage& last = *stages_.back();
   launcher_.emplace(contexts(), executor_->spans(), last.is_last() ? &last : nullptr, *guard_,
                     options.eager, std::move(others));
@@ -253,13 +249,14 @@ void ProcessPipeline::run_on_cpu(const StepInput& input) {
   const Watch::Step watched(watch_);
   executor_->run(program_of(input), input_of_replica(input, place_.replica, replicas_));
   links_->check_complete();
-  gradient_norm_ = TrainingLoop::gradient_norm(input.micro.step);
   const Stage& last = *stages_.back();
-  share_results(last.is_last() ? StepResult{last.losses(), last.correct()} : StepResult{});
+  share_results(input.micro.step,
+                last.is_last() ? StepResult{last.losses(), last.correct()} : StepResult{});
 }
 
 // Process 0 gets the results of the last stages' rows, and what all did when; all get the results.
-StepResult ProcessPipeline::share_results(const StepResult& result) {
+StepResult ProcessPipeline::share_results(std::int64_t step, const StepResult& result) {
+  gradient_norm_ = TrainingLoop::gradient_norm(step);
   const std::vector<ByteVector> gathered = gather(world_, own_results(result));
   trace_.clear();
   MessageWriter all;

@@ -14,7 +14,6 @@
 
 #include "comm/collectives.h"
 #include "pipeline/executor.h"
-#include "pipeline/norm_exchange.h"
 #include "pipeline/pipeline_plan.h"
 #include "pipeline/process_links.h"
 #include "pipeline/training_loop.h"
@@ -96,7 +95,8 @@ class ProcessPipeline : public TrainingLoop {
   const Program& program_of(const StepInput& input) const {
     return input.micro.training ? plan_.training : plan_.evaluation;
   }
-  StepResult share_results(const StepResult& own);
+  // `step`: its number, from 0.
+  StepResult share_results(std::int64_t step, const StepResult& own);
   ByteVector own_results(const StepResult& own) const;
   std::vector<TraceEvent> own_trace() const;
   std::vector<int> machines_of_ranks() const;
@@ -120,7 +120,6 @@ class ProcessPipeline : public TrainingLoop {
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<int> numbers_;  // of these, in the pipeline
   std::optional<ProcessLinks> links_;
-  std::optional<NormExchange> norms_;
   std::unique_ptr<Executor> executor_;
   std::optional<StepLauncher> launcher_;  // on a GPU
   std::vector<RemoteEntry> entries_;      // of the whole network

@@ -69,7 +69,7 @@ StepResult StepLauncher::finish() {
     own.losses = step.slot->losses.view(last_->losses().spec);
     if (last_->correct().defined()) own.correct = step.slot->correct.view(last_->correct().spec);
   }
-  const StepResult result = others_.share(own);
+  const StepResult result = others_.share(step.input, own);
   try {
     guard_.check(step.input, result.losses);
   } catch (...) {

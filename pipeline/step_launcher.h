@@ -19,8 +19,9 @@ struct OtherProcesses {
   std::vector<Stream*> streams;  // of messages
   // How the host waits for an event that others may keep from being reached.
   std::function<void(const Event&)> wait = [](const Event& event) { event.synchronize(); };
-  // From the result of this process's part, which may be undefined, that of the whole step.
-  std::function<StepResult(const StepResult&)> share = [](const StepResult& own) { return own; };
+  // From the result of this process's part of a step, which may be undefined, that of all of it.
+  std::function<StepResult(const StepInput&, const StepResult&)> share =
+      [](const StepInput&, const StepResult& own) { return own; };
 };
 
 class StepLauncher {

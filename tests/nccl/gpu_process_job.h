@@ -24,7 +24,8 @@ struct GpuCase {
   int replicas = 1, chunks = 1;
   bool eager = false;
   Recompute recompute = Recompute::kNever;
-  bool shards_optimizer = false, overlaps_sum = false;
+  bool shards_optimizer = false, overlaps_sum = false, unordered_sum = false;
+  double clip_norm = 0;
   OptimizerPointer optimizer = small_sgd();
   Precision precision = Precision::kFp32;
 
@@ -50,6 +51,8 @@ inline PipelineOptions options_of(const GpuCase& c, World* world) {
   options.gradient_groups = 4;
   options.shards_optimizer = c.shards_optimizer;
   options.overlaps_update = c.overlaps_sum;
+  options.unordered_sum = c.unordered_sum;
+  options.clip_norm = c.clip_norm;
   options.bucket_bytes = 1;
   options.world = world;
   return options;
@@ -100,6 +103,11 @@ class GpuBatches {
   std::deque<OwnedTensor> rounded_;
 };
 
+struct GpuOutcome : Outcome {
+  std::vector<double> norms;  // of the gradients, per step of training; 0 where nothing is clipped
+  bool operator==(const GpuOutcome&) const = default;
+};
+
 template <typename Loop>
 struct GpuProcessJob {
   explicit GpuProcessJob(const PipelineOptions& of, Network net = small_network())
@@ -133,6 +141,7 @@ struct GpuProcessJob {
         ++launched;
       }
       finish();
+      outcome.norms.push_back(loop.gradient_norm(done).value_or(0));
     }
   }
   void evaluate() {
@@ -151,17 +160,18 @@ struct GpuProcessJob {
   Network network;
   GpuBatches batches;
   Loop loop;
-  Outcome outcome;
+  GpuOutcome outcome;
 };
 
 inline constexpr int kGpuSteps = 5;  // two of them eager, then each of two graphs, and one again
 
-inline Outcome plain_gpu_outcome(GpuCase c) {
+inline GpuOutcome plain_gpu_outcome(GpuCase c) {
   c.schedule = "naive";
   c.cuts = {};
   c.replicas = c.chunks = 1;
   c.overlaps_sum = false;
   c.recompute = Recompute::kNever;
+  c.unordered_sum = false;
   GpuProcessJob<PlainLoop> plain(options_of(c, nullptr));
   plain.train(kGpuSteps);
   plain.evaluate();

@@ -26,7 +26,7 @@ void expect_no_fault_of_nccl() {
 }
 
 void expect_bits_of_the_plain_loop(World& world, const GpuCase& c) {
-  testing::Outcome expected = testing::plain_gpu_outcome(c);
+  testing::GpuOutcome expected = testing::plain_gpu_outcome(c);
   {
     GpuProcessJob<ProcessPipeline> job(options_of(c, &world));
     job.train(testing::kGpuSteps);
@@ -34,6 +34,7 @@ void expect_bits_of_the_plain_loop(World& world, const GpuCase& c) {
     job.note_weights();
     if (world.rank() != 0) job.outcome.weights = expected.weights;
     EXPECT_EQ(job.outcome.losses, expected.losses) << c.text() << ", process " << world.rank();
+    EXPECT_EQ(job.outcome.norms, expected.norms) << c.text() << ", process " << world.rank();
     EXPECT_TRUE(job.outcome == expected) << c.text() << ", process " << world.rank();
     for (const StageSummary& stage : job.loop.summaries()) {
       EXPECT_EQ(stage.planned_bytes, stage.peak_bytes) << c.text();
@@ -118,15 +119,49 @@ TEST(ProcessPipelineNccl, SameBitsWhereTheOptimizerRunsBesideW) {
   expect_bits_of_each(beside({{"1f1b", {2, 5, 9}}, {"naive", {}, 4}}), 4);
 }
 
+constexpr double kClipNorm = 0.05;  // below the norm of each step
+
+GpuCase clipped(GpuCase c) {
+  c.clip_norm = kClipNorm;
+  return c;
+}
+
+TEST(ProcessPipelineNccl, SameBitsWhenGradientsAreClipped) {
+  const auto norm_of = [](World&) {
+    for (const double norm : testing::plain_gpu_outcome(clipped({})).norms) {
+      EXPECT_GT(norm, kClipNorm);
+    }
+  };
+  EXPECT_EQ(run_forked(1, norm_of), all_pass(1));
+  expect_bits_of_each({clipped({"naive", {}})}, 1);
+  GpuCase zero = clipped({"naive", {}, 2});
+  zero.shards_optimizer = zero.overlaps_sum = true;
+  expect_bits_of_each(
+      {clipped({"naive", {}, 2}), zero, clipped({"gpipe", {6}}), clipped({"zb-v", {2, 5, 9}, 1, 2}),
+       clipped({"interleaved", {2, 5, 9}, 1, 2}), clipped({"dualpipe-v", {2, 5, 9}, 1, 2})},
+      2);
+}
+
+// A rank of ZB-H1's has no parameters.
+TEST(ProcessPipelineNccl, SameBitsWhenGradientsAreClippedByFourAndEightProcesses) {
+  GpuCase zero = clipped({"1f1b", {6}, 2});
+  zero.shards_optimizer = zero.overlaps_sum = true;
+  zero.optimizer = testing::small_adam();
+  expect_bits_of_each({clipped({"1f1b", {6}, 2}), zero, clipped({"zb-h1", {4, 6, 8}}),
+                       clipped({"zb-v", {1, 2, 4, 5, 8, 9, 11}, 1, 2})},
+                      4);
+  expect_bits_of_each({clipped({"1f1b", {2, 5, 9}, 2})}, 8);
+}
+
 // All processes throw the same, no weight of any changes, and what was launched behind it is gone.
-TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
+void expect_no_change_by_a_loss_that_is_not_finite(const GpuCase& base) {
 #ifdef __SANITIZE_THREAD__
   GTEST_SKIP() << "a message takes the flag along while a later loss may raise it: one word, which "
                   "only has to be right behind the last loss";
 #endif
   // Whichever way parameters are updated, in both replicas of both stages.
-  const auto expect = [](World& world, bool shards, bool overlaps) {
-    GpuCase c{"1f1b", {6}, 2};
+  const auto expect = [&](World& world, bool shards, bool overlaps) {
+    GpuCase c = base;
     c.shards_optimizer = shards;
     c.overlaps_sum = overlaps;
     GpuProcessJob<ProcessPipeline> job(options_of(c, &world));
@@ -161,6 +196,13 @@ TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
   EXPECT_EQ(run_forked(4, body), all_pass(4));
 }
 
+TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
+  expect_no_change_by_a_loss_that_is_not_finite({"1f1b", {6}, 2});
+}
+TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightThroughTheNorm) {
+  expect_no_change_by_a_loss_that_is_not_finite(clipped({"1f1b", {6}, 2}));
+}
+
 // The kernels of the others wait for it for ever; their hosts do not.
 void expect_others_end(bool eager) {
   const auto body = [eager](World& world) {
@@ -183,14 +225,31 @@ TEST(ProcessPipelineNccl, AKilledProcessEndsTheGraphsOfTheOthers) {
   expect_others_end(false);
 }
 
-TEST(ProcessPipelineNccl, RefusesToClipByANormOfAll) {
-  const auto body = [](World& world) {
-    PipelineOptions options = options_of({"1f1b", {6}}, &world);
-    options.clip_norm = 1;
-    testing::expect_error([&] { GpuProcessJob<ProcessPipeline> job(options); },
-                          {"gradients that are not clipped", "--clip-grad-norm"});
+// It is the first stage's, whose W comes last: the others wait for its part of the norm.
+void expect_others_end_in_the_norm(bool eager) {
+  const auto body = [eager](World& world) {
+    GpuCase c = clipped({"1f1b", {2, 5, 9}});
+    c.eager = eager;
+    int weights = 0;
+    const auto hook = [&](Context&, ActionKind kind, std::int64_t) {
+      if (world.rank() != 0 || kind != ActionKind::kBackwardWeight) return;
+      if (++weights == 3 * GpuCase::kMicroBatches) ::raise(SIGKILL);
+    };
+    {
+      GpuProcessJob<ProcessPipeline> job(options_of(c, &world), testing::hooked_network(0, hook));
+      testing::expect_error([&] { job.train(3); }, {"process 0"});
+      EXPECT_FALSE(job.loop.stages_agree());
+    }
+    testing::end_process(::testing::Test::HasFailure() ? 1 : 3);
   };
-  EXPECT_EQ(run_forked(2, body), all_pass(2));
+  EXPECT_EQ(run_forked(4, body), (std::vector<int>{128 + SIGKILL, 3, 3, 3}));
+}
+
+TEST(ProcessPipelineNccl, AProcessThatIsKilledBeforeItsPartOfTheNormEndsTheOthers) {
+  expect_others_end_in_the_norm(true);
+}
+TEST(ProcessPipelineNccl, AProcessThatIsKilledBeforeItsPartOfTheNormEndsTheGraphsOfTheOthers) {
+  expect_others_end_in_the_norm(false);
 }
 
 }  // namespace

@@ -35,23 +35,36 @@ TEST(SimulatedProgram, TrainsOnTheGpusUnlessToldOtherwise) {
   expect_lacks(on_cpu.out, "cuda");
 }
 
-// With a watch of each other, which tests of the library's processes do without.
-TEST(SimulatedProgram, TrainsInAProcessForEachGpu) {
-  const std::string launcher = STAGECOACH_MPIEXEC_OPENMPI;
-  if (launcher.empty()) GTEST_SKIP() << "this build has no plug-in for Open MPI";
+// In two processes, which have a watch of each other: tests of the library's do without.
+class SimulatedProcesses : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kLauncher.empty()) GTEST_SKIP() << "this build has no plug-in for Open MPI";
+  }
+  static ProgramResult train_two(const testing::Options& options) {
+    std::vector<std::string> words = {"/usr/bin/timeout", "100", kLauncher, "--allow-run-as-root",
+                                      "--oversubscribe",  "-np", "2",       STAGECOACH_BINARY};
+    const auto arguments = testing::train_arguments(options);
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return testing::run_command(words);
+  }
+
+  static inline const std::string kLauncher = STAGECOACH_MPIEXEC_OPENMPI;
+};
+
+TEST_F(SimulatedProcesses, TrainAndClipAsOneDoes) {
   const testing::ScratchFolder folder;
   const std::string one = folder.path() / "one", two = folder.path() / "two";
   const auto options = [](const char* stages, const std::string& file) {
-    return testing::train_arguments(
-        {{"--steps", "4"}, {"--device", "cuda"}, {"--stages", stages}, {"--save", file}});
+    return testing::Options{{"--steps", "4"},
+                            {"--device", "cuda"},
+                            {"--clip-grad-norm", "0.5"},
+                            {"--stages", stages},
+                            {"--save", file}};
   };
-  const ProgramResult alone = run_program(options("0", one));
+  const ProgramResult alone = run_train(options("0", one));
   EXPECT_EQ(alone.exit_code, 0) << alone.err;
-  std::vector<std::string> words = {"/usr/bin/timeout", "60",  launcher, "--allow-run-as-root",
-                                    "--oversubscribe",  "-np", "2",      STAGECOACH_BINARY};
-  const auto arguments = options("2", two);
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  const ProgramResult result = testing::run_command(words);
+  const ProgramResult result = train_two(options("2", two));
   EXPECT_EQ(result.exit_code, 0) << result.err;
   expect_has(result.out, "a captured graph launched for each step");
   EXPECT_EQ(testing::content_of(one), testing::content_of(two));
