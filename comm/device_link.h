@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "comm/world.h"
 #include "core/stream.h"
@@ -26,6 +27,17 @@ class DeviceLink {
                         Stream& stream) = 0;
 };
 
+// Between this process and several others.
+class DeviceGroup {
+ public:
+  virtual ~DeviceGroup() = default;
+  // Enqueues on `stream`: `values`, F32, become the sums of what all processes of the group have
+  // there, in whatever order the transport adds: to compare with, as nobody promises their bits.
+  // All of them have the same elements; what one group does, on whichever stream, follows its
+  // earlier calls. All enqueue it, or all capture it. Throws Error.
+  virtual void add_up(const Tensor& values, Stream& stream) = 0;
+};
+
 class DeviceLinks {
  public:
   // How long a wait lasts at most: longer than any step.
@@ -38,13 +50,15 @@ class DeviceLinks {
   // A link to process `other`, which makes its end of it too: all processes make theirs in one
   // order. Lives as long as this. When it returns, both ends are connected. Throws Error.
   virtual DeviceLink& connect(int other, Use use) = 0;
+  // A group of `processes`, this one among them, in one order everywhere; else as connect().
+  virtual DeviceGroup& make_group(const std::vector<int>& processes) = 0;
   // A stream of the device for what links do: its work comes before what else is ready to run.
   virtual std::unique_ptr<Stream> create_stream() = 0;
 
   // Blocks until the event is reached. When the job or a link fails meanwhile, or `patience` is
   // over, aborts all links and throws what has happened: of the job, its first error.
   void wait(const Event& event);
-  // Ends what links do, now and later, on this process's device. Does not throw.
+  // Ends what links and groups do, now and later, on this process's device. Does not throw.
   virtual void abort() noexcept = 0;
 
  protected:

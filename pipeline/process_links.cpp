@@ -3,7 +3,6 @@
 #include "comm/device_channel.h"
 #include "comm/process_channel.h"
 #include "core/copy.h"
-#include "core/error.h"
 #include "kernels/finite.h"
 #include "pipeline/replica_exchange.h"
 #include "pipeline/unordered_sum.h"
@@ -68,10 +67,14 @@ ReplicaSum& ProcessLinks::sum(const std::vector<int>& processes, int replica, in
 
 ReplicaSum& ProcessLinks::unordered_sum(const std::vector<int>& processes,
                                         const Tensor& gradients) {
-  STAGECOACH_CHECK(links_ == nullptr, "a sum over replicas in no fixed order", "replicas on CPUs",
-                   target_.device.to_string());
-  if (!group_) group_ = world_.make_group(processes);
-  return *sums_.emplace_back(make_unordered_sum(world_, *group_, gradients, failure_flag_));
+  if (links_ == nullptr) {
+    if (!group_) group_ = world_.make_group(processes);
+    return *sums_.emplace_back(make_unordered_sum(world_, *group_, gradients, failure_flag_));
+  }
+  if (device_group_ == nullptr) device_group_ = &links_->make_group(processes);
+  const Tensor flag = flags_.emplace_back(row_major({1}), target_.device).tensor;
+  return *sums_.emplace_back(
+      make_linked_unordered_sum(*links_, *device_group_, gradients, flag, failure_flag_));
 }
 
 NormExchange& ProcessLinks::norms(std::span<double> sums, const std::vector<NormPart>& parts,

@@ -35,7 +35,7 @@ class ProcessLinks {
   // See make_exchanged_sum() for the arguments.
   ReplicaSum& sum(const std::vector<int>& processes, int replica, int stage,
                   const ReplicaTensors& own, const Tensor& memory);
-  // By the transport itself, in an order of its own; see make_unordered_sum(). On CPUs.
+  // By the transport itself, in an order of its own; see make_unordered_sum().
   ReplicaSum& unordered_sum(const std::vector<int>& processes, const Tensor& gradients);
   // See make_exchanged_norms() for `parts` and `rank`; `sums`: of the network, which these lie in.
   // Once at most; all processes make theirs behind their sums over replicas.
@@ -63,7 +63,9 @@ class ProcessLinks {
   std::deque<Context> contexts_;
   std::deque<OwnedTensor> flags_;
   std::vector<DeviceLink*> replicas_;
-  std::optional<int> group_;  // of the replicas, in the World
+  // Of the replicas: in the World, and on a device.
+  std::optional<int> group_;
+  DeviceGroup* device_group_ = nullptr;
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<ReplicaSum>> sums_;
   std::optional<OwnedTensor> norm_memory_;  // of a device

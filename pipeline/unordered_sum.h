@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "comm/device_link.h"
 #include "comm/world.h"
 #include "pipeline/replica_sum.h"
 
@@ -14,5 +15,10 @@ namespace stagecoach {
 // others. `flag`: see make_exchanged_sum().
 std::unique_ptr<ReplicaSum> make_unordered_sum(World& world, int group, const Tensor& gradients,
                                                std::uint32_t* flag);
+
+// The same on devices. `flag`: F32 [1] of the device, of this sum alone; `failure_flag`: as above.
+std::unique_ptr<ReplicaSum> make_linked_unordered_sum(DeviceLinks& links, DeviceGroup& group,
+                                                      const Tensor& gradients, const Tensor& flag,
+                                                      std::uint32_t* failure_flag);
 
 }  // namespace stagecoach

@@ -41,10 +41,6 @@ DeviceChoice choose_cpu(const TrainJob& job) {
     refuse(unordered, "replicas on threads",
            "leave it out: threads read each other's gradients, and any order costs them the same");
   }
-  if (job.fast_nondeterministic && job.zero > 0) {
-    refuse("--fast-nondeterministic without --zero", "both",
-           "MPI's all-reduce gives every replica all sums: nothing would be sharded");
-  }
   DeviceChoice choice;
   choice.target =
       Target(job.threads > 0 ? job.threads : threads_of_rank(job.ranks() * job.replicas));
@@ -104,6 +100,10 @@ DeviceChoice choose_devices(const TrainJob& job) {
   using Kind = DeviceRequest::Kind;
   std::string why_none;
   const bool alone = job.processes == 1;
+  if (job.fast_nondeterministic && job.zero > 0 && !alone) {
+    throw UsageError(kTrain, "--fast-nondeterministic without --zero", "both",
+                     "an all-reduce gives every replica all sums: nothing would be sharded");
+  }
   const bool on_cpu = job.device.kind == Kind::kCpu || (!alone && job.device.kind != Kind::kCuda);
   const int count = on_cpu ? 0 : device_backend(DeviceType::kCuda).device_count(&why_none);
   if (on_cpu || (job.device.kind == Kind::kAuto && count == 0)) {

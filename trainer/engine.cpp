@@ -203,9 +203,7 @@ Engine::Impl::Impl(const Network& network, const TrainJob& job, const DeviceChoi
   pipeline.gradient_groups = job.gradient_groups;
   pipeline.shards_optimizer = job.zero > 0;
   pipeline.overlaps_update = job.overlap;
-  // On GPUs the option is about the algorithms of libraries.
-  pipeline.unordered_sum = job.fast_nondeterministic && job.replicas > 1 &&
-                           devices_.target.device.type == DeviceType::kCpu;
+  pipeline.unordered_sum = job.fast_nondeterministic && job.replicas > 1;
   if (pipeline.unordered_sum) {
     note_(
         "--fast-nondeterministic: the transport adds the gradients of the replicas, in its own "

@@ -33,6 +33,7 @@ NcclApi load() {
   find(api.group_end, "ncclGroupEnd");
   find(api.send, "ncclSend");
   find(api.receive, "ncclRecv");
+  find(api.all_reduce, "ncclAllReduce");
   // An older one does not know all of the structure that a communicator is configured with.
   int version = 0;
   api.get_version(&version);

@@ -20,6 +20,7 @@ struct NcclApi {
   decltype(&::ncclGroupEnd) group_end;
   decltype(&::ncclSend) send;
   decltype(&::ncclRecv) receive;
+  decltype(&::ncclAllReduce) all_reduce;
 };
 
 // Loads NCCL at the first call; from any thread. Throws Error when it is missing or older than the

@@ -1,5 +1,6 @@
 #include "comm/nccl/nccl_links.h"
 
+#include <algorithm>
 #include <deque>
 #include <utility>
 
@@ -42,25 +43,33 @@ ncclDataType_t type_of(DType dtype) {
   throw Error("NCCL", "a type that it sends", std::string(name_of(dtype)));
 }
 
+// A communicator, and this process's number in it.
+struct Communicator {
+  ncclComm_t comm = nullptr;
+  int rank = 0;
+};
+
 class NcclLinks;
 
 class NcclLink final : public DeviceLink {
  public:
-  NcclLink(NcclLinks& links, Device device, int rank)
-      : links_(links), device_(device), rank_(rank) {}
-
+  NcclLink(NcclLinks& links, Communicator& own) : links_(links), own_(own) {}
   void exchange(std::span<const Tensor> sent, std::span<const Tensor> received,
                 Stream& stream) override;
 
  private:
-  friend class NcclLinks;
-  void call_all(std::span<const Tensor> sent, std::span<const Tensor> received,
-                cudaStream_t stream) const;
-
   NcclLinks& links_;
-  const Device device_;
-  const int rank_;  // in the communicator: 0 or 1
-  ncclComm_t comm_ = nullptr;
+  Communicator& own_;  // of two
+};
+
+class NcclGroup final : public DeviceGroup {
+ public:
+  NcclGroup(NcclLinks& links, Communicator& own) : links_(links), own_(own) {}
+  void add_up(const Tensor& values, Stream& stream) override;
+
+ private:
+  NcclLinks& links_;
+  Communicator& own_;
 };
 
 class NcclLinks final : public DeviceLinks {
@@ -73,77 +82,107 @@ class NcclLinks final : public DeviceLinks {
   }
 
   DeviceLink& connect(int other, Use use) override {
-    NcclLink& link = all_.emplace_back(*this, device_, world_.rank() < other ? 0 : 1);
-    ncclUniqueId id = share_id(other, link.rank_);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
     config.minCTAs = 1;
     config.maxCTAs = kBlocks;
-    cuda::use(device_);
-    settle("ncclCommInitRankConfig", link,
-           nccl().init_rank(&link.comm_, 2, id, link.rank_, &config));
-    warm_up(link, use);
+    const int own = world_.rank();
+    NcclLink& link =
+        links_.emplace_back(*this, open({std::min(own, other), std::max(own, other)}, config));
+    warm_up([&](const Tensor& word, const Tensor& other_word) {
+      std::span<const Tensor> to(&word, 1), from(&other_word, 1);
+      if (use == Use::kSend) from = {};
+      if (use == Use::kReceive) to = {};
+      link.exchange(to, from, *stream_);
+    });
     return link;
+  }
+
+  // As NCCL itself sees fit, as it is compared with.
+  DeviceGroup& make_group(const std::vector<int>& processes) override {
+    NcclGroup& group = groups_.emplace_back(*this, open(processes, NCCL_CONFIG_INITIALIZER));
+    warm_up([&](const Tensor& word, const Tensor&) { group.add_up(word, *stream_); });
+    return group;
   }
 
   std::unique_ptr<Stream> create_stream() override { return cuda::create_urgent_stream(device_); }
 
   void abort() noexcept override {
     aborted_ = true;
-    for (NcclLink& link : all_) {
-      if (ncclComm_t comm = std::exchange(link.comm_, nullptr)) nccl().abort(comm);
+    for (Communicator& each : communicators_) {
+      if (ncclComm_t comm = std::exchange(each.comm, nullptr)) nccl().abort(comm);
     }
   }
 
-  // What a communicator that does not block has begun, when it is done.
-  void settle(const char* call, const NcclLink& link, ncclResult_t status) {
-    poll(call, [&] {
-      if (status == ncclInProgress) nccl().get_async_error(link.comm_, &status);
-      return status != ncclInProgress;
-    });
-    if (status == ncclSuccess) return;
-    give_way_to_the_job();
-    fail(call, status, link.comm_);
-  }
-
-  void check_open() const {
+  // What `calls` call on the communicator is one piece of work.
+  template <typename Calls>
+  void enqueue(const Communicator& on, const Calls& calls) {
     STAGECOACH_CHECK(!aborted_, "NCCL", "links that are open", "ones that were aborted");
+    cuda::use(device_);
+    const ncclResult_t status = nccl().group_start();
+    if (status != ncclSuccess) fail("ncclGroupStart", status, on.comm);
+    try {
+      calls();
+    } catch (...) {
+      nccl().group_end();
+      throw;
+    }
+    settle("ncclGroupEnd", on, nccl().group_end());
   }
 
  protected:
   void check() override {
-    for (const NcclLink& link : all_) {
+    for (const Communicator& each : communicators_) {
       ncclResult_t status = ncclSuccess;
-      if (link.comm_ != nullptr) nccl().get_async_error(link.comm_, &status);
+      if (each.comm != nullptr) nccl().get_async_error(each.comm, &status);
       if (status == ncclSuccess || status == ncclInProgress) continue;
       give_way_to_the_job();
-      fail("a send or receive", status, link.comm_);
+      fail("a send, receive or sum", status, each.comm);
     }
   }
 
  private:
-  ncclUniqueId share_id(int other, int rank) {
+  Communicator& open(const std::vector<int>& processes, ncclConfig_t config) {
+    Communicator& own = communicators_.emplace_back();
+    own.rank = static_cast<int>(std::ranges::find(processes, world_.rank()) - processes.begin());
+    const ncclUniqueId id = share_id(processes);
+    config.blocking = 0;
+    cuda::use(device_);
+    settle("ncclCommInitRankConfig", own,
+           nccl().init_rank(&own.comm, static_cast<int>(processes.size()), id, own.rank, &config));
+    return own;
+  }
+
+  ncclUniqueId share_id(const std::vector<int>& processes) {
     ncclUniqueId id{};
-    const int tag = tag_of(MessageKind::kLinks);
-    if (rank == 0) {
-      const ncclResult_t status = nccl().get_unique_id(&id);
-      if (status != ncclSuccess) fail("ncclGetUniqueId", status, nullptr);
-      world_.send(other, tag, std::as_bytes(std::span(&id, 1))).wait();
-    } else {
-      world_.receive(other, tag, std::as_writable_bytes(std::span(&id, 1))).wait();
+    constexpr int kTag = tag_of(MessageKind::kLinks);
+    if (processes[0] != world_.rank()) {
+      world_.receive(processes[0], kTag, std::as_writable_bytes(std::span(&id, 1))).wait();
+      return id;
+    }
+    const ncclResult_t status = nccl().get_unique_id(&id);
+    if (status != ncclSuccess) fail("ncclGetUniqueId", status, nullptr);
+    for (std::size_t i = 1; i < processes.size(); ++i) {
+      world_.send(processes[i], kTag, std::as_bytes(std::span(&id, 1))).wait();
     }
     return id;
   }
 
+  // What a communicator that does not block has begun, when it is done.
+  void settle(const char* call, const Communicator& on, ncclResult_t status) {
+    poll(call, [&] {
+      if (status == ncclInProgress) nccl().get_async_error(on.comm, &status);
+      return status != ncclInProgress;
+    });
+    if (status == ncclSuccess) return;
+    give_way_to_the_job();
+    fail(call, status, on.comm);
+  }
+
   // NCCL connects with the first tensor, and not while a graph is captured.
-  void warm_up(NcclLink& link, Use use) {
+  template <typename Enqueue>
+  void warm_up(const Enqueue& enqueue) {
     const OwnedTensor words(row_major({2}), device_);
-    const Tensor sent = words.buffer.view(row_major({1}));
-    const Tensor received = words.buffer.view(row_major({1}), sizeof(float));
-    std::span<const Tensor> to(&sent, 1), from(&received, 1);
-    if (use == Use::kSend) from = {};
-    if (use == Use::kReceive) to = {};
-    link.exchange(to, from, *stream_);
+    enqueue(rows_of(words.tensor, 0, 1), rows_of(words.tensor, 1, 1));
     Event connected;
     stream_->record(connected);
     wait(connected);
@@ -152,10 +191,10 @@ class NcclLinks final : public DeviceLinks {
   // What the streams have to do is done. Errors are dropped: what is left is aborted.
   void close() noexcept {
     try {
-      for (NcclLink& link : all_) {
-        if (link.comm_ == nullptr) continue;
-        settle("ncclCommFinalize", link, nccl().finalize(link.comm_));
-        if (nccl().destroy(link.comm_) == ncclSuccess) link.comm_ = nullptr;
+      for (Communicator& each : communicators_) {
+        if (each.comm == nullptr) continue;
+        settle("ncclCommFinalize", each, nccl().finalize(each.comm));
+        if (nccl().destroy(each.comm) == ncclSuccess) each.comm = nullptr;
       }
     } catch (...) {
     }
@@ -163,41 +202,50 @@ class NcclLinks final : public DeviceLinks {
 
   const Device device_;
   const std::unique_ptr<Stream> stream_;
-  std::deque<NcclLink> all_;
+  std::deque<Communicator> communicators_;
+  std::deque<NcclLink> links_;
+  std::deque<NcclGroup> groups_;
   bool aborted_ = false;
 };
 
-void NcclLink::call_all(std::span<const Tensor> sent, std::span<const Tensor> received,
-                        cudaStream_t stream) const {
-  const int other = 1 - rank_;
-  for (const Tensor& tensor : sent) {
-    const auto count = static_cast<std::size_t>(tensor.elements());
-    const ncclResult_t status =
-        nccl().send(tensor.data, count, type_of(tensor.spec.dtype), other, comm_, stream);
-    if (status != ncclSuccess && status != ncclInProgress) fail("ncclSend", status, comm_);
-  }
-  for (const Tensor& tensor : received) {
-    const auto count = static_cast<std::size_t>(tensor.elements());
-    const ncclResult_t status =
-        nccl().receive(tensor.data, count, type_of(tensor.spec.dtype), other, comm_, stream);
-    if (status != ncclSuccess && status != ncclInProgress) fail("ncclRecv", status, comm_);
-  }
+std::size_t count_of(const Tensor& tensor) {
+  return static_cast<std::size_t>(tensor.elements());
+}
+
+// Of a call in a group.
+void check_call(const char* call, ncclResult_t status, ncclComm_t comm) {
+  if (status != ncclSuccess && status != ncclInProgress) fail(call, status, comm);
 }
 
 void NcclLink::exchange(std::span<const Tensor> sent, std::span<const Tensor> received,
                         Stream& stream) {
   if (sent.empty() && received.empty()) return;
-  links_.check_open();
-  cuda::use(device_);
-  ncclResult_t status = nccl().group_start();
-  if (status != ncclSuccess) fail("ncclGroupStart", status, comm_);
-  try {
-    call_all(sent, received, cuda::native_stream(stream));
-  } catch (...) {
-    nccl().group_end();
-    throw;
-  }
-  links_.settle("ncclGroupEnd", *this, nccl().group_end());
+  links_.enqueue(own_, [&] {
+    const int other = 1 - own_.rank;
+    cudaStream_t const on = cuda::native_stream(stream);
+    for (const Tensor& tensor : sent) {
+      check_call("ncclSend",
+                 nccl().send(tensor.data, count_of(tensor), type_of(tensor.spec.dtype), other,
+                             own_.comm, on),
+                 own_.comm);
+    }
+    for (const Tensor& tensor : received) {
+      check_call("ncclRecv",
+                 nccl().receive(tensor.data, count_of(tensor), type_of(tensor.spec.dtype), other,
+                                own_.comm, on),
+                 own_.comm);
+    }
+  });
+}
+
+void NcclGroup::add_up(const Tensor& values, Stream& stream) {
+  auto* const data = values.as<float>();
+  links_.enqueue(own_, [&] {
+    check_call("ncclAllReduce",
+               nccl().all_reduce(data, data, count_of(values), ncclFloat32, ncclSum, own_.comm,
+                                 cuda::native_stream(stream)),
+               own_.comm);
+  });
 }
 
 }  // namespace

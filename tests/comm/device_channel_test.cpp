@@ -44,6 +44,9 @@ class Links final : public DeviceLinks {
  public:
   explicit Links(World& world) : DeviceLinks(world, kPatience) {}
   DeviceLink& connect(int, Use) override { return loop_; }
+  DeviceGroup& make_group(const std::vector<int>&) override {
+    throw Error("the loop", "a link", "a group");
+  }
   std::unique_ptr<Stream> create_stream() override { return Stream::create(); }
   void abort() noexcept override { ++aborts; }
   int aborts = 0;

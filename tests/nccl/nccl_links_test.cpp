@@ -81,7 +81,60 @@ TEST(NcclLinks, RepeatsWhatAGraphHasCaptured) {
   EXPECT_EQ(run_forked(2, body), kBothPass);
 }
 
+// Process 3 takes no part: a group is of some.
+TEST(NcclLinks, AddUpOverAGroup) {
+  const auto body = [](World& world) {
+    if (world.rank() == 3) return;
+    {
+      const auto links = make_device_links(world, kGpu);
+      DeviceGroup& group = links->make_group({0, 1, 2});
+      const auto stream = links->create_stream();
+      OwnedTensor host(row_major({100000}));
+      for (std::int64_t i = 0; i < 100000; ++i) {
+        host.tensor.as<float>()[i] = static_cast<float>(i % 10 + world.rank());
+      }
+      const OwnedTensor values(host.tensor.spec, kGpu);
+      const auto expect_sums = [&](float last) {
+        Event reached;
+        stream->record(reached);
+        links->wait(reached);
+        const OwnedTensor sums = to_host(*stream, values.tensor);
+        EXPECT_EQ(sums.tensor.as<float>()[99999], last);
+        EXPECT_EQ(sums.tensor.as<float>()[0], last / 10);
+      };
+      copy(*stream, values.tensor, host.tensor);
+      group.add_up(values.tensor, *stream);
+      expect_sums(9 + 10 + 11);
+      Stream* const streams[] = {stream.get()};
+      const auto graph = Graph::capture(streams, [&] { group.add_up(values.tensor, *stream); });
+      for (int i = 0; i < 2; ++i) graph->launch(*stream);
+      expect_sums(9 * 30);
+    }
+    EXPECT_EQ(simulated::nccl_faults(), 0);
+    EXPECT_EQ(simulated::communicators(), 0);
+  };
+  EXPECT_EQ(run_forked(4, body), std::vector<int>(4, 0));
+}
+
 // What the stand-in finds, it finds here: the rest of the tests relies on it.
+TEST(NcclLinks, OtherCountsInASumAreAnError) {
+  const auto body = [](World& world) {
+    const auto links = make_device_links(world, kGpu);
+    DeviceGroup& group = links->make_group({0, 1});
+    const auto stream = links->create_stream();
+    const OwnedTensor values(row_major({5 + world.rank()}), kGpu);
+    testing::expect_error(
+        [&] {
+          group.add_up(values.tensor, *stream);
+          Event reached;
+          stream->record(reached);
+          links->wait(reached);
+        },
+        {"NCCL", "invalid usage", "added up, the other end has"});
+  };
+  EXPECT_EQ(run_forked(2, body), kBothPass);
+}
+
 TEST(NcclLinks, OtherCountsAreAnError) {
   const auto body = [](World& world) {
     Linked linked(world);

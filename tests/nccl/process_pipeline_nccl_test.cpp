@@ -4,8 +4,10 @@
 #include <nccl.h>
 
 #include <csignal>
+#include <cstring>
 #include <limits>
 
+#include "comm/message.h"
 #include "core/error.h"
 #include "tests/forked/forked_world.h"
 #include "tests/kernels/checks.h"
@@ -153,6 +155,60 @@ TEST(ProcessPipelineNccl, SameBitsWhenGradientsAreClippedByFourAndEightProcesses
   expect_bits_of_each({clipped({"1f1b", {2, 5, 9}, 2})}, 8);
 }
 
+std::vector<float> floats_of(const testing::Bytes& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+// Of this process.
+ByteVector own_weights(const GpuProcessJob<ProcessPipeline>& job) {
+  MessageWriter writer;
+  for (const auto& stage : job.loop.stages()) {
+    for (const Stage::Parameter& parameter : stage->parameters()) {
+      writer.put(testing::bytes_of(to_host(stage->context().stream(), parameter.value).tensor));
+    }
+  }
+  return writer.bytes();
+}
+
+// The bits are NCCL's, but all replicas have the same ones.
+void expect_what_the_tree_comes_to(World& world, GpuCase c) {
+  c.unordered_sum = true;
+  const testing::GpuOutcome expected = testing::plain_gpu_outcome(c);
+  {
+    GpuProcessJob<ProcessPipeline> job(options_of(c, &world));
+    job.train(testing::kGpuSteps);
+    for (std::size_t step = 0; step < testing::kGpuSteps; ++step) {
+      const std::vector<float> losses = floats_of(job.outcome.losses.at(step));
+      const std::vector<float> of_tree = floats_of(expected.losses.at(step));
+      for (std::size_t i = 0; i < losses.size(); ++i) {
+        EXPECT_NEAR(losses[i], of_tree[i], 1e-4) << "step " << step << ", sample " << i;
+      }
+      EXPECT_NEAR(job.outcome.norms.at(step), expected.norms.at(step), 1e-4);
+    }
+    const std::vector<ByteVector> weights = all_gather(world, own_weights(job));
+    for (std::size_t process = 0; process < weights.size(); ++process) {
+      const std::size_t first = process / c.replicas * c.replicas;
+      EXPECT_GT(weights[process].size(), 100U);
+      EXPECT_TRUE(weights[process] == weights[first]) << "process " << process;
+    }
+  }
+  expect_no_fault_of_nccl();
+}
+
+TEST(ProcessPipelineNccl, NcclAddsGradientsInItsOwnOrder) {
+  const auto body = [](World& world) {
+    expect_what_the_tree_comes_to(world, {"naive", {}, 4});
+    GpuCase c = clipped({"1f1b", {6}, 2});
+    c.overlaps_sum = true;
+    expect_what_the_tree_comes_to(world, c);
+    c.eager = true;
+    expect_what_the_tree_comes_to(world, c);
+  };
+  EXPECT_EQ(run_forked(4, body), all_pass(4));
+}
+
 // All processes throw the same, no weight of any changes, and what was launched behind it is gone.
 void expect_no_change_by_a_loss_that_is_not_finite(const GpuCase& base) {
 #ifdef __SANITIZE_THREAD__
@@ -190,7 +246,8 @@ void expect_no_change_by_a_loss_that_is_not_finite(const GpuCase& base) {
   };
   const auto body = [&](World& world) {
     for (const bool overlaps : {false, true}) {
-      for (const bool shards : {false, true}) expect(world, shards, overlaps);
+      expect(world, false, overlaps);
+      if (!base.unordered_sum) expect(world, true, overlaps);
     }
   };
   EXPECT_EQ(run_forked(4, body), all_pass(4));
@@ -199,8 +256,10 @@ void expect_no_change_by_a_loss_that_is_not_finite(const GpuCase& base) {
 TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightOfAny) {
   expect_no_change_by_a_loss_that_is_not_finite({"1f1b", {6}, 2});
 }
-TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightThroughTheNorm) {
-  expect_no_change_by_a_loss_that_is_not_finite(clipped({"1f1b", {6}, 2}));
+TEST(ProcessPipelineNccl, ALossThatIsNotFiniteChangesNoWeightThroughAClippedUnorderedSum) {
+  GpuCase c = clipped({"1f1b", {6}, 2});
+  c.unordered_sum = true;
+  expect_no_change_by_a_loss_that_is_not_finite(c);
 }
 
 // The kernels of the others wait for it for ever; their hosts do not.
@@ -250,6 +309,16 @@ TEST(ProcessPipelineNccl, AProcessThatIsKilledBeforeItsPartOfTheNormEndsTheOther
 }
 TEST(ProcessPipelineNccl, AProcessThatIsKilledBeforeItsPartOfTheNormEndsTheGraphsOfTheOthers) {
   expect_others_end_in_the_norm(false);
+}
+
+TEST(ProcessPipelineNccl, RefusesSharesOfWhatNcclAddsUp) {
+  const auto body = [](World& world) {
+    GpuCase c{"naive", {}, 2};
+    c.unordered_sum = c.shards_optimizer = true;
+    testing::expect_error([&] { GpuProcessJob<ProcessPipeline> job(options_of(c, &world)); },
+                          {"each with all states, for an unordered sum, got shares"});
+  };
+  EXPECT_EQ(run_forked(2, body), all_pass(2));
 }
 
 }  // namespace

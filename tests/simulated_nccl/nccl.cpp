@@ -3,13 +3,15 @@
 // It is stricter than the real one: a send has no buffer, and lasts until the other end receives,
 // so a wrong order hangs at any size; counts, types and whether a call was captured have to match;
 // work of a communicator runs in the order of its calls, also in a graph; nothing may be captured
-// before the direction was used, and no communicator ends before graphs that use it. When the other
-// process is gone, it waits for ever, as kernels do, until the communicator is aborted.
+// before the direction was used, and no communicator ends before graphs that use it. When another
+// process is gone, it waits for ever, as kernels do, until the communicator is aborted. Only
+// communicators of two send and receive; sums are in the order of the ranks.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -40,8 +42,10 @@ struct CapturedOrder {
   int calls = 0, done = 0;
 };
 
+enum class Kind : std::uint32_t { kSend, kReceive, kAddUp };
+
 struct Call {
-  bool sends = false;
+  Kind kind = Kind::kSend;
   void* data = nullptr;
   std::size_t count = 0;
   ncclDataType_t type = ncclUint8;
@@ -54,22 +58,23 @@ struct Call {
 // What both ends say of a call.
 struct Words {
   std::uint64_t count = 0;
-  std::uint32_t type = 0, captured = 0;
+  std::uint32_t type = 0, captured = 0, added = 0;
   bool operator==(const Words&) const = default;
   std::string to_string() const {
     return std::to_string(count) + " elements of type " + std::to_string(type) +
-           (captured != 0 ? ", captured" : "");
+           (captured != 0 ? ", captured" : "") + (added != 0 ? ", added up" : "");
   }
 };
 
 // What outlives a communicator in the tasks of streams.
 class Connection {
  public:
-  explicit Connection(int rank) : rank_(rank) {}
+  Connection(int ranks, int rank) : rank_(rank), peers_(static_cast<std::size_t>(ranks)) {}
   ~Connection() {
     if (opener_.joinable()) opener_.join();
-    for (const int socket : sockets_) {
-      if (socket >= 0) ::close(socket);
+    for (const Sockets& peer : peers_) {
+      if (peer.to_it >= 0) ::close(peer.to_it);
+      if (peer.from_it >= 0) ::close(peer.from_it);
     }
   }
   Connection(const Connection&) = delete;
@@ -78,11 +83,13 @@ class Connection {
   // `listener`: of rank 0.
   void open(const sockaddr_un& address, int listener) {
     opener_ = std::thread([this, address, listener] {
-      for (int& socket : sockets_) {
-        while (socket < 0 && !aborted_)
-          socket = listener >= 0 ? accept_one(listener) : connect_to(address);
+      if (listener >= 0) {
+        accept_all(listener);
+        ::close(listener);
+      } else {
+        connect_to(address, 0, peers_[0].to_it);
+        connect_to(address, 1, peers_[0].from_it);
       }
-      if (listener >= 0) ::close(listener);
       ready_ = true;
     });
   }
@@ -97,7 +104,7 @@ class Connection {
                       const std::shared_ptr<Connection>& self) {
     const long capture = capture_of(stream);
     for (const Call& call : calls) {
-      bool& used = used_[call.sends ? 1 : 0];
+      bool& used = used_[static_cast<std::size_t>(call.kind)];
       if (capture != 0 && !used) fault("a direction is captured before it was used");
       used = true;
     }
@@ -126,17 +133,38 @@ class Connection {
   }
 
  private:
-  static int accept_one(int listener) {
-    pollfd ready{listener, POLLIN, 0};
-    return ::poll(&ready, 1, 20) == 1 ? ::accept(listener, nullptr, nullptr) : -1;
+  // To another rank: rank 0 has all others, which have it alone.
+  struct Sockets {
+    int to_it = -1, from_it = -1;
+  };
+  // Who connects, and whether what comes along the socket goes back to it.
+  struct Hello {
+    int rank = 0, is_back = 0;
+  };
+
+  void accept_all(int listener) {
+    for (std::size_t missing = 2 * (peers_.size() - 1); missing > 0 && !aborted_;) {
+      pollfd ready{listener, POLLIN, 0};
+      const int socket = ::poll(&ready, 1, 20) == 1 ? ::accept(listener, nullptr, nullptr) : -1;
+      Hello hello;
+      if (socket < 0) continue;
+      if (!read(socket, &hello, sizeof hello)) return;
+      Sockets& peer = peers_.at(static_cast<std::size_t>(hello.rank));
+      (hello.is_back != 0 ? peer.to_it : peer.from_it) = socket;
+      --missing;
+    }
   }
-  static int connect_to(const sockaddr_un& address) {
-    const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
-    if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-      return socket;
-    ::close(socket);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return -1;
+  void connect_to(const sockaddr_un& address, int is_back, int& socket) {
+    while (socket < 0 && !aborted_) {
+      socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+      if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+        const Hello hello{rank_, is_back};
+        write(socket, &hello, sizeof hello);
+        return;
+      }
+      ::close(std::exchange(socket, -1));
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
   }
 
   template <typename Ready>
@@ -155,37 +183,73 @@ class Connection {
 
   // Both directions go on side by side, each in its order.
   void run(const std::vector<Call>& calls, bool captured) {
-    const auto run_all = [&](bool sends) {
+    const auto run_all = [&](Kind kind) {
       for (const Call& call : calls) {
-        if (call.sends == sends && !aborted_ && status_ == ncclSuccess) transfer(call, captured);
+        if (call.kind != kind || aborted_ || status_ != ncclSuccess) continue;
+        if (kind == Kind::kAddUp) {
+          add_up(call, captured);
+        } else {
+          transfer(peers_[rank_ == 0 ? 1 : 0], call, captured);
+        }
       }
     };
-    bool both[2] = {false, false};
-    for (const Call& call : calls) both[call.sends ? 1 : 0] = true;
-    if (!both[0] || !both[1]) return run_all(both[1]);
-    std::thread receives([&] { run_all(false); });
-    run_all(true);
-    receives.join();
+    const auto has = [&](Kind kind) {
+      return std::ranges::any_of(calls, [&](const Call& call) { return call.kind == kind; });
+    };
+    std::thread receives;
+    if (has(Kind::kSend) && has(Kind::kReceive)) {
+      receives = std::thread([&] { run_all(Kind::kReceive); });
+    } else {
+      run_all(Kind::kReceive);
+    }
+    run_all(Kind::kSend);
+    if (receives.joinable()) receives.join();
+    run_all(Kind::kAddUp);
+  }
+
+  // Rank 0 adds, in the order of the ranks, and hands the sums to all.
+  void add_up(Call call, bool captured) {
+    const auto transfer_as = [&](Kind kind, const Sockets& peer) {
+      call.kind = kind;
+      transfer(peer, call, captured, true);
+    };
+    if (rank_ != 0) {
+      transfer_as(Kind::kSend, peers_[0]);
+      return transfer_as(Kind::kReceive, peers_[0]);
+    }
+    auto* const sums = static_cast<float*>(call.data);
+    std::vector<float> others(call.count);
+    call.data = others.data();
+    for (std::size_t peer = 1; peer < peers_.size(); ++peer) {
+      transfer_as(Kind::kReceive, peers_[peer]);
+      for (std::size_t i = 0; i < others.size(); ++i) sums[i] += others[i];
+    }
+    call.data = sums;
+    for (std::size_t peer = 1; peer < peers_.size(); ++peer) {
+      transfer_as(Kind::kSend, peers_[peer]);
+    }
   }
 
   // The receiver speaks first: until then, nothing moves.
-  void transfer(const Call& call, bool captured) {
-    const int socket = sockets_[call.sends == (rank_ == 0) ? 0 : 1];  // 0: from rank 0 to 1
-    const Words own{call.count, static_cast<std::uint32_t>(call.type), captured ? 1U : 0U};
+  void transfer(const Sockets& peer, const Call& call, bool captured, bool added = false) {
+    const bool sends = call.kind == Kind::kSend;
+    const int socket = sends ? peer.to_it : peer.from_it;
+    const Words own{call.count, static_cast<std::uint32_t>(call.type), captured ? 1U : 0U,
+                    added ? 1U : 0U};
     Words other;
-    if (call.sends) {
+    if (sends) {
       if (!read(socket, &other, sizeof other) || !write(socket, &own, sizeof own)) return;
     } else if (!write(socket, &own, sizeof own) || !read(socket, &other, sizeof other)) {
       return;
     }
     if (own != other) {
       std::lock_guard lock(mutex_);
-      error_ = std::string(call.sends ? "sends " : "receives ") + own.to_string() +
+      error_ = std::string(sends ? "sends " : "receives ") + own.to_string() +
                ", the other end has " + other.to_string();
       status_ = ncclInvalidUsage;
       return;
     }
-    if (call.sends) {
+    if (sends) {
       write(socket, call.data, call.bytes());
     } else {
       read(socket, call.data, call.bytes());
@@ -226,15 +290,15 @@ class Connection {
   }
 
   const int rank_;
-  int sockets_[2] = {-1, -1};
+  std::vector<Sockets> peers_;  // by rank
   std::thread opener_;
   std::atomic<bool> ready_ = false, aborted_ = false;
   std::atomic<int> status_ = ncclSuccess;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::string error_;
-  long turns_ = 0, served_ = 0;  // outside of graphs
-  bool used_[2] = {false, false};
+  long turns_ = 0, served_ = 0;                            // outside of graphs
+  bool used_[3] = {false, false, false};                   // by kind
   std::map<long, std::weak_ptr<CapturedOrder>> captured_;  // by capture
 };
 
@@ -274,11 +338,22 @@ int communicators() {
 
 struct ncclComm {
   std::shared_ptr<simulated::Connection> connection;
-  int rank = 0;
+  int ranks = 0, rank = 0;
   bool in_progress = false;  // the last call, until somebody asks
   bool finalized = false;
   std::string text;
 };
+
+namespace simulated {
+namespace {
+
+// Sends and receives are of two ranks here, and in a group.
+bool is_call_of_two(ncclComm_t comm, int peer) {
+  return comm->ranks == 2 && peer == 1 - comm->rank && group.depth > 0;
+}
+
+}  // namespace
+}  // namespace simulated
 
 ncclResult_t ncclGetVersion(int* version) {
   *version = NCCL_VERSION_CODE;
@@ -291,7 +366,7 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   const sockaddr_un address = simulated::address_of(*id);
   const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
   if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener, 2) != 0) {
+      ::listen(listener, SOMAXCONN) != 0) {
     return ncclSystemError;
   }
   simulated::listeners[id->internal] = listener;
@@ -306,7 +381,7 @@ const char* ncclGetLastError(ncclComm_t comm) {
 }
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank,
                                     ncclConfig_t* config) {
-  if (ranks != 2 || rank < 0 || rank > 1 || config->blocking != 0) return ncclInvalidArgument;
+  if (ranks < 2 || rank < 0 || rank >= ranks || config->blocking != 0) return ncclInvalidArgument;
   int listener = -1;
   if (rank == 0) {
     const auto found = simulated::listeners.find(id.internal);
@@ -314,7 +389,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
     listener = found->second;
     simulated::listeners.erase(found);
   }
-  *comm = new ncclComm{std::make_shared<simulated::Connection>(rank), rank, false, false, {}};
+  *comm = new ncclComm{
+      std::make_shared<simulated::Connection>(ranks, rank), ranks, rank, false, false, {}};
   (*comm)->connection->open(simulated::address_of(id), listener);
   ++simulated::open_communicators;
   return ncclInProgress;
@@ -368,13 +444,22 @@ ncclResult_t ncclGroupEnd() {
 }
 ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer,
                       ncclComm_t comm, cudaStream_t stream) {
-  if (peer != 1 - comm->rank || simulated::group.depth == 0) return ncclInvalidArgument;
-  return simulated::add(comm, stream, {true, const_cast<void*>(from), count, type});
+  if (!simulated::is_call_of_two(comm, peer)) return ncclInvalidArgument;
+  return simulated::add(comm, stream,
+                        {simulated::Kind::kSend, const_cast<void*>(from), count, type});
 }
 ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                       cudaStream_t stream) {
-  if (peer != 1 - comm->rank || simulated::group.depth == 0) return ncclInvalidArgument;
-  return simulated::add(comm, stream, {false, to, count, type});
+  if (!simulated::is_call_of_two(comm, peer)) return ncclInvalidArgument;
+  return simulated::add(comm, stream, {simulated::Kind::kReceive, to, count, type});
+}
+// In place, of floats.
+ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type,
+                           ncclRedOp_t operation, ncclComm_t comm, cudaStream_t stream) {
+  if (from != to || type != ncclFloat32 || operation != ncclSum || simulated::group.depth == 0) {
+    return ncclInvalidArgument;
+  }
+  return simulated::add(comm, stream, {simulated::Kind::kAddUp, to, count, type});
 }
 
 namespace stagecoach {
@@ -384,7 +469,7 @@ const NcclApi& nccl() {
                            ncclGetLastError, ncclCommInitRankConfig, ncclCommFinalize,
                            ncclCommDestroy,  ncclCommAbort,          ncclCommGetAsyncError,
                            ncclGroupStart,   ncclGroupEnd,           ncclSend,
-                           ncclRecv};
+                           ncclRecv,         ncclAllReduce};
   return api;
 }
 

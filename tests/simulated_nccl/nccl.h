@@ -28,6 +28,7 @@ enum ncclDataType_t {
   ncclFloat32 = 7,
   ncclBfloat16 = 9,
 };
+enum ncclRedOp_t { ncclSum = 0 };
 struct ncclConfig_t {
   int blocking = 1, minCTAs = 1, maxCTAs = 32;
 };
@@ -50,6 +51,8 @@ ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, 
                       ncclComm_t comm, cudaStream_t stream);
 ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                       cudaStream_t stream);
+ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type,
+                           ncclRedOp_t operation, ncclComm_t comm, cudaStream_t stream);
 
 namespace simulated {
 // Of this process: what NCCL was asked to do and should not have been, such as the end of a

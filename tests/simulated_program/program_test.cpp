@@ -70,6 +70,20 @@ TEST_F(SimulatedProcesses, TrainAndClipAsOneDoes) {
   EXPECT_EQ(testing::content_of(one), testing::content_of(two));
 }
 
+TEST_F(SimulatedProcesses, AddGradientsByNcclWhenAskedTo) {
+  const testing::Options options = {
+      {"--device", "cuda"}, {"--stages", "1"}, {"--fast-nondeterministic", ""}, {"--quiet", "no"}};
+  const ProgramResult result = train_two(options);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  expect_has(result.out, "sum of gradients over 2 replicas, by NCCL: ");
+  expect_has(result.err, "no checksum promises");
+  testing::Options shared = options;
+  shared.insert({"--zero", "1"});
+  const ProgramResult refused = train_two(shared);
+  EXPECT_EQ(refused.exit_code, 2) << refused.err;
+  expect_has(refused.err, "expected --fast-nondeterministic without --zero, got both");
+}
+
 TEST(SimulatedProgram, EvaluatesAndWritesItsFilesOnAGpu) {
   const testing::ScratchFolder folder;
   const auto in = [&](const char* name) { return (folder.path() / name).string(); };

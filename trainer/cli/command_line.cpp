@@ -180,7 +180,8 @@ void add_device_options(CLI::App& app, TrainRequest& c) {
   group.add_flag("--fast-nondeterministic", c.fast_nondeterministic,
                  "to compare with. GPU: also algorithms that give other bits\n"
                  "from run to run; replicas in processes: gradients are added\n"
-                 "by MPI, in its own order, whose bits no checksum promises");
+                 "by MPI, or on GPUs by NCCL, in its own order, whose bits no\n"
+                 "checksum promises");
 }
 
 void add_training_options(CLI::App& app, TrainRequest& c) {

@@ -148,10 +148,11 @@ std::string stage_table(const RunReport& r) {
   text += fmt::format("{} parameters; busy = F + B + W{}; after them the optimizer: {} ms{}\n",
                       grouped(parameters), again ? " + R" : "", milliseconds(optimizer), beside);
   if (reduce > 0) {
+    const char* const transport = r.launch == Launch::kThreads ? ", by MPI" : ", by NCCL";
     text += fmt::format(
         "sum of gradients over {} replicas{}: {} ms of all stages, {} of it while a "
         "rank computes\n",
-        r.replicas, r.fast_nondeterministic ? ", by MPI" : "", milliseconds(reduce),
+        r.replicas, r.fast_nondeterministic ? transport : "", milliseconds(reduce),
         percent(hidden / reduce));
   }
   return text;
