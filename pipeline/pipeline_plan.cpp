@@ -53,6 +53,8 @@ std::vector<bool> copied_between(const PipelineOptions& options, const Program& 
 Program checked(const Schedule& schedule, const std::vector<StageGraph>& graphs,
                 const PipelineOptions& options) {
   const Program program = check(schedule);
+  STAGECOACH_CHECK(program.placement().groups() == 1, "Pipeline",
+                   "a table with each stage on one rank", "one with a stage on several");
   const Reach reach = reach_of(graphs, copied_between(options, program));
   return reach.last_reader.empty() ? program : check(schedule, {.reach = reach});
 }

@@ -13,6 +13,7 @@
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/partition.h"
+#include "pipeline/schedule/placement.h"
 #include "pipeline/schedule/schedule_file.h"
 #include "trainer/words.h"
 
@@ -72,6 +73,11 @@ Sizes sizes_of_file(const TrainRequest& request) {
     }
     return value;
   };
+  if (Placement(table).groups() > 1) {
+    throw UsageError(kTrain, "a table with each stage on one rank",
+                     fmt::format("{} with a stage on several", request.schedule),
+                     "simulate replays it; train makes replicas by --replicas");
+  }
   const auto ranks = static_cast<int>(table.ranks.size());
   sizes.stages = of_file("--stages", request.stages, ranks);
   sizes.micro_batches = of_file("--micro-batches", request.micro_batches, table.micro_batches);

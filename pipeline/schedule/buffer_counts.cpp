@@ -32,47 +32,52 @@ struct OwnPeaks {
 std::vector<float> unit_times(const Schedule& schedule, const Dependencies& dependencies) {
   std::vector<float> end_of(dependencies.size());
   std::vector<float> free_at(schedule.ranks.size(), 0.0f);
-  replay(schedule, dependencies,
-         [&](int rank, std::size_t, const Action& action, const DependencyList& needed) {
-           float time = free_at[rank];
-           for (const Action dependency : needed) {
-             time = std::max(time, end_of[dependencies.index(dependency)]);
-           }
-           if (is_compute(action.kind)) time += action.kind == kBackward ? 2.0f : 1.0f;
-           for (const std::size_t index : dependencies.completed_by(action)) end_of[index] = time;
-           free_at[rank] = time;
-         });
+  replay(
+      schedule, dependencies,
+      [&](int rank, std::size_t, const Action& action, const DependencyList& needed) {
+        float time = free_at[rank];
+        for (const Action dependency : needed) {
+          time = std::max(time, end_of[dependencies.index(dependency)]);
+        }
+        if (is_compute(action.kind)) time += action.kind == kBackward ? 2.0f : 1.0f;
+        for (const std::size_t index : dependencies.completed_by(action)) end_of[index] = time;
+        free_at[rank] = time;
+      },
+      [&](int rank, std::size_t arrival) { end_of[arrival] = free_at[rank]; });
   return end_of;
 }
 
-// Of buffers with number m % count, how many are needed that `writers`, in their order, never write
-// over what is still in use. Micro-batch m begins to be written at begin(m), and is free when
-// released(m), which does not go down, has passed.
+// Of buffers with number n % count, how many are needed that `writers`, the numbers of a replica's
+// micro-batches in its order, never write over what is still in use. That of n begins to be written
+// at begin(n), and is free when released(n) has passed.
 template <typename Begin, typename Released>
 int window(const std::vector<int>& writers, const Begin& begin, const Released& released) {
   int most = 1, first = 0;  // `first`: the lowest that is still in use
-  for (const int micro : writers) {
-    const float now = begin(micro);
-    while (first < micro && released(first) <= now) ++first;
-    most = std::max(most, micro - first + 1);
+  for (const int number : writers) {
+    const float now = begin(number);
+    while (first < number && released(first) <= now) ++first;
+    most = std::max(most, number - first + 1);
   }
   return most;
 }
 
-// By stage, the micro-batches of its F and of its B or BW in their order.
+// By replica of a stage, the numbers of the micro-batches of its F and of its B or BW in their
+// order.
 struct Orders {
   std::vector<std::vector<int>> forward, backward;
 };
 
-Orders orders_of(const Schedule& schedule) {
-  const auto stages = static_cast<std::size_t>(schedule.stages);
-  Orders orders{std::vector<std::vector<int>>(stages), std::vector<std::vector<int>>(stages)};
+Orders orders_of(const Schedule& schedule, const Placement& placement) {
+  const std::size_t replicas = placement.ranks().size();
+  Orders orders{std::vector<std::vector<int>>(replicas), std::vector<std::vector<int>>(replicas)};
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
-      if (action.kind == kForward) orders.forward[action.stage].push_back(action.micro_batch);
-      if (action.kind == kBackwardInput || action.kind == kBackward) {
-        orders.backward[action.stage].push_back(action.micro_batch);
-      }
+      const bool backward = action.kind == kBackwardInput || action.kind == kBackward;
+      if (action.kind != kForward && !backward) continue;
+      const int replica = placement.replica_of(action.stage, action.micro_batch);
+      std::vector<std::vector<int>>& of_kind = backward ? orders.backward : orders.forward;
+      of_kind[placement.index(action.stage, replica)].push_back(
+          placement.number_of(action.stage, action.micro_batch));
     }
   }
   return orders;
@@ -91,17 +96,23 @@ std::vector<float> backward_units(const Schedule& schedule) {
 
 }  // namespace
 
-BufferCounts own_buffers_of(const Schedule& schedule, const SlotUse& slots) {
-  std::vector<OwnPeaks> peaks(static_cast<std::size_t>(schedule.stages));
+BufferCounts own_buffers_of(const Schedule& schedule, const Placement& placement,
+                            const SlotUse& slots) {
+  std::vector<OwnPeaks> peaks(placement.ranks().size());
+  const auto peaks_of = [&](const Action& action) -> OwnPeaks& {
+    return peaks[placement.index(action.stage,
+                                 placement.replica_of(action.stage, action.micro_batch))];
+  };
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
-      if (action.kind == kReceiveActivation) peaks[action.stage].posts_inputs = true;
-      if (action.kind == kReceiveGradient) peaks[action.stage].posts_gradients = true;
+      if (action.kind == kReceiveActivation) peaks_of(action).posts_inputs = true;
+      if (action.kind == kReceiveGradient) peaks_of(action).posts_gradients = true;
     }
   }
   for (const auto& actions : schedule.ranks) {
     for (const Action& action : actions) {
-      OwnPeaks& stage = peaks[action.stage];
+      if (is_per_stage(action.kind)) continue;
+      OwnPeaks& stage = peaks_of(action);
       const bool forward = action.kind == kForward;
       const bool backward = action.kind == kBackwardInput || action.kind == kBackward;
       const bool last = action.kind == kBackwardWeight || action.kind == kBackward;
@@ -118,21 +129,29 @@ BufferCounts own_buffers_of(const Schedule& schedule, const SlotUse& slots) {
     }
   }
   BufferCounts buffers;
-  for (const OwnPeaks& stage : peaks) {
-    buffers.slots.push_back(stage.slots.most());
-    buffers.received.push_back(stage.received.most());
-    buffers.received_gradients.push_back(stage.received_gradients.most());
-    buffers.gradient_slots.push_back(stage.gradient_slots.most());
+  for (int stage = 0; stage < schedule.stages; ++stage) {
+    const auto most = [&](Peak OwnPeaks::*of_kind) {
+      int count = 1;
+      for (int replica = 0; replica < placement.replicas(stage); ++replica) {
+        count = std::max(count, (peaks[placement.index(stage, replica)].*of_kind).most());
+      }
+      return count;
+    };
+    buffers.slots.push_back(most(&OwnPeaks::slots));
+    buffers.received.push_back(most(&OwnPeaks::received));
+    buffers.received_gradients.push_back(most(&OwnPeaks::received_gradients));
+    buffers.gradient_slots.push_back(most(&OwnPeaks::gradient_slots));
   }
   return buffers;
 }
 
 BufferCounts buffer_counts_of(const Schedule& schedule, const Dependencies& data,
                               const SlotUse& slots) {
-  BufferCounts buffers = own_buffers_of(schedule, slots);
+  const Placement& placement = data.placement();
+  BufferCounts buffers = own_buffers_of(schedule, placement, slots);
   const bool trains = slots.trains();
   const std::vector<float> end_of = unit_times(schedule, data);
-  const Orders orders = orders_of(schedule);
+  const Orders orders = orders_of(schedule, placement);
   const std::vector<float> units = backward_units(schedule);
   const auto end = [&](ActionKind kind, int stage, int micro) {
     return end_of[data.index(kind, stage, micro)];
@@ -146,8 +165,24 @@ BufferCounts buffer_counts_of(const Schedule& schedule, const Dependencies& data
     }
     return time;
   };
-  const int two = std::clamp(schedule.micro_batches, 1, 2);
+  // The most that a replica of the stage needs.
+  const auto most = [&](int stage, const std::vector<std::vector<int>>& writers, const auto& begin,
+                        const auto& released) {
+    int count = 1;
+    for (int replica = 0; replica < placement.replicas(stage); ++replica) {
+      const int first = replica * placement.block(stage);
+      const auto micro = [&](int number) { return placement.micro_batch_of(stage, first, number); };
+      count = std::max(count, window(
+                                  writers[placement.index(stage, replica)],
+                                  [&](int number) { return begin(micro(number)); },
+                                  [&](int number) { return released(micro(number)); }));
+    }
+    return count;
+  };
   for (int stage = 0; stage < schedule.stages; ++stage) {
+    // At least two of a group, so that a stage need not wait until the one before has used the
+    // first.
+    const int least = std::clamp(placement.block(stage), 1, 2 * placement.groups_of_replica(stage));
     const int last_reader = data.reach().last_reader_of(stage);
     const int first_reader = data.reach().first_reader_of(stage);
     const auto forward_begin = [&](int micro) { return end(kForward, stage, micro) - 1; };
@@ -157,13 +192,12 @@ BufferCounts buffer_counts_of(const Schedule& schedule, const Dependencies& data
     };
     const auto gradient_read = [&](int micro) { return read(first_reader, stage - 1, micro); };
     const bool sends_output = stage + 1 < schedule.stages;
-    buffers.outputs.push_back(
-        sends_output ? window(orders.forward[stage], forward_begin, output_read) : 1);
-    // At least two, so that a stage need not wait until the one before has used the first.
+    buffers.outputs.push_back(sends_output ? most(stage, orders.forward, forward_begin, output_read)
+                                           : 1);
     const bool sends_gradient = stage > 0 && trains;
     buffers.input_gradients.push_back(
         sends_gradient
-            ? std::max(two, window(orders.backward[stage], backward_begin, gradient_read))
+            ? std::max(least, most(stage, orders.backward, backward_begin, gradient_read))
             : 1);
   }
   return buffers;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "pipeline/schedule/placement.h"
 #include "pipeline/schedule/table_reader.h"
 
 namespace stagecoach {
@@ -209,6 +210,9 @@ std::string to_csv(const Schedule& schedule) {
                      fmt::format("'{}' with {}", schedule.name, found->to_string()),
                      "PyTorch's form has none: write the table without recomputation, or as text");
   }
+  STAGECOACH_CHECK(Placement(schedule).groups() == 1, "to_csv", "each stage on one rank",
+                   fmt::format("'{}' with a stage on several", schedule.name),
+                   "PyTorch's form has none: write the table as text");
   const bool communicates = has_communication(schedule);
   std::string text;
   for (const std::vector<Action>& actions : schedule.ranks) {

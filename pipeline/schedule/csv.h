@@ -25,8 +25,8 @@ Schedule schedule_from_csv(std::string_view text, const std::string& name,
 // release; of one with communication by _load_csv(file, "compute_comms") of 2.15, which demands a
 // WAIT_SEND for every send (here: at the rank's end), and a REDUCE_GRAD of every stage, which
 // divides its gradients by the number of micro-batches. STEP is left out: PyTorch steps after its
-// schedule. Throws Error for a table with R, which that form does not have, or without B and W,
-// which PyTorch refuses.
+// schedule. Throws Error for a table with R, or with a stage on several ranks, which that form does
+// not have, or without B and W, which PyTorch refuses.
 std::string to_csv(const Schedule& schedule);
 
 }  // namespace stagecoach

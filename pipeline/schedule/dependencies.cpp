@@ -9,13 +9,22 @@ namespace stagecoach {
 
 using enum ActionKind;
 
+namespace {
+
+bool has_reduce(const std::vector<Action>& actions) {
+  return std::ranges::find(actions, kReduceGradient, &Action::kind) != actions.end();
+}
+
+}  // namespace
+
 Dependencies::Dependencies(const Schedule& schedule, Reach reach,
                            std::optional<BufferCounts> buffers)
     : stages_(static_cast<std::size_t>(schedule.stages)),
       micro_batches_(static_cast<std::size_t>(schedule.micro_batches)),
       communicates_(has_communication(schedule)),
       trains_(is_training(schedule)),
-      rank_of_(ranks_of_stages(schedule)),
+      reduces_(std::ranges::any_of(schedule.ranks, has_reduce)),
+      placement_(schedule),
       reach_(std::move(reach)),
       buffers_(std::move(buffers)) {}
 
@@ -25,24 +34,42 @@ DependencyList Dependencies::of(const Action& action) const {
   DependencyList list;
   if (action.kind == kForward) {
     if (stage > 0) {
-      list.set_data({crosses_ranks(stage - 1) ? kSendActivation : kForward, stage - 1, micro});
+      list.set_data(
+          {crosses_ranks(stage - 1, micro) ? kSendActivation : kForward, stage - 1, micro});
     }
-    const int overwritten = buffers_ && has_next ? micro - buffers_->outputs[stage] : -1;
+    const int before =
+        buffers_ && has_next ? overwritten(stage, micro, buffers_->outputs[stage]) : -1;
     // B and W of the stage itself read its output too.
-    if (overwritten >= 0) {
+    if (before >= 0) {
       list.set_readers(trains_ ? kBackwardWeight : kForward, trains_ ? stage : stage + 1,
-                       reach_.last_reader_of(stage), overwritten);
+                       reach_.last_reader_of(stage), before);
     }
   } else if (action.kind == kBackwardInput || action.kind == kBackward) {
     if (has_next) {
-      list.set_data({crosses_ranks(stage) ? kSendGradient : kBackwardInput, stage + 1, micro});
+      list.set_data(
+          {crosses_ranks(stage, micro) ? kSendGradient : kBackwardInput, stage + 1, micro});
     }
-    const int overwritten = buffers_ && stage > 0 ? micro - buffers_->input_gradients[stage] : -1;
-    if (overwritten >= 0) {
-      list.set_readers(kBackwardWeight, reach_.first_reader_of(stage), stage - 1, overwritten);
+    const int before =
+        buffers_ && stage > 0 ? overwritten(stage, micro, buffers_->input_gradients[stage]) : -1;
+    if (before >= 0) {
+      list.set_readers(kBackwardWeight, reach_.first_reader_of(stage), stage - 1, before);
     }
+  } else if (adds_replicas(action)) {
+    list.set_replicas(stage, placement_.replicas(stage), placement_.block(stage));
   }
   return list;
+}
+
+int Dependencies::overwritten(int stage, int micro_batch, int count) const {
+  const int number = placement_.number_of(stage, micro_batch) - count;
+  if (number < 0) return -1;
+  return placement_.micro_batch_of(stage, placement_.block_begin(stage, micro_batch), number);
+}
+
+std::size_t Dependencies::arrival(int rank, int stage) const {
+  const std::span<const int> ranks = placement_.ranks_of(stage);
+  const auto replica = static_cast<int>(std::ranges::find(ranks, rank) - ranks.begin());
+  return index(kReduceGradient, stage, replica * placement_.block(stage));
 }
 
 Completed Dependencies::completed_by(const Action& action) const {
@@ -66,6 +93,7 @@ Completed Dependencies::completed_by(const Action& action) const {
 }
 
 std::string Dependencies::reason(const Action& action, const Action& dependency) const {
+  if (is_per_stage(action.kind)) return "all replicas of a stage add their gradients at once";
   if (action.micro_batch == dependency.micro_batch || !buffers_) return "";
   const bool forward = action.kind == kForward;
   const int count =
@@ -87,7 +115,7 @@ void throw_deadlock(const Schedule& schedule, const Dependencies& dependencies,
                     const std::vector<std::size_t>& position,
                     const std::vector<Action>& waits_for) {
   const auto stuck = [&](int rank) { return position[rank] < schedule.ranks[rank].size(); };
-  const auto owner = [&](int rank) { return dependencies.rank_of(waits_for[rank].stage); };
+  const auto owner = [&](int rank) { return dependencies.rank_of(waits_for[rank]); };
   // Whoever a stuck rank waits for is stuck too, so the way from any of them ends in a cycle.
   int rank = 0;
   while (!stuck(rank)) ++rank;
@@ -109,12 +137,16 @@ void throw_deadlock(const Schedule& schedule, const Dependencies& dependencies,
                     waiting(first).to_string(), position[first], waits_for[first].to_string()),
         reason);
   }
-  std::string path, reasons;
+  const auto awaited = [&](int r) {
+    if (!is_per_stage(waits_for[r].kind)) return waits_for[r].to_string();
+    return fmt::format("that of rank {}", owner(r));
+  };
+  std::string path;
   int other = first;
   do {
     path += fmt::format("{}{}rank {} waits at {} (position {}) for {}", path.empty() ? "" : "; ",
                         line_of(schedule, other), other, waiting(other).to_string(),
-                        position[other], waits_for[other].to_string());
+                        position[other], awaited(other));
     const std::string why = dependencies.reason(waiting(other), waits_for[other]);
     if (!why.empty()) path += fmt::format(" ({})", why);
     other = owner(other);

@@ -10,13 +10,15 @@
 #include <vector>
 
 #include "pipeline/schedule/buffer_counts.h"
+#include "pipeline/schedule/placement.h"
 #include "pipeline/schedule/reach.h"
 #include "pipeline/schedule/schedule.h"
 
 namespace stagecoach {
 
 // What an action waits for: what makes its data, then the readers of the buffer that it writes,
-// from one stage to another. Made for every action of large tables, so never on the heap.
+// from one stage to another, or that all replicas of a stage have come to their sum. Made for every
+// action of large tables, so never on the heap.
 class DependencyList {
  public:
   class Iterator {
@@ -40,20 +42,30 @@ class DependencyList {
   }
   // `kind` of the stages [first, last], of one micro-batch.
   void set_readers(ActionKind kind, int first, int last, int micro_batch) {
-    first_reader_ = {kind, first, micro_batch};
-    readers_ = last - first + 1;
+    first_other_ = {kind, first, micro_batch};
+    others_ = last - first + 1;
+    block_ = 0;
   }
-  int size() const { return has_data_ + readers_; }
+  // REDUCE_GRAD of a stage's replicas, each with the first micro-batch of its block.
+  void set_replicas(int stage, int replicas, int block) {
+    first_other_ = {ActionKind::kReduceGradient, stage, 0};
+    others_ = replicas;
+    block_ = block;
+  }
+  int size() const { return has_data_ + others_; }
   Action operator[](int i) const {
     if (i < has_data_) return data_;
-    return {first_reader_.kind, first_reader_.stage + i - has_data_, first_reader_.micro_batch};
+    const int other = i - has_data_;
+    if (block_ > 0) return {first_other_.kind, first_other_.stage, other * block_};
+    return {first_other_.kind, first_other_.stage + other, first_other_.micro_batch};
   }
   Iterator begin() const { return {*this, 0}; }
   Iterator end() const { return {*this, size()}; }
 
  private:
-  Action data_, first_reader_;
-  int has_data_ = 0, readers_ = 0;
+  Action data_, first_other_;
+  int has_data_ = 0, others_ = 0;
+  int block_ = 0;  // of replicas; 0: the others are stages
 };
 
 // At most two.
@@ -73,42 +85,59 @@ class Dependencies {
   // Without buffers: there are enough of them.
   Dependencies(const Schedule& schedule, Reach reach, std::optional<BufferCounts> buffers = {});
 
-  // F, B, W and sends only.
+  // Of F, B, W, sends, and where a stage has replicas of what adds their gradients: REDUCE_GRAD, or
+  // STEP in a table without.
   DependencyList of(const Action& action) const;
+  // Whether it adds gradients of replicas: it ends when all of them have come to theirs.
+  bool adds_replicas(const Action& action) const {
+    return is_per_stage(action.kind) && placement_.replicas(action.stage) > 1 &&
+           (action.kind == ActionKind::kReduceGradient || !reduces_);
+  }
+  // The number of a rank having come to such an action, in index().
+  std::size_t arrival(int rank, int stage) const;
   // Why `action` waits for `dependency`, in words; empty when it reads what that made.
   std::string reason(const Action& action, const Action& dependency) const;
   // Whether `dependency`, one of action's, is on another rank and makes what `action` reads.
   bool is_message(const Action& action, const Action& dependency) const {
     return action.micro_batch == dependency.micro_batch && action.stage != dependency.stage &&
-           rank_of_[action.stage] != rank_of_[dependency.stage];
+           rank_of(action) != rank_of(dependency);
   }
 
   bool communicates() const { return communicates_; }
   const Reach& reach() const { return reach_; }
-  int rank_of(int stage) const { return rank_of_[stage]; }
-  // A dense number of F, B, W or a send, below size(). Micro-batches of a stage and kind are
-  // neighbours.
+  const Placement& placement() const { return placement_; }
+  // Of an action of a micro-batch, or one that of() has.
+  int rank_of(const Action& action) const {
+    return placement_.rank_of(action.stage, action.micro_batch);
+  }
+  // A dense number of F, B, W, a send or a REDUCE_GRAD of set_replicas(), below size().
+  // Micro-batches of a stage and kind are neighbours.
   std::size_t index(ActionKind kind, int stage, int micro_batch) const {
-    const std::size_t row = kind == ActionKind::kSendActivation ? 3
-                            : kind == ActionKind::kSendGradient ? 4
-                                                                : static_cast<std::size_t>(kind);
+    const std::size_t row = kind == ActionKind::kReduceGradient   ? rows() - 1
+                            : kind == ActionKind::kSendActivation ? 3
+                            : kind == ActionKind::kSendGradient   ? 4
+                                                                  : static_cast<std::size_t>(kind);
     return (row * stages_ + stage) * micro_batches_ + micro_batch;
   }
   std::size_t index(const Action& action) const {
     return index(action.kind, action.stage, action.micro_batch);
   }
-  std::size_t size() const { return (communicates_ ? 5 : 3) * stages_ * micro_batches_; }
+  std::size_t size() const { return rows() * stages_ * micro_batches_; }
   // The numbers of what is done with `action`: two for BW, none for what nobody waits for.
   Completed completed_by(const Action& action) const;
 
  private:
-  bool crosses_ranks(int upper_stage) const {
-    return communicates_ && rank_of_[upper_stage] != rank_of_[upper_stage + 1];
+  std::size_t rows() const { return (communicates_ ? 5u : 3u) + (placement_.groups() > 1 ? 1 : 0); }
+  bool crosses_ranks(int upper_stage, int micro_batch) const {
+    return communicates_ && placement_.apart(upper_stage, micro_batch);
   }
+  // The micro-batch that had the buffer before, of `count`; -1 where it is the first in it.
+  int overwritten(int stage, int micro_batch, int count) const;
 
   std::size_t stages_, micro_batches_;
   bool communicates_, trains_;
-  std::vector<int> rank_of_;
+  bool reduces_;  // has REDUCE_GRAD
+  Placement placement_;
   Reach reach_;
   std::optional<BufferCounts> buffers_;
 };
@@ -120,10 +149,12 @@ class Dependencies {
                                  const std::vector<Action>& waits_for);
 
 // Runs every rank's actions in order, each as soon as all its dependencies have run, calling
-// visit(rank, position, action, its dependencies). Linear in the number of actions. Throws Error
-// when ranks wait for each other.
-template <typename Visit>
-void replay(const Schedule& schedule, const Dependencies& dependencies, Visit visit) {
+// visit(rank, position, action, its dependencies), and arrive(rank, number) when a rank has come to
+// what adds its replica's gradients. Linear in the number of actions. Throws Error when ranks wait
+// for each other.
+template <typename Visit, typename Arrive>
+void replay(const Schedule& schedule, const Dependencies& dependencies, Visit visit,
+            Arrive arrive) {
   constexpr std::int32_t kDone = -2, kNobody = -1;
   const std::size_t ranks = schedule.ranks.size();
   // Per action: done, or the first rank that waits for it; the next one is in next_waiter.
@@ -146,21 +177,26 @@ void replay(const Schedule& schedule, const Dependencies& dependencies, Visit vi
     }
     return true;
   };
+  const auto complete = [&](std::size_t index) {
+    for (std::int32_t waiter = state[index]; waiter >= 0; waiter = next_waiter[waiter]) {
+      ready.push_back(waiter);
+    }
+    state[index] = kDone;
+  };
   while (!ready.empty()) {
     const std::int32_t rank = ready.back();
     ready.pop_back();
     const std::vector<Action>& actions = schedule.ranks[rank];
     for (std::size_t& at = position[rank]; at < actions.size(); ++at) {
+      if (dependencies.adds_replicas(actions[at])) {
+        const std::size_t arrival = dependencies.arrival(rank, actions[at].stage);
+        if (state[arrival] != kDone) arrive(static_cast<int>(rank), arrival);
+        complete(arrival);
+      }
       const DependencyList needed = dependencies.of(actions[at]);
       if (!can_run(rank, needed)) break;
       visit(static_cast<int>(rank), at, actions[at], needed);
-      for (const std::size_t completed : dependencies.completed_by(actions[at])) {
-        std::int32_t& own = state[completed];
-        for (std::int32_t waiter = own; waiter != kNobody; waiter = next_waiter[waiter]) {
-          ready.push_back(waiter);
-        }
-        own = kDone;
-      }
+      for (const std::size_t index : dependencies.completed_by(actions[at])) complete(index);
     }
   }
   for (std::size_t rank = 0; rank < ranks; ++rank) {
@@ -168,6 +204,11 @@ void replay(const Schedule& schedule, const Dependencies& dependencies, Visit vi
       throw_deadlock(schedule, dependencies, position, waits_for);
     }
   }
+}
+
+template <typename Visit>
+void replay(const Schedule& schedule, const Dependencies& dependencies, Visit visit) {
+  replay(schedule, dependencies, visit, [](int, std::size_t) {});
 }
 
 }  // namespace stagecoach

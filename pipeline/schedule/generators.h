@@ -10,7 +10,7 @@
 namespace stagecoach {
 
 // Compute-only tables. `ranks`, `micro_batches` >= 1 (Error otherwise). Micro-batches have their W
-// in ascending order, so gradients are summed in one order.
+// in ascending order (of a group where stages have replicas), so gradients are summed in one order.
 //
 // One stage on each rank, BW throughout:
 Schedule naive_schedule(int ranks, int micro_batches);
@@ -25,6 +25,13 @@ Schedule zb_v_schedule(int ranks, int micro_batches);
 Schedule dualpipe_v_schedule(int ranks, int micro_batches);
 // F only, one stage on each rank: evaluation.
 Schedule forward_only_schedule(int ranks, int micro_batches);
+
+// "naive", "gpipe" or "1f1b" with one stage on a rank, of which stage s is on replicas[s] ranks,
+// each number a power of two: the ranks of the first stage, those of the second, ...
+// `micro_batches`: of a replica of the stage that has most; the table has those of all of these.
+// Throws UsageError for other names and numbers.
+Schedule make_replicated_schedule(std::string_view name, const std::vector<int>& replicas,
+                                  int micro_batches);
 
 // By the names of the command line. `chunks`: stages on each rank; 0 takes the schedule's own
 // number. Throws UsageError for a name that is none, listing them, and for a number of chunks or

@@ -7,23 +7,28 @@ namespace stagecoach {
 
 namespace {
 
-std::vector<std::vector<int>> stages_by_rank(const Schedule& schedule,
-                                             const std::vector<int>& rank_of) {
+std::vector<std::vector<int>> stages_by_rank(const Schedule& schedule, const Placement& placement) {
   std::vector<std::vector<int>> stages(schedule.ranks.size());
-  for (std::size_t stage = 0; stage < rank_of.size(); ++stage) {
-    if (rank_of[stage] >= 0) stages[rank_of[stage]].push_back(static_cast<int>(stage));
+  for (int stage = 0; stage < schedule.stages; ++stage) {
+    for (const int rank : placement.ranks_of(stage)) {
+      if (rank >= 0) stages[rank].push_back(stage);
+    }
   }
   return stages;
 }
 
-bool weights_in_order(const Schedule& schedule) {
-  std::vector<int> next(static_cast<std::size_t>(schedule.stages), 0);
+bool weights_in_order(const Schedule& schedule, const Placement& placement) {
+  const auto groups = static_cast<std::size_t>(placement.groups());
+  const int size = placement.group_size();
+  std::vector<int> next(static_cast<std::size_t>(schedule.stages) * groups, 0);
   for (const std::vector<Action>& actions : schedule.ranks) {
     for (const Action& action : actions) {
       const bool weight =
           action.kind == ActionKind::kBackwardWeight || action.kind == ActionKind::kBackward;
       if (!weight || action.stage < 0 || action.stage >= schedule.stages) continue;
-      if (action.micro_batch != next[action.stage]++) return false;
+      const std::size_t group = static_cast<std::size_t>(action.micro_batch) / size;
+      if (group >= groups) return false;
+      if (action.micro_batch % size != next[action.stage * groups + group]++) return false;
     }
   }
   return true;
@@ -35,20 +40,18 @@ struct Program::State {
   State(Schedule table, Reach of, std::optional<BufferCounts> given)
       : schedule(std::move(table)),
         reach(std::move(of)),
-        rank_of(ranks_of_stages(schedule)),
-        stages_of(stages_by_rank(schedule, rank_of)),
         slots(schedule),
         data(schedule, reach),
+        stages_of(stages_by_rank(schedule, data.placement())),
         buffers(given ? *std::move(given) : buffer_counts_of(schedule, data, slots)),
         all(schedule, reach, buffers),
-        sums_in_order(weights_in_order(schedule)) {}
+        sums_in_order(weights_in_order(schedule, data.placement())) {}
 
   const Schedule schedule;
   const Reach reach;
-  const std::vector<int> rank_of;
-  const std::vector<std::vector<int>> stages_of;
   const SlotUse slots;
   const Dependencies data;
+  const std::vector<std::vector<int>> stages_of;
   const BufferCounts buffers;
   const Dependencies all;
   const bool sums_in_order;
@@ -63,9 +66,6 @@ const Schedule& Program::schedule() const {
 
 std::span<const Action> Program::actions(int rank) const {
   return state_->schedule.ranks[static_cast<std::size_t>(rank)];
-}
-int Program::rank_of(int stage) const {
-  return state_->rank_of[static_cast<std::size_t>(stage)];
 }
 std::span<const int> Program::stages_of(int rank) const {
   return state_->stages_of[static_cast<std::size_t>(rank)];

@@ -8,6 +8,7 @@
 
 #include "pipeline/schedule/buffer_counts.h"
 #include "pipeline/schedule/dependencies.h"
+#include "pipeline/schedule/placement.h"
 #include "pipeline/schedule/reach.h"
 #include "pipeline/schedule/schedule.h"
 #include "pipeline/schedule/slot_use.h"
@@ -28,13 +29,16 @@ class Program {
   int ranks() const { return static_cast<int>(schedule().ranks.size()); }
 
   std::span<const Action> actions(int rank) const;
-  int rank_of(int stage) const;
+  const Placement& placement() const { return dependencies().placement(); }
+  // Of a stage that is on one rank; of one on several, the first.
+  int rank_of(int stage) const { return placement().ranks_of(stage).front(); }
   // Ascending.
   std::span<const int> stages_of(int rank) const;
 
   bool trains() const;        // else it is forward-only
   bool communicates() const;  // has sends and receives
-  // Whether W of every stage come in the order of micro-batches: what trains has to.
+  // Whether W of every stage come in the order of micro-batches within each of the placement's
+  // groups: what trains has to.
   bool sums_in_order() const;
 
   const BufferCounts& buffers() const;

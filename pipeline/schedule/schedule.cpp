@@ -3,9 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 
 #include "core/error.h"
+#include "pipeline/schedule/placement.h"
 
 namespace stagecoach {
 namespace {
@@ -26,12 +26,10 @@ bool has_input_gradient(ActionKind kind) {
 // Adds sends and receives to the actions of one rank after another.
 class Communication {
  public:
-  explicit Communication(const Schedule& compute)
-      : compute_(compute), rank_of_(ranks_of_stages(compute)) {
-    for (auto* of_kind : {&sent_activations_, &sent_gradients_}) {
-      of_kind->resize(rank_of_.size());
+  explicit Communication(const Schedule& compute) : compute_(compute), placement_(compute) {
+    for (int upper = 0; upper + 1 < compute.stages; ++upper) {
+      messages_.emplace_back(static_cast<std::size_t>(placement_.pairs(upper)));
     }
-    posted_.resize(rank_of_.size());
     for (const auto& actions : compute.ranks) {
       for (const Action& action : actions) note_sends(action);
     }
@@ -41,55 +39,64 @@ class Communication {
     std::vector<Action> result;
     for (const Action& action : actions) {
       const bool forward = action.kind == kForward, backward = has_input_gradient(action.kind);
-      if (forward && apart(action.stage - 1)) {
-        post(result, action, kReceiveActivation, sent_activations_[action.stage - 1]);
+      const int stage = action.stage, micro = action.micro_batch;
+      if (forward && apart(stage - 1, micro)) {
+        post(result, {kReceiveActivation, stage, micro}, messages_of(stage - 1, micro).activations);
       }
-      if (backward && apart(action.stage)) {
-        post(result, action, kReceiveGradient, sent_gradients_[action.stage + 1]);
+      if (backward && apart(stage, micro)) {
+        post(result, {kReceiveGradient, stage, micro}, messages_of(stage, micro).gradients);
       }
       result.push_back(action);
       // A gradient leaves before the W that may follow its B: the stage before waits for it.
-      if (forward && apart(action.stage)) {
-        result.push_back({kSendActivation, action.stage, action.micro_batch});
-      }
-      if (backward && apart(action.stage - 1)) {
-        result.push_back({kSendGradient, action.stage, action.micro_batch});
-      }
+      if (forward && apart(stage, micro)) result.push_back({kSendActivation, stage, micro});
+      if (backward && apart(stage - 1, micro)) result.push_back({kSendGradient, stage, micro});
     }
     return result;
   }
 
  private:
+  // The micro-batches that one rank sends another, in their order.
+  struct Sent {
+    std::vector<int> micro_batches;
+    std::size_t posted = 0;  // receives
+  };
+  struct Messages {
+    Sent activations, gradients;
+  };
+
   // Whether the stage and the one after it are on two ranks.
-  bool apart(int stage) const {
-    return stage >= 0 && stage + 1 < compute_.stages && rank_of_[stage] != rank_of_[stage + 1];
+  bool apart(int stage, int micro) const {
+    return stage >= 0 && stage + 1 < compute_.stages && micro >= 0 &&
+           micro < compute_.micro_batches && placement_.apart(stage, micro);
+  }
+  Messages& messages_of(int upper, int micro) {
+    return messages_[upper][placement_.pair_of(upper, micro)];
   }
 
   void note_sends(const Action& action) {
-    if (action.stage < 0 || action.stage >= compute_.stages) return;
-    if (action.kind == kForward) sent_activations_[action.stage].push_back(action.micro_batch);
-    if (has_input_gradient(action.kind)) {
-      sent_gradients_[action.stage].push_back(action.micro_batch);
+    const int stage = action.stage, micro = action.micro_batch;
+    if (action.kind == kForward && apart(stage, micro)) {
+      messages_of(stage, micro).activations.micro_batches.push_back(micro);
+    }
+    if (has_input_gradient(action.kind) && apart(stage - 1, micro)) {
+      messages_of(stage - 1, micro).gradients.micro_batches.push_back(micro);
     }
   }
 
-  // The receives that come before that of `reader` in the order of `sent`, and its own, unless they
-  // are there already.
-  void post(std::vector<Action>& result, const Action& reader, ActionKind kind,
-            const std::vector<int>& sent) {
-    std::size_t& next = posted_[reader.stage][kind == kReceiveGradient];
-    const auto own =
-        std::find(sent.begin() + static_cast<std::ptrdiff_t>(next), sent.end(), reader.micro_batch);
-    if (own == sent.end()) return;
-    for (const auto end = static_cast<std::size_t>(own - sent.begin()) + 1; next < end; ++next) {
-      result.push_back({kind, reader.stage, sent[next]});
+  // The receives that come before `own` in the order of the sends, and it, unless they are there
+  // already.
+  static void post(std::vector<Action>& result, const Action& own, Sent& sent) {
+    const auto begin = sent.micro_batches.begin() + static_cast<std::ptrdiff_t>(sent.posted);
+    const auto found = std::find(begin, sent.micro_batches.end(), own.micro_batch);
+    if (found == sent.micro_batches.end()) return;
+    for (auto micro = begin; micro <= found; ++micro, ++sent.posted) {
+      result.push_back({own.kind, own.stage, *micro});
     }
   }
 
   const Schedule& compute_;
-  std::vector<int> rank_of_;
-  std::vector<std::vector<int>> sent_activations_, sent_gradients_;  // by stage: micro-batches
-  std::vector<std::array<std::size_t, 2>> posted_;  // by stage: receives of activations, gradients
+  const Placement placement_;
+  std::vector<std::vector<Messages>> messages_;  // by upper stage and pair of replicas
 };
 
 }  // namespace
@@ -106,16 +113,6 @@ std::string Schedule::to_text() const {
   return text;
 }
 
-int Schedule::rank_of(int stage) const {
-  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
-    for (const Action& action : ranks[rank]) {
-      if (action.stage == stage) return static_cast<int>(rank);
-    }
-  }
-  throw Error("rank_of", fmt::format("a stage that a rank of schedule '{}' runs", name),
-              fmt::format("stage {}", stage));
-}
-
 bool is_training(const Schedule& schedule) {
   return any_action(schedule, [](const Action& action) {
     return has_input_gradient(action.kind) || action.kind == kBackwardWeight;
@@ -124,17 +121,6 @@ bool is_training(const Schedule& schedule) {
 
 bool has_communication(const Schedule& schedule) {
   return any_action(schedule, [](const Action& action) { return is_communication(action.kind); });
-}
-
-std::vector<int> ranks_of_stages(const Schedule& schedule) {
-  std::vector<int> ranks(static_cast<std::size_t>(std::max(schedule.stages, 0)), -1);
-  for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
-    for (const Action& action : schedule.ranks[rank]) {
-      if (action.stage < 0 || action.stage >= schedule.stages) continue;
-      if (ranks[action.stage] < 0) ranks[action.stage] = static_cast<int>(rank);
-    }
-  }
-  return ranks;
 }
 
 Schedule forwards_of(const Schedule& schedule) {
@@ -171,9 +157,11 @@ Schedule with_optimizer_steps(const Schedule& schedule) {
   const auto is_step = [](const Action& action) { return action.kind == kOptimizerStep; };
   if (!is_training(schedule) || any_action(schedule, is_step)) return schedule;
   Schedule result = schedule;
-  const std::vector<int> rank_of = ranks_of_stages(schedule);
+  const Placement placement(schedule);
   for (int stage = 0; stage < schedule.stages; ++stage) {
-    if (rank_of[stage] >= 0) result.ranks[rank_of[stage]].push_back({kOptimizerStep, stage, -1});
+    for (const int rank : placement.ranks_of(stage)) {
+      if (rank >= 0) result.ranks[rank].push_back({kOptimizerStep, stage, -1});
+    }
   }
   return result;
 }
@@ -182,13 +170,16 @@ Schedule with_recompute(const Schedule& schedule, Recompute mode) {
   STAGECOACH_CHECK(!any_action(schedule, [](const Action& a) { return a.kind == kRecompute; }),
                    "with_recompute", "a table without R", "one that recomputes already");
   if (mode == Recompute::kNever) return schedule;
-  const int end = schedule.micro_batches - (mode == Recompute::kExceptLast ? 1 : 0);
+  const int group = Placement(schedule).group_size();
+  const auto runs_again = [&](int micro) {
+    return mode == Recompute::kAlways || (micro + 1) % group != 0;
+  };
   Schedule result = schedule;
   for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
     std::vector<Action>& actions = result.ranks[rank];
     actions.clear();
     for (const Action& action : schedule.ranks[rank]) {
-      if (has_input_gradient(action.kind) && action.micro_batch < end) {
+      if (has_input_gradient(action.kind) && runs_again(action.micro_batch)) {
         actions.push_back({kRecompute, action.stage, action.micro_batch});
       }
       actions.push_back(action);

@@ -13,7 +13,7 @@ namespace stagecoach {
 namespace {
 
 bool ends_group(int micro_batch, int group, int micro_batches) {
-  return micro_batch + 1 == micro_batches || (group > 0 && (micro_batch + 1) % group == 0);
+  return micro_batch + 1 == micro_batches || (micro_batch + 1) % group == 0;
 }
 
 double seconds_of(const Action& action, const StageCosts& costs, bool ends_group) {
@@ -88,7 +88,9 @@ class Links {
                                        : action.kind == kBackwardInput || action.kind == kBackward;
     const int reader = activation ? action.stage + 1 : gradient ? action.stage - 1 : -1;
     if (reader < 0 || reader >= static_cast<int>(stages_)) return;
-    const int from = program_.rank_of(action.stage), to = program_.rank_of(reader);
+    const Placement& placement = program_.placement();
+    const int from = placement.rank_of(action.stage, action.micro_batch),
+              to = placement.rank_of(reader, action.micro_batch);
     if (from == to) return;
     double& free_at = free_at_[from][to];
     const double bytes = costs_.stages[activation ? action.stage : reader].output_bytes;
@@ -120,36 +122,44 @@ class Links {
 class Sums {
  public:
   Sums(const Program& program, const SimulationCosts& costs)
-      : costs_(costs),
-        last_(program.micro_batches() - 1),
-        summed_(static_cast<std::size_t>(program.stages())),
-        end_(summed_.size()),
+      : placement_(program.placement()),
+        costs_(costs),
+        weights_(placement_.ranks().size()),
+        summed_(placement_.ranks().size()),
+        end_(static_cast<std::size_t>(program.stages())),
         free_at_(static_cast<std::size_t>(program.ranks())) {}
 
-  // Behind the last W of a stage, which ends at `end`: what runs beside it has begun.
+  // Behind the last W of a stage's replica, which ends at `end`: what runs beside it has begun.
   void add_weight(int rank, const Action& action, double end) {
     using enum ActionKind;
     const StageCosts& costs = costs_.stages[action.stage];
     const bool is_weight = action.kind == kBackwardWeight || action.kind == kBackward;
-    if (!is_weight || action.micro_batch != last_ || costs.hidden_sum == 0) return;
+    if (!is_weight || costs.hidden_sum == 0) return;
+    const int replica = placement_.replica_of(action.stage, action.micro_batch);
+    int& weights = weights_[placement_.index(action.stage, replica)];
+    if (++weights < placement_.block(action.stage)) return;
     double& free_at = free_at_[rank];
     free_at = std::max(free_at, end - costs.hidden_sum) + costs.sum;
-    end_[action.stage] = free_at;
+    end_[action.stage] = std::max(end_[action.stage], free_at);
   }
 
   // Of a REDUCE_GRAD or STEP, to which the rank comes at `start`: the first of a stage sums.
-  double end_of(const Action& action, double start) {
-    if (summed_[action.stage]) return start;
-    summed_[action.stage] = true;
+  double end_of(int rank, const Action& action, double start) {
+    const auto ranks = placement_.ranks_of(action.stage);
+    const auto replica = static_cast<int>(std::ranges::find(ranks, rank) - ranks.begin());
+    const int index = placement_.index(action.stage, replica);
+    if (summed_[index]) return start;
+    summed_[index] = true;
     const StageCosts& costs = costs_.stages[action.stage];
     return costs.hidden_sum > 0 ? std::max(start, end_[action.stage]) : start + costs.sum;
   }
 
  private:
+  const Placement& placement_;
   const SimulationCosts& costs_;
-  const int last_;  // micro-batch
-  std::vector<bool> summed_;
-  std::vector<double> end_;      // by stage, of what runs beside its rank
+  std::vector<int> weights_;     // by stage and replica: W so far
+  std::vector<bool> summed_;     // likewise
+  std::vector<double> end_;      // by stage, of what runs beside its ranks
   std::vector<double> free_at_;  // by rank: what sums beside it
 };
 
@@ -221,33 +231,36 @@ Simulation simulate(const Program& program, const SimulationCosts& costs, Buffer
   std::vector<double> free_at(ranks, 0.0), begun_at(ranks, -1.0);
   std::vector<double> end_of(dependencies.size());
   Sums sums(program, costs);
+  const int group = costs.weight_group > 0 ? costs.weight_group : program.placement().group_size();
   const auto cost_of = [&](const Action& action) {
     return seconds_of(action, costs.stages[action.stage],
-                      ends_group(action.micro_batch, costs.weight_group, program.micro_batches()));
+                      ends_group(action.micro_batch, group, program.micro_batches()));
   };
-  replay(schedule, dependencies,
-         [&](int rank, std::size_t position, const Action& action, const DependencyList& needed) {
-           double start = free_at[rank];
-           for (const Action dependency : needed) {
-             double done = end_of[dependencies.index(dependency)];
-             if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
-             start = std::max(start, done);
-           }
-           const double seconds = cost_of(action);
-           const double end =
-               is_per_stage(action.kind) ? sums.end_of(action, start) : start + seconds;
-           sums.add_weight(rank, action, end);
-           if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
-           if (begun_at[rank] < 0) begun_at[rank] = start;
-           if (is_compute(action.kind)) {
-             result.busy[rank] += seconds;
-             result.work_end = std::max(result.work_end, end);
-           }
-           free_at[rank] = end;
-           for (const std::size_t done : dependencies.completed_by(action)) end_of[done] = end;
-           links.send(action, end);
-           slots.add(rank, action);
-         });
+  replay(
+      schedule, dependencies,
+      [&](int rank, std::size_t position, const Action& action, const DependencyList& needed) {
+        double start = free_at[rank];
+        for (const Action dependency : needed) {
+          double done = end_of[dependencies.index(dependency)];
+          if (dependencies.is_message(action, dependency)) done = links.arrival(action, done);
+          start = std::max(start, done);
+        }
+        const double seconds = cost_of(action);
+        const double end =
+            is_per_stage(action.kind) ? sums.end_of(rank, action, start) : start + seconds;
+        sums.add_weight(rank, action, end);
+        if (keep_actions) result.actions[first[rank] + position] = {rank, action, start, end};
+        if (begun_at[rank] < 0) begun_at[rank] = start;
+        if (is_compute(action.kind)) {
+          result.busy[rank] += seconds;
+          result.work_end = std::max(result.work_end, end);
+        }
+        free_at[rank] = end;
+        for (const std::size_t done : dependencies.completed_by(action)) end_of[done] = end;
+        links.send(action, end);
+        slots.add(rank, action);
+      },
+      [&](int rank, std::size_t arrival) { end_of[arrival] = free_at[rank]; });
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     result.makespan = std::max(result.makespan, free_at[rank]);
     result.longest_span = std::max(result.longest_span, free_at[rank] - begun_at[rank]);

@@ -16,7 +16,9 @@ struct StageCosts {
   double recompute_in_backward = 0;  // of BW besides B and W, where layers are recomputed in runs
   double slot_bytes = 1;             // what is kept from F to W
   double output_bytes = 0;  // of the message to the next stage, and of the gradient it sends back
-  double sum = 0;  // of its gradients over the replicas: REDUCE_GRAD, or STEP where there is none
+  // Of its gradients over the replicas: REDUCE_GRAD, or STEP where there is none. Replicas that are
+  // in the table begin with it when all have come to theirs.
+  double sum = 0;
   // What of the sum runs beside the last W of the stage, at its end; the rest then runs beside what
   // the rank does next, one stage's sum after the other's, and REDUCE_GRAD waits for it. 0: the
   // rank does nothing else while it sums.
@@ -29,7 +31,8 @@ struct SimulationCosts {
   // messages to another one after the other. Neither keeps a rank from computing.
   double latency = 0;
   double bandwidth = 0;  // bytes per second; 0: unlimited
-  // W of so many micro-batches are a group (see GradientTree); 0: those of the whole step.
+  // W of so many micro-batches are a group (see GradientTree); 0: those of the whole step, or
+  // where stages have replicas of a group of the table (see Placement).
   int weight_group = 0;
 };
 

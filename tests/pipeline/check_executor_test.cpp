@@ -14,6 +14,7 @@
 #include "pipeline/plain_loop.h"
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/placement.h"
 #include "tests/kernels/tensors.h"
 #include "tests/pipeline/schedule/table_text.h"
 
@@ -107,7 +108,9 @@ class Machine {
       : program_(UncheckedProgram::make(with_optimizer_steps(with_communication(schedule)), buffers,
                                         reach)),
         plans_(network_.plan(tiny_input(kRows), 1)) {
-    const std::vector<int> rank_of = ranks_of_stages(schedule);
+    const Placement placement(schedule);
+    std::vector<int> rank_of;
+    for (int s = 0; s < schedule.stages; ++s) rank_of.push_back(placement.ranks_of(s).front());
     for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
       contexts_.push_back(std::make_unique<Context>(1));
     }

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "pipeline/schedule/check.h"
+#include "pipeline/schedule/placement.h"
 #include "tests/pipeline/schedule/table_text.h"
 #include "tests/pipeline/small_job.h"
 
@@ -205,8 +206,9 @@ std::string expected_error(const PipelineOptions& options, const Failure& failur
   if (std::is_same_v<Loop, PlainLoop>) return error;
   int stage = 0;
   while (options.partition.end(stage) <= kFailingLayer) ++stage;
-  return fmt::format("rank {}, stage {}, {} of micro-batch {}: {}", options.schedule.rank_of(stage),
-                     stage, name_of(failure.kind), failure.micro_batch, error);
+  return fmt::format("rank {}, stage {}, {} of micro-batch {}: {}",
+                     Placement(options.schedule).ranks_of(stage).front(), stage,
+                     name_of(failure.kind), failure.micro_batch, error);
 }
 
 const Outcome& undisturbed(int micro_batches) {

@@ -8,6 +8,7 @@
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/formula.h"
 #include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/placement.h"
 #include "pipeline/schedule/simulate.h"
 #include "tests/pipeline/schedule/table_text.h"
 
@@ -99,9 +100,9 @@ TEST(Generators, DualPipeVTables) {
 }
 
 TEST(Generators, StagesLoopOrFormAV) {
-  EXPECT_EQ(ranks_of_stages(interleaved_schedule(3, 3, 2)), (std::vector<int>{0, 1, 2, 0, 1, 2}));
-  EXPECT_EQ(ranks_of_stages(zb_v_schedule(3, 3)), (std::vector<int>{0, 1, 2, 2, 1, 0}));
-  EXPECT_EQ(ranks_of_stages(dualpipe_v_schedule(3, 6)), (std::vector<int>{0, 1, 2, 2, 1, 0}));
+  EXPECT_EQ(Placement(interleaved_schedule(3, 3, 2)).ranks(), (std::vector<int>{0, 1, 2, 0, 1, 2}));
+  EXPECT_EQ(Placement(zb_v_schedule(3, 3)).ranks(), (std::vector<int>{0, 1, 2, 2, 1, 0}));
+  EXPECT_EQ(Placement(dualpipe_v_schedule(3, 6)).ranks(), (std::vector<int>{0, 1, 2, 2, 1, 0}));
 }
 
 TEST(Generators, SlotsOfOneStagePerRank) {

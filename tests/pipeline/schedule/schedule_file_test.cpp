@@ -14,6 +14,7 @@
 #include "pipeline/schedule/check.h"
 #include "pipeline/schedule/csv.h"
 #include "pipeline/schedule/generators.h"
+#include "pipeline/schedule/placement.h"
 #include "pipeline/schedule/simulate.h"
 #include "pipeline/schedule/text.h"
 #include "tests/pipeline/schedule/table_text.h"
@@ -106,7 +107,7 @@ TEST(PyTorchFiles, PassTheCheckAndKeepTheirPlacement) {
         expected_ranks.push_back(fixture.v ? std::min(stage, back) : stage % fixture.ranks);
       }
       for (int line = 1; line <= fixture.ranks; ++line) expected_lines.push_back(line);
-      EXPECT_EQ(ranks_of_stages(schedule), expected_ranks);
+      EXPECT_EQ(Placement(schedule).ranks(), expected_ranks);
       EXPECT_EQ(schedule.lines, expected_lines);
       covered.insert(schedule.name);
     }
@@ -279,8 +280,10 @@ TEST(Text, TheCheckNamesTheLine) {
   EXPECT_EQ(
       text_error(first + "\n1F0 1F1 1BW0 1BW0"),
       "check: expected every action once, got line 4, rank 1, position 3: 1BW0 a second time");
-  EXPECT_EQ(text_error(first + "1F0 0F1 1BW0 1BW1"),
-            "check: expected all of stage 0 on rank 0, got line 3, rank 1, position 1: 0F1");
+  EXPECT_EQ(
+      text_error(first + "1F0 0F1 1BW0 1BW1"),
+      "check: expected micro-batches 1 to 1 of stage 0 on rank 1, as it is on ranks 0, 1, got "
+      "line 2, rank 0, position 1: 0F1");
   EXPECT_EQ(
       text_error("0F0 0SEND_F0 0BW0\n1RECV_F0 1F0 1BW0 1SEND_B0"),
       "check: expected 0RECV_B0 before 0BW0, got line 1, rank 0, position 2: 0BW0, and a table "

@@ -151,15 +151,6 @@ TEST(Schedule, RecomputeBeforeBackward) {
             "with_recompute: expected a table without R, got one that recomputes already");
 }
 
-TEST(Schedule, RanksOfStages) {
-  const Schedule schedule = table(4, 1, {"0F0 3F0", "2F0 1F0"});
-  EXPECT_EQ(ranks_of_stages(schedule), (std::vector<int>{0, 1, 1, 0}));
-  EXPECT_EQ(schedule.rank_of(3), 0);
-  EXPECT_EQ(schedule.rank_of(1), 1);
-  EXPECT_THROW(schedule.rank_of(4), Error);
-  EXPECT_EQ(ranks_of_stages(table(2, 1, {"0F0"})), (std::vector<int>{0, -1}));
-}
-
 TEST(Schedule, ForwardsKeepTheirRanksAndOrder) {
   const Schedule schedule =
       table(3, 2, {"0F1 0F0 2F0 2BW0 2F1 2B1 2W1 0B0 0B1 0W0 0W1", "1F1 1F0 1B0 1W0 1BW1"});
