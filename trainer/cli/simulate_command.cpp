@@ -88,8 +88,9 @@ void check_sizes_of_file(const SimulateConfig& config, const Program& table) {
     throw UsageError(kSimulate, fmt::format("{} {}, as in {}", option, of_file, table.name()),
                      fmt::format("{}", given), "leave it out: the table says it");
   };
-  check("--stages", config.stages, table.ranks());
-  check("--micro-batches", config.micro_batches, table.micro_batches());
+  const int groups = table.placement().groups();
+  check("--stages", config.stages, groups > 1 ? table.stages() : table.ranks());
+  check("--micro-batches", config.micro_batches, table.micro_batches() / groups);
   check("--chunks", config.chunks, most_stages(table));
 }
 
@@ -114,18 +115,44 @@ Program table_of(const std::string& schedule, const SimulateConfig& config,
                  std::vector<std::string>& notes) {
   const Recompute again = config.recompute;
   if (!is_name(schedule)) {
+    if (!config.replicas.empty()) {
+      throw UsageError(kSimulate, fmt::format("no --replicas with {}", schedule), "them",
+                       "the table says on which ranks a stage is");
+    }
     const Program table = table_from_file(schedule, config, notes);
     if (again == Recompute::kNever) return table;
     return check(with_recompute(table.schedule(), again), {.order = WeightOrder::kAny});
   }
   const int chunks = config.chunks > 0 ? config.chunks : default_chunks(schedule);
-  check_size(config.stages, config.micro_batches, chunks);
-  const Schedule table = make_schedule(schedule, config.stages, config.micro_batches, chunks);
+  const double most = config.replicas.empty() ? 1 : *std::ranges::max_element(config.replicas);
+  check_size(config.stages, most * config.micro_batches, chunks);
+  const Schedule table =
+      config.replicas.empty()
+          ? make_schedule(schedule, config.stages, config.micro_batches, chunks)
+          : make_replicated_schedule(schedule, config.replicas, config.micro_batches);
   return check(again == Recompute::kNever ? table : with_recompute(table, again));
+}
+
+// Replicas of each stage, K of them; of one number for all, that many times.
+void complete_replicas(SimulateConfig& config) {
+  std::vector<int>& replicas = config.replicas;
+  if (replicas.empty()) return;
+  if (replicas.size() == 1) replicas.assign(static_cast<std::size_t>(config.stages), replicas[0]);
+  if (replicas.size() != static_cast<std::size_t>(config.stages)) {
+    throw UsageError(kSimulate, fmt::format("--replicas of {} stages, or of all", config.stages),
+                     fmt::format("{} numbers", replicas.size()));
+  }
+  if (config.chunks > 1) {
+    throw UsageError(kSimulate, "--replicas or --chunks", "both",
+                     "schedules with replicas of their own have one stage on a rank");
+  }
 }
 
 // What was not given, from the costs.
 SimulateConfig with_sizes(SimulateConfig config, const GivenCosts& costs, int chunks) {
+  if (config.stages == 0 && config.replicas.size() > 1) {
+    config.stages = static_cast<int>(config.replicas.size());
+  }
   if (config.stages == 0) {
     config.stages = costs.stages.empty()
                         ? kDefaultRanks
@@ -134,6 +161,7 @@ SimulateConfig with_sizes(SimulateConfig config, const GivenCosts& costs, int ch
   if (config.micro_batches == 0) {
     config.micro_batches = costs.micro_batches > 0 ? costs.micro_batches : kDefaultMicroBatches;
   }
+  complete_replicas(config);
   return config;
 }
 
@@ -149,6 +177,9 @@ SimulatedSchedule replayed(const Program& program, SimulationCosts costs, bool k
   run.name = program.name();
   run.micro_batches = program.micro_batches();
   run.costs = std::move(costs);
+  for (int stage = 0; program.placement().groups() > 1 && stage < program.stages(); ++stage) {
+    run.replicas.push_back(program.placement().replicas(stage));
+  }
   run.stages_of = stages_of_ranks(program);
   run.chunks = most_stages(program);
   run.formula = textbook_bubble(program.schedule());
@@ -167,7 +198,8 @@ void check_fits(const char* option, const char* what, const Program& program,
                                      rank, [](const Action& a) { return is_compute(a.kind); }));
   }
   if (actions <= most) return;
-  const std::size_t fitting = static_cast<std::size_t>(program.micro_batches()) * most / actions;
+  const auto micro_batches = static_cast<std::size_t>(program.placement().group_size());
+  const std::size_t fitting = micro_batches * most / actions;
   throw UsageError(kSimulate, fmt::format("at most {} {} in --{}", most, what, option),
                    fmt::format("{}", actions),
                    fitting > 0 ? fmt::format("--micro-batches {} would fit", fitting)
@@ -175,9 +207,7 @@ void check_fits(const char* option, const char* what, const Program& program,
 }
 
 std::string title_of(const SimulatedSchedule& run, const GivenCosts& costs) {
-  const std::string chunks = run.chunks > 1 ? fmt::format(", V = {}", run.chunks) : "";
-  return fmt::format("{}, K = {}, M = {}{}, costs {}", run.name, run.stages_of.size(),
-                     run.micro_batches, chunks, costs.text);
+  return fmt::format("{}, {}, costs {}", run.name, sizes_text(run), costs.text);
 }
 
 void write_picture(const fs::path& file, const SimulatedSchedule& run, const GivenCosts& costs) {
@@ -249,7 +279,9 @@ SimulatedSchedule compared(const std::string& name, SimulateConfig config,
   try {
     std::vector<std::string> notes;
     const Program program = table_of(name, config, notes);
-    const double share = program.stages() / static_cast<double>(program.ranks());
+    const double share = program.placement().groups() > 1
+                             ? 1
+                             : program.stages() / static_cast<double>(program.ranks());
     return replayed(program, costs.of_stages(program.stages(), share), false);
   } catch (const UsageError& error) {
     SimulatedSchedule none;

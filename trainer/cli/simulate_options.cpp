@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "core/error.h"
 #include "core/file.h"
 #include "pipeline/schedule/generators.h"
 #include "trainer/cli/options.h"
 #include "trainer/cli/suggest.h"
+#include "trainer/cli/words.h"
 
 namespace stagecoach {
 namespace {
@@ -22,6 +25,8 @@ constexpr const char* kFooter = R"(Examples:
   stagecoach simulate --schedule zb-v --costs b=1.2,w=0.8,comm=0.1 --svg a.svg --trace a.json
       Backwards that differ, messages that take time; a picture, and a trace for ui.perfetto.dev
       with the slots in use over time.
+  stagecoach simulate --replicas 2,1 --costs costs.json --ascii
+      A first stage on two ranks and a second one on one, as for convolutions and what follows.
   stagecoach train --stages 4 --schedule gpipe --report run.json
   stagecoach simulate --costs run.json --schedule zb-h1
       What another schedule would have made of the times that a run measured.
@@ -71,6 +76,16 @@ void check_number(const CLI::App& command, const char* option, int value) {
                    fmt::format("{}", value));
 }
 
+void check_replicas(const std::vector<int>& replicas) {
+  if (replicas.size() <= kMostRanks &&
+      std::accumulate(replicas.begin(), replicas.end(), 0.0) <= kMostRanks) {
+    return;
+  }
+  throw UsageError(kSimulate, fmt::format("--replicas on at most {} ranks", kMostRanks),
+                   fmt::format("{} stages on {:.0f}", replicas.size(),
+                               std::accumulate(replicas.begin(), replicas.end(), 0.0)));
+}
+
 }  // namespace
 
 SimulateOptions add_simulate_options(CLI::App& command, SimulateConfig& c) {
@@ -96,6 +111,15 @@ SimulateOptions add_simulate_options(CLI::App& command, SimulateConfig& c) {
            "V, stages that each of the K holds, for interleaved\n"
            "[the schedule's own: 2 for interleaved, zb-v, dualpipe-v, else 1]")
       ->default_str("");
+  schedule
+      .add_text("--replicas", "R,R,...",
+                "ranks of each stage, or of all: 1, 2, 4, ...; naive, gpipe and\n"
+                "1f1b have them in one table, and M micro-batches for each of\n"
+                "the stage that has most [a table of one replica]",
+                [&c](const std::string&, const std::string& text) {
+                  c.replicas = replicas_of(kSimulate, text);
+                })
+      ->default_str("");
   schedule.add("--recompute", c.recompute, "WHEN",
                "never, except_last or always: an R before the B of a\n"
                "micro-batch, which keeps no slot from F to it",
@@ -118,6 +142,7 @@ void SimulateOptions::check(const SimulateConfig& config) const {
   check_number(*command, "--stages", config.stages);
   check_number(*command, "--micro-batches", config.micro_batches);
   check_number(*command, "--chunks", config.chunks);
+  check_replicas(config.replicas);
   // --schedule and --costs are read before anything is written.
   check_different_files(kSimulate, {{"--svg", config.svg},
                                     {"--trace", config.trace},

@@ -21,6 +21,7 @@ struct SimulateConfig {
   int stages = 0;  // K, ranks
   int micro_batches = 0;
   int chunks = 0;
+  std::vector<int> replicas;  // of each stage, or of all; empty: a table of one replica
   Recompute recompute = Recompute::kNever;
   std::string costs = "f=1,b=1,w=1,comm=0";  // or a file
   std::filesystem::path svg, trace, csv, text, json;

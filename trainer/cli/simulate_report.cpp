@@ -94,9 +94,10 @@ json json_of_rank(const SimulatedSchedule& run, std::size_t rank) {
 }
 
 // "1 5", of many the first and the last.
-std::string list(const std::vector<int>& stages) {
-  if (stages.size() <= 6) return fmt::format("{}", fmt::join(stages, " "));
-  return fmt::format("{} {} ... {}", stages[0], stages[1], stages.back());
+std::string list(const std::vector<int>& numbers, const char* separator = " ") {
+  if (numbers.size() <= 6) return fmt::format("{}", fmt::join(numbers, separator));
+  return fmt::format("{}{}{}{}...{}{}", numbers[0], separator, numbers[1], separator, separator,
+                     numbers.back());
 }
 
 std::string rank_table(const SimulatedSchedule& run, const GivenCosts& costs) {
@@ -152,22 +153,36 @@ json to_json(const SimulatedSchedule& run, const GivenCosts& costs) {
   for (std::size_t rank = 0; rank < s.busy.size(); ++rank) {
     ranks.push_back(json_of_rank(run, rank));
   }
-  json result = {
-      {"schedule", run.name},          {"stages", s.busy.size()},
-      {"chunks", run.chunks},          {"micro_batches", run.micro_batches},
-      {"costs", json_of(run.costs)},   {"unit", costs.milliseconds ? json("ms") : json(nullptr)},
-      {"makespan", s.makespan},        {"longest_span", s.longest_span},
-      {"bubble", s.bubble()},          {"formula", or_null(run.formula, run.formula >= 0)},
-      {"imbalance", imbalance(s.busy)}};
+  json result = {{"schedule", run.name},
+                 {"stages", run.replicas.empty() ? s.busy.size() : run.replicas.size()},
+                 {"chunks", run.chunks},
+                 {"micro_batches", run.micro_batches},
+                 {"costs", json_of(run.costs)},
+                 {"unit", costs.milliseconds ? json("ms") : json(nullptr)},
+                 {"makespan", s.makespan},
+                 {"longest_span", s.longest_span},
+                 {"bubble", s.bubble()},
+                 {"formula", or_null(run.formula, run.formula >= 0)},
+                 {"imbalance", imbalance(s.busy)}};
+  if (!run.replicas.empty()) result["replicas"] = run.replicas;
   result["ranks"] = std::move(ranks);
   return result;
 }
 
-std::string to_text(const SimulatedSchedule& run, const GivenCosts& costs) {
+std::string sizes_text(const SimulatedSchedule& run) {
   const std::string chunks = run.chunks > 1 ? fmt::format(", V = {}", run.chunks) : "";
-  std::string text =
-      fmt::format("{}, K = {}, M = {}{}, costs {}{}\n", run.name, run.stages_of.size(),
-                  run.micro_batches, chunks, costs.text, run.chunks > 1 ? " of each chunk" : "");
+  if (run.replicas.empty()) {
+    return fmt::format("K = {}, M = {}{}", run.stages_of.size(), run.micro_batches, chunks);
+  }
+  const int most = *std::ranges::max_element(run.replicas);
+  return fmt::format("K = {}, replicas {} on {} ranks, M = {} x {}{}", run.replicas.size(),
+                     list(run.replicas, ","), run.stages_of.size(), most, run.micro_batches / most,
+                     chunks);
+}
+
+std::string to_text(const SimulatedSchedule& run, const GivenCosts& costs) {
+  std::string text = fmt::format("{}, {}, costs {}{}\n", run.name, sizes_text(run), costs.text,
+                                 run.chunks > 1 ? " of each chunk" : "");
   return text + bubble_block(run, costs) + '\n' + rank_table(run, costs);
 }
 
@@ -190,8 +205,10 @@ std::string to_text(const std::vector<SimulatedSchedule>& runs, const SimulateCo
     width = std::max(width, run.name.size() + 2);
   }
   const Times time(shown);
-  std::string text =
-      fmt::format("K = {}, M = {}, costs {}\n", config.stages, config.micro_batches, costs.text);
+  std::string text = fmt::format(
+      "K = {}, {}M = {}, costs {}\n", config.stages,
+      config.replicas.empty() ? "" : fmt::format("replicas {}, ", fmt::join(config.replicas, ",")),
+      config.micro_batches, costs.text);
   if (costs.stages.empty()) {
     text +=
         "of a whole rank: where it holds V chunks, each has 1/V of them, so all train the same\n";

@@ -13,8 +13,9 @@ namespace stagecoach {
 
 // A replayed schedule.
 struct SimulatedSchedule {
-  std::string name;  // of the schedule
-  int micro_batches = 0;
+  std::string name;           // of the schedule
+  int micro_batches = 0;      // of the table
+  std::vector<int> replicas;  // by stage, where any has several in the table; else empty
   SimulationCosts costs;
   Simulation simulation;
   int chunks = 1;                           // the most stages of a rank
@@ -25,6 +26,8 @@ struct SimulatedSchedule {
 };
 nlohmann::json to_json(const SimulatedSchedule& run, const GivenCosts& costs);
 std::string to_text(const SimulatedSchedule& run, const GivenCosts& costs);
+// "K = 4, M = 8, V = 2".
+std::string sizes_text(const SimulatedSchedule& run);
 // Side by side; `config` has their K and M.
 nlohmann::json to_json(const std::vector<SimulatedSchedule>& runs, const SimulateConfig& config,
                        const GivenCosts& costs);

@@ -1,6 +1,7 @@
 #include "trainer/cli/words.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -56,6 +57,19 @@ PartitionRequest partition_of(const std::string& operation, const std::string& t
     partition.cuts.push_back(number_of<int>(operation, "--partition", cut));
   }
   return partition;
+}
+
+std::vector<int> replicas_of(const std::string& operation, const std::string& text) {
+  std::vector<int> replicas;
+  for (const std::string& count : between_commas(text)) {
+    replicas.push_back(number_of<int>(operation, "--replicas", count));
+    if (replicas.back() >= 1 && std::has_single_bit(static_cast<unsigned>(replicas.back()))) {
+      continue;
+    }
+    throw UsageError(operation, "--replicas of 1, 2, 4, 8, ..., like 2 or 2,1",
+                     fmt::format("'{}'", text));
+  }
+  return replicas;
 }
 
 CheckpointInterval interval_of(const std::string& operation, const std::string& text) {

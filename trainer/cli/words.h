@@ -39,6 +39,9 @@ void check_name(const std::string& operation, const std::string& option, const s
 // --partition: time, uniform, parameters, or cuts like "3,10". Throws UsageError.
 PartitionRequest partition_of(const std::string& operation, const std::string& text);
 
+// --replicas: of all stages, "2", or one number for each, "2,1"; powers of two. Throws UsageError.
+std::vector<int> replicas_of(const std::string& operation, const std::string& text);
+
 // --checkpoint-every: steps, "100", or a time: "30s", "10min", "2h". Throws UsageError.
 CheckpointInterval interval_of(const std::string& operation, const std::string& text);
 

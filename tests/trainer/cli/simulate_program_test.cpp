@@ -351,6 +351,35 @@ TEST_F(Simulate, MessagesDelayAsTheFormulaSays) {
   EXPECT_EQ(run["makespan"], (5 + 2) * 5.5 + 4 * 0.25);
 }
 
+TEST_F(Simulate, StagesWithReplicasOfTheirOwn) {
+  write_text(file("costs.json"), R"({"f": [2, 1], "b": [2, 1], "w": [2, 1]})");
+  const std::vector<std::string> table = {"--replicas", "2,1",     "--micro-batches",
+                                          "4",          "--costs", file("costs.json")};
+  std::vector<std::string> drawn = table;
+  drawn.insert(drawn.end(), {"--ascii", "--text", file("table.txt"), "--svg", file("a.svg"),
+                             "--trace", file("a.json")});
+  const std::string text = simulate(drawn);
+  expect_has(text, "1f1b, K = 2, replicas 2,1 on 3 ranks, M = 2 x 4, costs ");
+  expect_has(text, "rank 2  .  .  F0 BW0-- F4 BW4-- F1 BW1--");
+  expect_lacks(text, "formula");
+  const json run = numbers(table);
+  EXPECT_EQ(run["stages"], 2);
+  EXPECT_EQ(run["replicas"], (json{2, 1}));
+  EXPECT_EQ(run["micro_batches"], 8);
+  EXPECT_EQ(run["ranks"].size(), 3u);
+  EXPECT_EQ(run["imbalance"], 0);
+  // The same from the file, which says all of it itself.
+  const json read = numbers({"--schedule", file("table.txt"), "--costs", file("costs.json"),
+                             "--stages", "2", "--micro-batches", "4"});
+  EXPECT_EQ(read["makespan"], run["makespan"]);
+  EXPECT_EQ(read["replicas"], run["replicas"]);
+  // One number is that of all stages, which then are the table of one, twice.
+  EXPECT_EQ(numbers({"--replicas", "2"})["makespan"], numbers({})["makespan"]);
+  EXPECT_EQ(numbers({"--replicas", "2"})["bubble"], numbers({})["bubble"]);
+  expect_has(simulate({"--compare", "1f1b,zb-h1", "--replicas", "4,1"}),
+             "zb-h1           schedule: expected naive, gpipe or 1f1b");
+}
+
 TEST_F(Simulate, FilesOfPyTorchWithNotes) {
   const std::string folder = std::string(STAGECOACH_TEST_DATA) + "/schedules/";
   const std::string text = simulate({"--schedule", folder + "interleaved_zb_k4_v2_m8_comms.csv"});
