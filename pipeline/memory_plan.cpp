@@ -85,9 +85,12 @@ void plan_parameters(const StageGraph& graph, const StageMemory& stage, MemoryPl
   plan.flat = row_major({bytes / size_of(DType::kF32)});
   plan.parameters = plan.arena.add("parameters", bytes);
   plan.gradients = plan.arena.add("gradients of parameters", bytes);
-  const GradientTree tree(stage.gradient_groups, stage.micro_batches);
+  if (stage.runs > 1) {
+    plan.run_gradients = plan.arena.add("gradients of runs", bytes, stage.runs - 1);
+  }
+  const GradientTree tree = tree_of_run(stage);
   for (int i = 0; i < tree.waiting_sums(); ++i) {
-    plan.waiting_gradients.push_back(plan.arena.add("gradients of groups", bytes));
+    plan.waiting_gradients.push_back(plan.arena.add("gradients of groups", bytes, stage.runs));
   }
   plan_updates(graph, stage, plan);
   set_region(plan.parameter, plan.parameters);
@@ -131,14 +134,16 @@ void plan_layer_state(const StageGraph& graph, const StageMemory& stage, MemoryP
           step_state.add(row_major(stacked(stage.micro_batches, spec.shape), spec.dtype)));
     }
   }
-  const auto add = [&](const char* name, const Beside& beside, PlacesByLayer& places, int& region) {
-    if (beside.bytes() > 0) region = plan.arena.add(name, beside.bytes());
+  const auto add = [&](const char* name, const Beside& beside, PlacesByLayer& places, int& region,
+                       int count = 1) {
+    if (beside.bytes() > 0) region = plan.arena.add(name, beside.bytes(), count);
     set_region(places, region);
   };
   add("buffers of layers", buffers, plan.buffer, plan.buffers);
   add("kept until the step ends", step_state, plan.step_state_of, plan.step_state);
   add("prepared weights", prepared, plan.prepared_of, plan.prepared);
-  add("weight gradients in the making", weight_state, plan.weight_state_of, plan.weight_state);
+  add("weight gradients in the making", weight_state, plan.weight_state_of, plan.weight_state,
+      stage.runs);
 }
 
 // Copies of what comes from another device: all tensors of a message beside each other.
@@ -178,6 +183,16 @@ void plan_results(const StageGraph& graph, const StageMemory& stage, MemoryPlan&
 }
 
 }  // namespace
+
+GradientTree tree_of_run(const StageMemory& stage) {
+  STAGECOACH_CHECK(
+      stage.runs >= 1 && stage.gradient_groups % stage.runs == 0 &&
+          stage.micro_batches % stage.runs == 0,
+      "gradient groups",
+      fmt::format("whole groups in each of {} runs of micro-batches", stage.runs),
+      fmt::format("{} groups of {} micro-batches", stage.gradient_groups, stage.micro_batches));
+  return GradientTree(stage.gradient_groups / stage.runs, stage.micro_batches / stage.runs);
+}
 
 StageMemory memory_of_stage(const BufferCounts& buffers, int s, StageMemory memory) {
   memory.slots = buffers.slots[s];

@@ -7,6 +7,7 @@
 
 #include "core/arena.h"
 #include "pipeline/gradient_buckets.h"
+#include "pipeline/gradient_tree.h"
 #include "pipeline/schedule/buffer_counts.h"
 #include "pipeline/stage_graph.h"
 
@@ -27,8 +28,11 @@ struct StageMemory {
   // the inputs of runs of that many layers. 0: all layers of the stage at once.
   bool recomputes = false;
   int recompute_interval = 0;
-  int micro_batches = 1;                   // in a step: layers keep something of each until its end
-  int gradient_groups = 1;                 // see GradientTree
+  int micro_batches = 1;    // in a step: layers keep something of each until its end
+  int gradient_groups = 1;  // see GradientTree
+  // In so many runs of equal length are the micro-batches whose W take turns, in order within a run
+  // only: those of several replicas of a neighbour. Divides the groups.
+  int runs = 1;
   std::int64_t loss_rows = 0;              // samples in a step: losses kept by the last stage
   int optimizer_states = 0;                // tensors like the parameters: SGD 1, Adam 2
   std::int64_t least_workspace_bytes = 0;  // beside what the layers use
@@ -39,6 +43,10 @@ struct StageMemory {
   bool shards_optimizer = false;
   std::int64_t bucket_bytes = 0, exchange_bytes = 0;
 };
+
+// How the gradients of a run are added; the runs' sums are added like those of replicas
+// (sum_replicas()). Error where the numbers do not divide.
+GradientTree tree_of_run(const StageMemory& stage);
 
 // `memory` with the counts of stage `s`.
 StageMemory memory_of_stage(const BufferCounts& buffers, int s, StageMemory memory = {});
@@ -68,13 +76,15 @@ struct MemoryPlan {
   ArenaPlan arena;
   // Regions of one slot: tensors of the optimizer's steps, flat, each like all parameters together.
   int parameters = -1, gradients = -1, workspace = -1;
-  int copies = -1;    // of the parameters, in BF16, where a layer computes in it; else none
-  int exchange = -1;  // see StageMemory::exchange_bytes
-  std::vector<int> waiting_gradients;  // see GradientTree
+  int copies = -1;         // of the parameters, in BF16, where a layer computes in it; else none
+  int exchange = -1;       // see StageMemory::exchange_bytes
+  int run_gradients = -1;  // like `gradients`, of each run but the first; none of one run
+  std::vector<int> waiting_gradients;  // see GradientTree; as many of each as there are runs
   std::vector<int> optimizer_states;
   // Likewise, what layers keep: from step to step, and of each micro-batch until the step ends.
   int buffers = -1, step_state = -1;
-  // Of a step: forms of the parameters, and what becomes the gradients of its micro-batches.
+  // Of a step: forms of the parameters, and of each run what becomes the gradients of its
+  // micro-batches.
   int prepared = -1, weight_state = -1;
   // Regions with several; -1 where the stage has no use for it.
   int slots = -1, gradient_slots = -1;

@@ -7,6 +7,7 @@
 #include "kernels/add.h"
 #include "kernels/finite.h"
 #include "kernels/gradient_norm.h"
+#include "pipeline/replica_sum.h"
 
 namespace stagecoach {
 namespace {
@@ -25,30 +26,22 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
                context.device(), name_of(options)),
       flat_(tensors_, options.optimizer, context),
       state_(context.stream()),
-      tree_(options.memory.gradient_groups, options.memory.micro_batches),
+      tree_(tree_of_run(options.memory)),
       context_(context) {
   const MemoryPlan& plan = memory_plan();
   values_.resize(plan.parameter.size());
-  grads_.resize(plan.parameter.size());
-  waiting_.resize(plan.parameter.size());
   buffers_ = views_of(plan.buffer);
   prepared_ = views_of(plan.prepared_of);
-  weight_state_ = views_of(plan.weight_state_of);
+  for (int run = 0; run < options.memory.runs; ++run) runs_.push_back(make_run(run));
   const std::vector<NamedParameter> named = parameters_of(network, plans);
   for (std::size_t i = 0; i < named.size(); ++i) {
     if (named[i].layer < options.first || named[i].layer >= options.end) continue;
     const int layer = named[i].layer - options.first;
     const Place& place = plan.parameter[layer][values_[layer].size()];
     const Place& used = plan.copies < 0 ? place : plan.copy[layer][values_[layer].size()];
-    Place gradient = place;
-    gradient.region = plan.gradients;
+    const Tensor gradient = runs_[0].grads[layer][values_[layer].size()];
     values_[layer].push_back(tensors_.view(used));
-    grads_[layer].push_back(tensors_.view(gradient));
-    if (!plan.waiting_gradients.empty()) {
-      gradient.region = plan.waiting_gradients.front();
-      waiting_[layer].push_back(tensors_.view(gradient));
-    }
-    parameters_.push_back({named[i].name, tensors_.view(place), grads_[layer].back()});
+    parameters_.push_back({named[i].name, tensors_.view(place), gradient});
     parameter_index_.push_back(static_cast<int>(i));
     state_.add(named[i].name, StateKind::kParameter, parameters_.back().value);
     flat_.add_states(named[i].name, place, state_);
@@ -61,14 +54,39 @@ Stage::Stage(const Network& network, const std::vector<LayerPlan>& plans,
   }
 }
 
-std::vector<std::vector<Tensor>> Stage::views_of(
-    const std::vector<std::vector<Place>>& places) const {
+std::vector<std::vector<Tensor>> Stage::views_of(const std::vector<std::vector<Place>>& places,
+                                                 int number) const {
   std::vector<std::vector<Tensor>> views;
   for (const std::vector<Place>& of_layer : places) {
     std::vector<Tensor>& tensors = views.emplace_back();
-    for (const Place& place : of_layer) tensors.push_back(tensors_.view(place));
+    for (const Place& place : of_layer) tensors.push_back(tensors_.view(place, number));
   }
   return views;
+}
+
+Stage::Run Stage::make_run(int number) const {
+  const MemoryPlan& plan = memory_plan();
+  const auto in_region = [&](int region, int of_region) {
+    std::vector<std::vector<Place>> places = plan.parameter;
+    for (std::vector<Place>& of_layer : places) {
+      for (Place& place : of_layer) place.region = region;
+    }
+    return views_of(places, of_region);
+  };
+  const auto flat = [&](int region, int of_region) {
+    return tensors_.view(Place{region, 0, plan.flat}, of_region);
+  };
+  const bool first = number == 0;
+  const int region = first ? plan.gradients : plan.run_gradients;
+  Run run;
+  run.grads = in_region(region, first ? 0 : number - 1);
+  run.flat = flat(region, first ? 0 : number - 1);
+  run.weight_state = views_of(plan.weight_state_of, number);
+  for (const int level : plan.waiting_gradients) run.flat_waiting.push_back(flat(level, number));
+  if (!plan.waiting_gradients.empty()) {
+    run.waiting = in_region(plan.waiting_gradients.front(), number);
+  }
+  return run;
 }
 
 // What is still enqueued uses this stage's memory.
@@ -103,6 +121,7 @@ void Stage::begin_step() {
   tensors_.begin_step();
   std::ranges::fill(progress_, Progress::kNone);
   weights_ = 0;
+  for (Run& run : runs_) run.weights = 0;
   prepared_once_ = ended_ = false;
 }
 
@@ -132,17 +151,18 @@ LayerCall Stage::call_of(int i, const MicroBatch& micro) {
   for (const Place& place : memory_plan().saved[i]) {
     call_.saved.push_back(tensors_.view(place, micro.index));
   }
+  const Run& run = run_of(micro.index);
   LayerCall call;
   call.parameters = values_[i];
-  call.parameter_grads = tree_.waits(tree_.group_of(weights_)) ? waiting_[i] : grads_[i];
+  call.parameter_grads = tree_.waits(tree_.group_of(run.weights)) ? run.waiting[i] : run.grads[i];
   call.buffers = buffers_[i];
   call.prepared = prepared_[i];
-  call.weight_state = weight_state_[i];
+  call.weight_state = run.weight_state[i];
   call.saved = call_.saved;
   call.micro = micro;
   call.layer = static_cast<std::uint32_t>(options_.first + i);
-  call.weight_calls = tree_.before_in_group(weights_);
-  call.last_weight = tree_.ends_group(weights_);
+  call.weight_calls = tree_.before_in_group(run.weights);
+  call.last_weight = tree_.ends_group(run.weights);
   return call;
 }
 
@@ -322,49 +342,52 @@ void Stage::weight_layer(int i, const MicroBatch& micro) {
 
 void Stage::backward_weight(const MicroBatch& micro, int segment, const Completed& completed) {
   use_workspace();
+  Run& run = run_of(micro.index);
   const std::vector<GradientBucket>& buckets = memory_plan().buckets;
   for (int i = memory_plan().segment_end(segment) - 1; i >= memory_plan().segment_first(segment);
        --i) {
     if (values_[i].empty()) continue;
     weight_layer(i, micro);
     const auto ended = std::ranges::find(buckets, i, &GradientBucket::first_layer);
-    if (ended != buckets.end()) end_bucket(static_cast<int>(ended - buckets.begin()), completed);
+    if (ended != buckets.end()) {
+      end_bucket(static_cast<int>(ended - buckets.begin()), run, completed);
+    }
   }
   if (segment > 0) return;
   Progress& progress = progress_.at(static_cast<std::size_t>(micro.index));
   STAGECOACH_CHECK(progress == Progress::kBackward, "Stage::backward_weight", "one W after B",
                    fmt::format("that of micro-batch {}", micro.index));
-  STAGECOACH_CHECK(
-      micro.index == weights_, "Stage::backward_weight",
-      fmt::format("W of micro-batch {}, as gradients are added in one order", weights_),
-      fmt::format("that of {}", micro.index));
+  const auto next = (&run - runs_.data()) * run_size() + run.weights;
+  STAGECOACH_CHECK(micro.index == next, "Stage::backward_weight",
+                   fmt::format("W of micro-batch {}, as gradients are added in one order", next),
+                   fmt::format("that of {}", micro.index));
   progress = Progress::kWeight;
+  ++run.weights;
   ++weights_;
   tensors_.give_gradients(micro.index);
   tensors_.give_slot(micro.index);
   tensors_.give_inputs(micro.index);
 }
 
-void Stage::end_bucket(int bucket, const Completed& completed) {
-  if (!tree_.ends_group(weights_)) return;
+void Stage::end_bucket(int bucket, const Run& run, const Completed& completed) {
+  if (!tree_.ends_group(run.weights)) return;
   const Elements& elements = memory_plan().buckets[static_cast<std::size_t>(bucket)].elements;
-  tree_.end_group(context_, tree_.group_of(weights_), waiting_gradients(elements),
-                  elements_of(flat_.gradients(), elements));
-  if (completed && weights_ + 1 == options_.memory.micro_batches) completed(bucket);
+  std::vector<Tensor> waiting;
+  for (const Tensor& level : run.flat_waiting) waiting.push_back(elements_of(level, elements));
+  tree_.end_group(context_, tree_.group_of(run.weights), waiting, elements_of(run.flat, elements));
+  if (weights_ + 1 < options_.memory.micro_batches) return;
+  if (runs_.size() > 1) {
+    std::vector<Tensor> sums;
+    for (const Run& one : runs_) sums.push_back(one.flat);
+    sum_replicas(context_, sums, 0, elements);
+  }
+  if (completed) completed(bucket);
 }
 
 Tensor Stage::exchange_memory() const {
   if (memory_plan().exchange < 0) return {};
   return tensors_.view(
       Place{memory_plan().exchange, 0, row_major({options_.memory.exchange_bytes}, DType::kU8)});
-}
-
-std::vector<Tensor> Stage::waiting_gradients(const Elements& elements) const {
-  std::vector<Tensor> sums;
-  for (const int region : memory_plan().waiting_gradients) {
-    sums.push_back(elements_of(tensors_.view(Place{region, 0, memory_plan().flat}), elements));
-  }
-  return sums;
 }
 
 void Stage::end_step(const MicroBatch& micro) {

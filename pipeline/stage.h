@@ -79,9 +79,10 @@ class Stage {
   void backward_input(std::span<const Tensor> output_grads, const MicroBatch& micro,
                       int segment = 0);
   // W of a segment. The first micro-batch of a group (see GradientTree) overwrites the gradients of
-  // the parameters, later ones add; they are complete after the last of StageMemory::micro_batches.
-  // That of the first segment gives the slot back. `completed`: is called behind the last W of a
-  // step for a bucket of the memory plan, when its gradients are complete.
+  // the parameters, later ones add, in order within a run (StageMemory::runs); they are complete
+  // after the last of StageMemory::micro_batches. That of the first segment gives the slot back.
+  // `completed`: is called behind the last W of a step for a bucket of the memory plan, when its
+  // gradients are complete.
   using Completed = std::function<void(int bucket)>;
   void backward_weight(const MicroBatch& micro, int segment = 0, const Completed& completed = {});
   // What layers do once in a training step, after W of all its micro-batches and before the
@@ -151,9 +152,12 @@ class Stage {
   void use_workspace() const;
   // Once in a step, when the first F comes.
   void prepare_once(const MicroBatch& micro);
-  std::vector<std::vector<Tensor>> views_of(const std::vector<std::vector<Place>>& places) const;
+  // `number`: of a region with several.
+  std::vector<std::vector<Tensor>> views_of(const std::vector<std::vector<Place>>& places,
+                                            int number = 0) const;
   // The end of a bucket's W of a micro-batch.
-  void end_bucket(int bucket, const Completed& completed);
+  struct Run;
+  void end_bucket(int bucket, const Run& run, const Completed& completed);
   void copy_unless_same(const Tensor& to, const Tensor& from);
   void hand_on_copies(std::int64_t micro);
   void hand_on_gradient_copies(std::int64_t micro);
@@ -171,7 +175,9 @@ class Stage {
   void fill_outputs(int layer, const MicroBatch& micro, int second_from);
   void fill_output_grads(int layer, std::int64_t micro);
   void fill_step_state(int layer, std::int64_t micro);
-  std::vector<Tensor> waiting_gradients(const Elements& elements) const;
+  Run make_run(int number) const;
+  Run& run_of(std::int64_t micro) { return runs_[micro / run_size() % std::ssize(runs_)]; }
+  int run_size() const { return options_.memory.micro_batches / options_.memory.runs; }
 
   const Network& network_;
   StageOptions options_;
@@ -180,12 +186,18 @@ class Stage {
   std::vector<int> parameter_index_;  // in the network
   FlatParameters flat_;
   StateDict state_;
-  GradientTree tree_;
-  // [layer][parameter]. values_: what the layers compute with. waiting_: where W writes that of a
-  // group whose sum waits.
-  std::vector<std::vector<Tensor>> values_, grads_, waiting_;
-  std::vector<std::vector<Tensor>> buffers_, prepared_,
-      weight_state_;  // [layer][of the plan's list]
+  GradientTree tree_;  // of a run
+  struct Run {
+    // [layer][parameter]: where W writes that of a group, or of one whose sum waits; [layer][of the
+    // plan's list].
+    std::vector<std::vector<Tensor>> grads, waiting, weight_state;
+    Tensor flat;                       // all gradients
+    std::vector<Tensor> flat_waiting;  // of each level of the tree
+    int weights = 0;                   // W that have run in this step
+  };
+  std::vector<Run> runs_;
+  std::vector<std::vector<Tensor>> values_;  // [layer][parameter]: what the layers compute with
+  std::vector<std::vector<Tensor>> buffers_, prepared_;  // [layer][of the plan's list]
   CallTensors call_;
   // Of this step, by micro-batch.
   enum class Progress : std::uint8_t { kNone, kForward, kBackward, kWeight };

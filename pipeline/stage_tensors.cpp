@@ -20,6 +20,8 @@ StageTensors::StageTensors(StageGraph graph, const StageMemory& memory, Device d
     : graph_(std::move(graph)),
       plan_(plan_memory(graph_, memory)),
       arena_(plan_.arena, device),
+      runs_(memory.runs),
+      run_size_(memory.micro_batches / memory.runs),
       slots_("slot of " + name, memory.slots),
       received_("input of " + name, memory.received),
       gradient_slots_("gradient slot of " + name, memory.gradient_slots),
@@ -130,7 +132,9 @@ int StageTensors::index_of(int region, std::int64_t micro) const {
   if (region == plan_.received_activations || region == plan_.checkpoints) {
     return received_.of(micro);
   }
-  return static_cast<int>(micro % plan_.arena.regions()[region].count);
+  const int count = plan_.arena.regions()[region].count;
+  const bool in_turn = region == plan_.outputs || region == plan_.input_gradients;
+  return static_cast<int>((in_turn ? number_of(micro) : static_cast<std::size_t>(micro)) % count);
 }
 
 Tensor StageTensors::view(const Place& place, std::int64_t micro) const {

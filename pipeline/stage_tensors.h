@@ -41,7 +41,7 @@ class StageTensors {
   void give_gradients(std::int64_t micro);
 
   // The messages to the neighbours. They stay when the micro-batch has given back what it had: as
-  // long as their buffers, micro-batch % count.
+  // long as their buffers, number % count.
   const std::vector<Tensor>& outputs(std::int64_t micro) const;
   const std::vector<Tensor>& input_grads(std::int64_t micro) const;
 
@@ -57,12 +57,19 @@ class StageTensors {
 
  private:
   int index_of(int region, std::int64_t micro) const;
-  std::size_t output_buffer(std::int64_t micro) const { return micro % outputs_.size(); }
-  std::size_t gradient_buffer(std::int64_t micro) const { return micro % input_grads_.size(); }
+  // Runs take turns: see Placement::number_of().
+  std::size_t number_of(std::int64_t micro) const {
+    return runs_ == 1 ? micro : micro % run_size_ * runs_ + micro / run_size_;
+  }
+  std::size_t output_buffer(std::int64_t micro) const { return number_of(micro) % outputs_.size(); }
+  std::size_t gradient_buffer(std::int64_t micro) const {
+    return number_of(micro) % input_grads_.size();
+  }
 
   StageGraph graph_;
   MemoryPlan plan_;
   Arena arena_;
+  int runs_, run_size_;  // see StageMemory
   BufferOwners slots_, received_, gradient_slots_, received_gradients_;
   // By buffer of the owners above, and by value.
   std::vector<std::vector<Tensor>> inputs_, output_grads_;

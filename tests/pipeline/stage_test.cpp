@@ -36,7 +36,8 @@ MicroBatch micro_batch(std::int64_t index, bool training = true) {
 // Layers [first, end) of the small network as a stage, with its initial weights.
 struct StageRun {
   explicit StageRun(int first = 0, int end = kLayers, int slots = 1, int gradient_slots = 1,
-                    int optimizer_states = 1, int micro_batches_ = kMicroBatches)
+                    int optimizer_states = 1, int micro_batches_ = kMicroBatches, int groups = 1,
+                    int runs = 1)
       : micro_batches(micro_batches_),
         network(small_network()),
         plans(network.plan(small_input(), 1)),
@@ -51,6 +52,8 @@ struct StageRun {
                       .outputs = 2,
                       .input_gradients = 2,
                       .micro_batches = micro_batches,
+                      .gradient_groups = groups,
+                      .runs = runs,
                       .loss_rows = kMicroBatches * kMicroBatchRows,
                       .optimizer_states = optimizer_states};
     stage = std::make_unique<Stage>(network, plans, options, context);
@@ -278,6 +281,63 @@ TEST(Stage, MiddleOfTheNetworkWithMicroBatchesInFlight) {
     }
     EXPECT_EQ(run.stage->arena().peak_bytes(), run.stage->memory_plan().arena.bytes());
   }
+}
+
+// F, B and W of eight micro-batches in `order`, with four groups of gradients.
+std::vector<testing::Bytes> gradients_in_order(int runs, const std::vector<int>& order) {
+  StageRun run(3, 9, 1, 1, 1, 8, 4, runs);
+  std::vector<OwnedTensor> inputs, output_grads;
+  for (std::uint64_t m = 0; m < 8; ++m) {
+    inputs.push_back(random_activation(run.plans[3].inputs[0], m));
+    output_grads.push_back(random_tensor(run.plans[8].outputs[0], m + 10));
+  }
+  // A second step begins anew.
+  for (int step = 0; step < 2; ++step) {
+    run.stage->begin_step();
+    for (const int m : order) {
+      EXPECT_FALSE(run.stage->has_all_gradients());
+      run.forward(inputs[m].tensor, {}, micro_batch(m));
+      run.backward_input(output_grads[m].tensor, micro_batch(m));
+      run.stage->backward_weight(micro_batch(m));
+    }
+    EXPECT_TRUE(run.stage->has_all_gradients());
+    run.wait();
+  }
+  std::vector<testing::Bytes> bytes;
+  for (const Stage::Parameter& parameter : run.stage->parameters()) {
+    bytes.push_back(bytes_of(parameter.grad));
+  }
+  return bytes;
+}
+
+TEST(Stage, RunsOfMicroBatchesTakeTurnsWithTheSameBits) {
+  const std::vector<testing::Bytes> expected = gradients_in_order(1, {0, 1, 2, 3, 4, 5, 6, 7});
+  EXPECT_EQ(gradients_in_order(2, {0, 4, 1, 5, 2, 6, 3, 7}), expected);
+  EXPECT_EQ(gradients_in_order(2, {4, 5, 0, 6, 1, 2, 7, 3}), expected);
+  EXPECT_EQ(gradients_in_order(4, {0, 2, 4, 6, 1, 3, 5, 7}), expected);
+  EXPECT_EQ(gradients_in_order(4, {6, 7, 4, 2, 0, 1, 3, 5}), expected);
+  // A run for each group: its sum, one for each further one, and what layers keep of it.
+  const auto bytes = [](int runs) {
+    return StageRun(3, 9, 1, 1, 1, 8, 4, runs).stage->memory_plan().arena.bytes();
+  };
+  EXPECT_LT(bytes(1), bytes(4));
+}
+
+TEST(Stage, RefusesAnotherOrderWithinARunAndGroupsThatRunsCut) {
+  StageRun run(3, 9, 2, 2, 1, 8, 4, 2);
+  const OwnedTensor input = random_tensor(run.plans[3].inputs[0], 0);
+  const OwnedTensor grad = random_tensor(run.plans[8].outputs[0], 0);
+  for (const int m : {4, 5}) {
+    run.forward(input.tensor, {}, micro_batch(m));
+    run.backward_input(grad.tensor, micro_batch(m));
+  }
+  EXPECT_EQ(error_of([&] { run.stage->backward_weight(micro_batch(5)); }),
+            "Stage::backward_weight: expected W of micro-batch 4, as gradients are added in one "
+            "order, got that of 5");
+  run.wait();
+  EXPECT_EQ(error_of([] { StageRun(3, 9, 1, 1, 1, 8, 4, 8); }),
+            "gradient groups: expected whole groups in each of 8 runs of micro-batches, got 4 "
+            "groups of 8 micro-batches");
 }
 
 TEST(Stage, ParametersAreThoseOfItsLayers) {
