@@ -22,7 +22,8 @@ std::exception_ptr located(const std::exception_ptr& error, int rank, const Link
   return with_where(error, fmt::format("{}rank {}, {}", replica, rank, place));
 }
 
-Channel& channel_of(Channel* channel, const Action& action) {
+Channel& channel_of(const LinkedChannels& channels, const Action& action) {
+  Channel* channel = channels.of(action.micro_batch);
   STAGECOACH_CHECK(channel != nullptr, "Executor", "messages between two ranks only",
                    action.to_string());
   return *channel;
@@ -40,8 +41,10 @@ struct Executor::Step {
   const Program& program;
   const StepInput& input;
 
-  MicroBatch micro(const Action& action) const {
-    return micro_batch_of(input, action.micro_batch, rows());
+  MicroBatch micro(const Action& action, const LinkedStage& linked) const {
+    MicroBatch micro = micro_batch_of(input, action.micro_batch, rows());
+    micro.index -= linked.first_micro_batch;
+    return micro;
   }
   std::int64_t rows() const { return input.images.shape()[0] / program.micro_batches(); }
   Tensor slice(const Tensor& tensor, const Action& action) const {
@@ -100,9 +103,11 @@ std::vector<SpanRecorder*> Executor::spans() {
 
 void Executor::abort_channels(const std::exception_ptr& error) {
   for (const auto& [number, linked] : stages_) {
-    for (Channel* channel : {linked.activations_in, linked.activations_out, linked.gradients_in,
-                             linked.gradients_out}) {
-      if (channel != nullptr) channel->abort(error);
+    for (const LinkedChannels* links : {&linked.activations_in, &linked.activations_out,
+                                        &linked.gradients_in, &linked.gradients_out}) {
+      for (Channel* channel : links->channels) {
+        if (channel != nullptr) channel->abort(error);
+      }
     }
     for (const auto* channels :
          {&linked.output_readers, &linked.gradient_readers, &linked.output_makers,
@@ -173,6 +178,7 @@ void Executor::run_action(const Step& step, const Action& action) {
   STAGECOACH_CHECK(action.micro_batch >= least && action.micro_batch < end, "Executor",
                    fmt::format("a micro-batch in [{}, {})", least, end), action.to_string());
   const LinkedStage& linked = found->second;
+  const int own = action.micro_batch - linked.first_micro_batch;
   switch (action.kind) {
     case ActionKind::kForward:
       return forward(step, action, linked);
@@ -186,19 +192,16 @@ void Executor::run_action(const Step& step, const Action& action) {
       return backward(step, action, linked);
     case ActionKind::kReceiveActivation:
       return channel_of(linked.activations_in, action)
-          .expect(action.micro_batch, linked.stage->receive_inputs(action.micro_batch));
+          .expect(action.micro_batch, linked.stage->receive_inputs(own));
     case ActionKind::kReceiveGradient:
       return channel_of(linked.gradients_in, action)
-          .expect(action.micro_batch, linked.stage->receive_output_grads(action.micro_batch));
+          .expect(action.micro_batch, linked.stage->receive_output_grads(own));
     case ActionKind::kSendActivation:
-      check_computed(linked.stage->has_output(action.micro_batch) || !step.input.micro.training,
-                     action);
-      return send(channel_of(linked.activations_out, action),
-                  linked.stage->outputs(action.micro_batch), action);
+      check_computed(linked.stage->has_output(own) || !step.input.micro.training, action);
+      return send(channel_of(linked.activations_out, action), linked.stage->outputs(own), action);
     case ActionKind::kSendGradient:
-      check_computed(linked.stage->has_input_grad(action.micro_batch), action);
-      return send(channel_of(linked.gradients_out, action),
-                  linked.stage->input_grads(action.micro_batch), action);
+      check_computed(linked.stage->has_input_grad(own), action);
+      return send(channel_of(linked.gradients_out, action), linked.stage->input_grads(own), action);
     case ActionKind::kReduceGradient:
     case ActionKind::kOptimizerStep:
       return optimizer_step(step, action, linked);
@@ -211,30 +214,32 @@ std::vector<Tensor> Executor::inputs(const Step& step, const Action& action,
                                      const LinkedStage& linked) {
   const int micro = action.micro_batch;
   if (linked.stage->is_first()) return {step.slice(step.input.images, action)};
-  if (linked.activations_in != nullptr) return await(*linked.activations_in, action);
-  const Stage& before = *stages_.at(action.stage - 1).stage;
-  check_computed(before.has_output(micro), {ActionKind::kForward, action.stage - 1, micro});
-  return before.outputs(micro);
+  if (Channel* channel = linked.activations_in.of(micro)) return await(*channel, action);
+  const LinkedStage& before = stages_.at(action.stage - 1);
+  const int own = micro - before.first_micro_batch;
+  check_computed(before.stage->has_output(own), {ActionKind::kForward, action.stage - 1, micro});
+  return before.stage->outputs(own);
 }
 
 void Executor::forward(const Step& step, const Action& action, const LinkedStage& linked) {
   Stage& stage = *linked.stage;
   const int micro = action.micro_batch;
-  const int overwritten = micro - step.program.buffers().outputs[action.stage];
-  wait_released(linked.activations_out, action, overwritten);
+  const int overwritten = step.program.dependencies().overwritten(
+      action.stage, micro, step.program.buffers().outputs[action.stage]);
+  wait_released(linked.activations_out.of(overwritten), action, overwritten);
   for (Channel* reader : linked.output_readers) wait_released(reader, action, overwritten);
   const std::vector<Tensor> message = inputs(step, action, linked);
   const Tensor targets = stage.is_last() ? step.slice(step.input.targets, action) : Tensor{};
   const bool keep = !step.program.slots().recomputes(action.stage, micro);
-  stage.forward(message, targets, step.micro(action), keep);
+  stage.forward(message, targets, step.micro(action, linked), keep);
   end_span(TraceKind::kForward, action);
   if (step.input.micro.training) return;
-  release(linked.activations_in, action);
+  release(linked.activations_in.of(micro), action);
   release_all(linked.output_makers, action);
 }
 
 void Executor::recompute(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->recompute(step.micro(action));
+  linked.stage->recompute(step.micro(action, linked));
   end_span(TraceKind::kRecompute, action);
 }
 
@@ -242,25 +247,27 @@ void Executor::recompute(const Step& step, const Action& action, const LinkedSta
 std::vector<Tensor> Executor::output_grads(const Step& step, const Action& action,
                                            const LinkedStage& linked) {
   const int micro = action.micro_batch;
-  const int overwritten = micro - step.program.buffers().input_gradients[action.stage];
-  wait_released(linked.gradients_out, action, overwritten);
+  const int overwritten = step.program.dependencies().overwritten(
+      action.stage, micro, step.program.buffers().input_gradients[action.stage]);
+  wait_released(linked.gradients_out.of(overwritten), action, overwritten);
   for (Channel* reader : linked.gradient_readers) wait_released(reader, action, overwritten);
   if (linked.stage->is_last()) return {};
-  if (linked.gradients_in != nullptr) return await(*linked.gradients_in, action);
-  const Stage& after = *stages_.at(action.stage + 1).stage;
-  check_computed(after.has_input_grad(micro),
+  if (Channel* channel = linked.gradients_in.of(micro)) return await(*channel, action);
+  const LinkedStage& after = stages_.at(action.stage + 1);
+  const int own = micro - after.first_micro_batch;
+  check_computed(after.stage->has_input_grad(own),
                  {ActionKind::kBackwardInput, action.stage + 1, micro});
-  return after.input_grads(micro);
+  return after.stage->input_grads(own);
 }
 
 void Executor::backward_input(const Step& step, const Action& action, const LinkedStage& linked) {
   const std::vector<Tensor> message = output_grads(step, action, linked);
-  linked.stage->backward_input(message, step.micro(action));
+  linked.stage->backward_input(message, step.micro(action, linked));
   end_span(TraceKind::kBackwardInput, action);
 }
 
 void Executor::backward_weight(const Step& step, const Action& action, const LinkedStage& linked) {
-  linked.stage->backward_weight(step.micro(action), 0, beside(step, action, linked));
+  linked.stage->backward_weight(step.micro(action, linked), 0, beside(step, action, linked));
   end_span(TraceKind::kBackwardWeight, action);
   end_backward(action, linked);
 }
@@ -270,14 +277,14 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
   Stage& stage = *linked.stage;
   for (int segment = stage.segments() - 1; segment >= 0; --segment) {
     if (segment + 1 < stage.segments()) {
-      stage.recompute_segment(segment, step.micro(action));
+      stage.recompute_segment(segment, step.micro(action, linked));
       end_span(TraceKind::kRecompute, action);
     }
     current_.kind = ActionKind::kBackwardInput;
-    stage.backward_input(message, step.micro(action), segment);
+    stage.backward_input(message, step.micro(action, linked), segment);
     end_span(TraceKind::kBackwardInput, action);
     current_.kind = ActionKind::kBackwardWeight;
-    stage.backward_weight(step.micro(action), segment, beside(step, action, linked));
+    stage.backward_weight(step.micro(action, linked), segment, beside(step, action, linked));
     end_span(TraceKind::kBackwardWeight, action);
   }
   end_backward(action, linked);
@@ -285,8 +292,8 @@ void Executor::backward(const Step& step, const Action& action, const LinkedStag
 
 // After the action's span has ended: nobody who waits for it then begins before it, in the trace.
 void Executor::end_backward(const Action& action, const LinkedStage& linked) {
-  release(linked.activations_in, action);
-  release(linked.gradients_in, action);
+  release(linked.activations_in.of(action.micro_batch), action);
+  release(linked.gradients_in.of(action.micro_batch), action);
   release_all(linked.output_makers, action);
   release_all(linked.gradient_makers, action);
 }
@@ -408,7 +415,7 @@ void Executor::optimizer_step(const Step& step, const Action& action, const Link
   reduce_gradients(action, linked);
   if (action.kind == ActionKind::kReduceGradient || step.input.optimizer == nullptr) return;
   if (clip_ != nullptr) {
-    clip_->measure(*linked.stage);
+    if (linked.measures_norm) clip_->measure(*linked.stage);
     for (Channel* reader : linked.norm_readers) reader->release(0, stream_);  // one a step
     clipped_.push_back(action);
     end_span(TraceKind::kOptimizer, action);
@@ -433,7 +440,7 @@ void Executor::end_table(const Step& step) {
   for (const Action& action : clipped_) {
     current_ = action;
     const LinkedStage& linked = stages_.at(action.stage);
-    clip_->clip(*linked.stage);
+    clip_->clip(*linked.stage, linked.measures_norm);
     update(step, action, linked);
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -22,13 +23,25 @@
 
 namespace stagecoach {
 
-// A stage and its channels to neighbours on other ranks; null where there is none.
+// The channels, of one direction, between a stage and the replicas of a neighbour.
+struct LinkedChannels {
+  LinkedChannels() = default;
+  LinkedChannels(Channel* one) : channels{one} {}  // for all micro-batches
+  // One for each `span` micro-batches of the step; null for those that have none.
+  std::vector<Channel*> channels;
+  int span = std::numeric_limits<int>::max();
+
+  Channel* of(int micro_batch) const {
+    return channels.empty() || micro_batch < 0 ? nullptr : channels[micro_batch / span];
+  }
+};
+
+// A stage and its channels to neighbours on other ranks.
 struct LinkedStage {
   Stage* stage = nullptr;
-  Channel* activations_in = nullptr;
-  Channel* activations_out = nullptr;
-  Channel* gradients_in = nullptr;
-  Channel* gradients_out = nullptr;
+  // The table's micro-batch that is the stage's first: not 0 in replicas that are in the table.
+  int first_micro_batch = 0;
+  LinkedChannels activations_in, activations_out, gradients_in, gradients_out;
   // Stages of other ranks that are no neighbours, but read what this one made (Reach): channels
   // without messages, by which they say that they have. F, or B, waits before it writes there
   // again.
@@ -42,6 +55,8 @@ struct LinkedStage {
   NormExchange* norms = nullptr;
   // Where the stage has replicas: how many, which this is, and how their gradients are added.
   int replicas = 1, replica = 0;
+  // Whether it measures its gradients' norm, which is the same in all replicas that are in a table.
+  bool measures_norm = true;
   ReplicaSum* sum = nullptr;
   // Where they are added beside W of other layers, and on a GPU, unless they are clipped,
   // parameters updated; the same for all stages of a rank. Null: all of that is done on the stage's

@@ -13,9 +13,9 @@ void GradientClip::measure(Stage& stage) const {
   stage.sum_squares_of_gradients(sums());
 }
 
-void GradientClip::clip(Stage& stage) const {
+void GradientClip::clip(Stage& stage, bool notes) const {
   stage.clip_gradients({sums(), static_cast<std::size_t>(parameters_)}, max_norm_,
-                       stage.is_last() ? norms() : nullptr);
+                       notes && stage.is_last() ? norms() : nullptr);
 }
 
 double GradientClip::norm(std::int64_t step) const {

@@ -19,8 +19,9 @@ class GradientClip {
 
   // Enqueues: its sums, after its gradients.
   void measure(Stage& stage) const;
-  // Enqueues: scales its gradients, after measure() of all stages has run.
-  void clip(Stage& stage) const;
+  // Enqueues: scales its gradients, after measure() of all stages has run. `notes`: whether the
+  // last stage leaves the norm() here: of its replicas that share this, one.
+  void clip(Stage& stage, bool notes = true) const;
   // Of the gradients of a training step, from 0, before they were clipped. After that step; kept
   // while kNormsKept - 1 others run.
   double norm(std::int64_t step) const;

@@ -88,19 +88,29 @@ void Pipeline::make_stages(const Network& network, const std::vector<LayerPlan>&
   bytes[context_of(first(), 0).device().index] = options.other_bytes;
   for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     bytes[context_of(first(), s).device().index] +=
-        plan_memory(plan_.graphs[s], plan_.stages[s].memory).arena.bytes() * options.replicas;
+        plan_memory(plan_.graphs[s], plan_.stages[s].memory).arena.bytes() *
+        plan_.stages[s].memory.replicas;
   }
   for (const auto& [index, sum] : bytes) {
     check_memory("the plan", sum, {options.target.device.type, index}, kMemoryHint);
   }
   for (std::size_t r = 0; r < replicas_.size(); ++r) {
-    for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
+    Replica& replica = replicas_[r];
+    for (int s = 0; s < training().stages(); ++s) {
       StageOptions own = plan_.stages[s];
-      own.memory.replica = static_cast<int>(r);
-      replicas_[r].stages.push_back(
-          std::make_unique<Stage>(network, plans, own, context_of(replicas_[r], s)));
+      own.memory.replica = static_cast<int>(r) * placement().replicas(s);
+      for (const int rank : placement().ranks_of(s)) {
+        auto& stages = std::ssize(replica.stages) == s ? replica.stages : replica.further;
+        stages.push_back(std::make_unique<Stage>(network, plans, own, *replica.contexts[rank]));
+        ++own.memory.replica;
+      }
     }
   }
+}
+
+Stage& Pipeline::stage_of(const Replica& replica, int stage, int in_table) const {
+  if (in_table == 0) return *replica.stages[stage];
+  return *replica.further[placement().index(stage, in_table) - stage - 1];
 }
 
 std::vector<Context*> Pipeline::contexts() const {
@@ -119,7 +129,9 @@ std::vector<Context*> Pipeline::contexts() const {
 std::vector<Stage*> Pipeline::all_stages() const {
   std::vector<Stage*> all;
   for (const Replica& replica : replicas_) {
-    for (const auto& stage : replica.stages) all.push_back(stage.get());
+    for (const auto* stages : {&replica.stages, &replica.further}) {
+      for (const auto& stage : *stages) all.push_back(stage.get());
+    }
   }
   return all;
 }
@@ -136,7 +148,7 @@ Channel* Pipeline::make_signal() {
 void Pipeline::make_executors() {
   std::vector<Linked> linked;
   for (Replica& replica : replicas_) linked.push_back(link_stages(replica));
-  if (replicas_.size() > 1) link_replicas(linked);
+  link_replicas(linked);
   for (std::size_t r = 0; r < replicas_.size(); ++r) {
     if (clip() != nullptr) link_norms(linked[r]);
     for (std::size_t rank = 0; rank < linked[r].size(); ++rank) {
@@ -152,18 +164,15 @@ Pipeline::Linked Pipeline::link_stages(Replica& replica) {
     return linked[static_cast<std::size_t>(training().rank_of(s))][s];
   };
   for (int s = 0; s < training().stages(); ++s) {
-    stage(s).stage = replica.stages[static_cast<std::size_t>(s)].get();
-    stage(s).side = replica.side_contexts[static_cast<std::size_t>(training().rank_of(s))].get();
-    if (s == 0 || training().rank_of(s) == training().rank_of(s - 1)) continue;
-    const auto make_channel = [&](const Stage& consumer) {
-      return channels_
-          .emplace_back(plan_.copied[s]
-                            ? make_copying_channel(consumer.context().device(), rendezvous_)
-                            : make_local_channel(rendezvous_))
-          .get();
-    };
-    stage(s - 1).activations_out = stage(s).activations_in = make_channel(*stage(s).stage);
-    stage(s).gradients_out = stage(s - 1).gradients_in = make_channel(*stage(s - 1).stage);
+    for (int i = 0; i < placement().replicas(s); ++i) {
+      const int rank = placement().ranks_of(s)[i];
+      LinkedStage& own = linked[rank][s];
+      own.stage = &stage_of(replica, s, i);
+      own.first_micro_batch = i * placement().block(s);
+      own.measures_norm = i == 0;
+      own.side = replica.side_contexts[rank].get();
+    }
+    if (s > 0) link_neighbours(linked, s - 1);
   }
   // Stages that are no neighbours say by channels of their own that they have read.
   const Reach& reach = training().reach();
@@ -186,14 +195,43 @@ Pipeline::Linked Pipeline::link_stages(Replica& replica) {
   return linked;
 }
 
+// A channel each way between each replica of the upper stage and those of the next one that have
+// micro-batches in common with it.
+void Pipeline::link_neighbours(Linked& linked, int upper) {
+  const int lower = upper + 1, pairs = placement().pairs(upper);
+  const int span = training().micro_batches() / pairs;
+  for (int pair = 0; pair < pairs; ++pair) {
+    if (!placement().apart(upper, pair * span)) continue;
+    LinkedStage& from = linked[placement().rank_of(upper, pair * span)][upper];
+    LinkedStage& to = linked[placement().rank_of(lower, pair * span)][lower];
+    const auto link = [&](const Stage& consumer, LinkedChannels& out, LinkedChannels& in) {
+      const auto& made = channels_.emplace_back(
+          plan_.copied[lower] ? make_copying_channel(consumer.context().device(), rendezvous_)
+                              : make_local_channel(rendezvous_));
+      for (LinkedChannels* end : {&out, &in}) {
+        end->channels.resize(static_cast<std::size_t>(pairs));
+        end->channels[pair] = made.get();
+        end->span = span;
+      }
+    };
+    link(*to.stage, from.activations_out, to.activations_in);
+    link(*from.stage, to.gradients_out, from.gradients_in);
+  }
+}
+
 // Every stage tells every other replica's how far it is with its gradients.
 void Pipeline::link_replicas(std::vector<Linked>& linked) {
-  const std::size_t count = linked.size();
   for (int s = 0; s < training().stages(); ++s) {
+    std::vector<LinkedStage*> replicas;
+    for (Linked& one : linked) {
+      for (const int rank : placement().ranks_of(s)) replicas.push_back(&one[rank].at(s));
+    }
+    const std::size_t count = replicas.size();
+    if (count == 1) continue;
     std::vector<ReplicaTensors> tensors;
     std::vector<std::vector<Channel*>> readers(count), makers(count);
     for (std::size_t r = 0; r < count; ++r) {
-      const Stage& stage = *replicas_[r].stages[static_cast<std::size_t>(s)];
+      const Stage& stage = *replicas[r]->stage;
       tensors.push_back({stage.flat().gradients(), stage.flat().values()});
       for (std::size_t other = 0; other < count; ++other) {
         if (other == r) continue;
@@ -203,8 +241,7 @@ void Pipeline::link_replicas(std::vector<Linked>& linked) {
       }
     }
     for (std::size_t r = 0; r < count; ++r) {
-      const auto rank = static_cast<std::size_t>(training().rank_of(s));
-      LinkedStage& stage = linked[r][rank].at(s);
+      LinkedStage& stage = *replicas[r];
       stage.replicas = static_cast<int>(count);
       stage.replica = static_cast<int>(r);
       stage.sum = sums_
@@ -219,6 +256,7 @@ void Pipeline::link_replicas(std::vector<Linked>& linked) {
 void Pipeline::link_norms(Linked& linked) {
   for (std::size_t rank = 0; rank < linked.size(); ++rank) {
     for (auto& [number, own] : linked[rank]) {
+      if (!own.measures_norm) continue;
       for (std::size_t other = 0; other < linked.size(); ++other) {
         if (other == rank) continue;
         Channel* signal = make_signal();
@@ -297,11 +335,11 @@ void Pipeline::collect_results() const {
   const auto collect = [&](Tensor (Stage::*results)() const) {
     const Tensor to = (*stages().back().*results)();
     if (!to.defined()) return;
-    const auto count = static_cast<std::int64_t>(replicas_.size());
-    const std::int64_t rows = to.elements() / count;
-    for (std::int64_t r = 1; r < count; ++r) {
-      const Stage& last = *replicas_[static_cast<std::size_t>(r)].stages.back();
-      const Tensor from = rows_of((last.*results)(), r * rows, rows);
+    const int last = training().stages() - 1, in_table = placement().replicas(last);
+    const std::int64_t rows = to.elements() / (std::ssize(replicas_) * in_table);
+    for (std::int64_t r = 1; r < std::ssize(replicas_) * in_table; ++r) {
+      const Stage& stage = stage_of(replicas_[r / in_table], last, static_cast<int>(r % in_table));
+      const Tensor from = rows_of((stage.*results)(), r * rows, rows);
       std::memcpy(rows_of(to, r * rows, rows).data, from.data,
                   static_cast<std::size_t>(from.bytes()));
     }

@@ -41,7 +41,8 @@ class Pipeline : public TrainingLoop {
   struct Replica {
     std::vector<std::unique_ptr<Context>> contexts;       // per rank
     std::vector<std::unique_ptr<Context>> side_contexts;  // likewise; see make_side_context()
-    std::vector<std::unique_ptr<Stage>> stages;
+    std::vector<std::unique_ptr<Stage>> stages;           // the first replica of each in the table
+    std::vector<std::unique_ptr<Stage>> further;       // the others, one stage's after the other's
     std::vector<std::unique_ptr<Executor>> executors;  // per rank
   };
   using Linked = std::vector<std::map<int, LinkedStage>>;  // per rank, by stage
@@ -52,6 +53,7 @@ class Pipeline : public TrainingLoop {
                    const PipelineOptions& options);
   void make_executors();
   Linked link_stages(Replica& replica);
+  void link_neighbours(Linked& linked, int upper);
   void link_norms(Linked& linked);
   void link_replicas(std::vector<Linked>& linked);
   Channel* make_signal();
@@ -60,6 +62,9 @@ class Pipeline : public TrainingLoop {
   std::vector<Context*> contexts() const;
   const Program& training() const { return plan_.training; }
   Context& context_of(const Replica& replica, std::size_t stage) const;
+  const Placement& placement() const { return training().placement(); }
+  // Of a stage's replicas in the table.
+  Stage& stage_of(const Replica& replica, int stage, int in_table) const;
   Replica& first() { return replicas_.front(); }
   void collect_results() const;
 

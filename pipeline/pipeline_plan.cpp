@@ -17,7 +17,9 @@ std::vector<StageOptions> stage_options(const PipelineOptions& options, const Pr
     StageOptions stage;
     stage.first = options.partition.first[s];
     stage.end = options.partition.end(s);
-    stage.memory = memory_of_stage(program.buffers(), s, memory_of_job(options));
+    const Placement& placement = program.placement();
+    stage.memory = memory_of_stage(
+        program.buffers(), s, memory_of_job(options, placement.replicas(s), placement.groups()));
     stage.memory.recomputes = program.slots().recomputed(s) > 0;
     stage.memory.recompute_interval = options.recompute_interval;
     stage.optimizer = options.optimizer;
@@ -53,9 +55,13 @@ std::vector<bool> copied_between(const PipelineOptions& options, const Program& 
 Program checked(const Schedule& schedule, const std::vector<StageGraph>& graphs,
                 const PipelineOptions& options) {
   const Program program = check(schedule);
-  STAGECOACH_CHECK(program.placement().groups() == 1, "Pipeline",
-                   "a table with each stage on one rank", "one with a stage on several");
   const Reach reach = reach_of(graphs, copied_between(options, program));
+  STAGECOACH_CHECK(
+      program.placement().groups() == 1 || (options.world == nullptr && reach.last_reader.empty()),
+      "Pipeline", "a table with each stage on one rank, or threads and messages between neighbours",
+      options.world != nullptr
+          ? "processes, and a stage on several"
+          : "a stage on several, and a value that travels beyond the next one");
   return reach.last_reader.empty() ? program : check(schedule, {.reach = reach});
 }
 
@@ -81,7 +87,7 @@ void check_recompute(const PipelineOptions& options) {
 // Replicas of one process add their gradients in the CPU's memory, and a layer's statistics are of
 // one of them.
 void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
-  const int replicas = options.replicas;
+  const int replicas = most_replicas(options);
   STAGECOACH_CHECK(replicas >= 1 && std::has_single_bit(static_cast<unsigned>(replicas)) &&
                        options.gradient_groups % replicas == 0,
                    "Pipeline",

@@ -8,14 +8,15 @@
 #include "kernels/gradient_norm.h"
 #include "kernels/step.h"
 #include "pipeline/replica_exchange.h"
+#include "pipeline/schedule/placement.h"
 
 namespace stagecoach {
 namespace {
 
 // A CPU's optimizer waits for the end of the table, as what fails before must change no weight.
-bool works_beside(const PipelineOptions& options) {
+bool works_beside(const PipelineOptions& options, int replicas) {
   const bool updates = options.target.device.type != DeviceType::kCpu && !(options.clip_norm > 0);
-  return options.overlaps_update && (options.replicas > 1 || updates);
+  return options.overlaps_update && (replicas > 1 || updates);
 }
 
 }  // namespace
@@ -165,22 +166,28 @@ std::vector<const Stage*> TrainingLoop::holders_of(const std::string& state) con
 }
 
 std::unique_ptr<Context> make_side_context(const PipelineOptions& options, Target target) {
-  if (!works_beside(options)) return nullptr;
+  if (!works_beside(options, most_replicas(options))) return nullptr;
   target.threads = 1;
   return std::make_unique<Context>(target);
 }
 
-StageMemory memory_of_job(const PipelineOptions& options) {
+int most_replicas(const PipelineOptions& options) {
+  return options.replicas * Placement(options.schedule).groups();
+}
+
+StageMemory memory_of_job(const PipelineOptions& options, int replicas_in_table, int groups) {
   StageMemory memory;
-  memory.micro_batches = options.schedule.micro_batches;
-  memory.gradient_groups = options.gradient_groups / options.replicas;
+  memory.micro_batches = options.schedule.micro_batches / replicas_in_table;
+  memory.replicas = options.replicas * replicas_in_table;
+  memory.gradient_groups = options.gradient_groups / memory.replicas;
+  memory.runs = groups / replicas_in_table;
   memory.loss_rows = options.loss_rows;
   memory.optimizer_states = static_cast<int>(options.optimizer->states().size());
   if (options.clip_norm > 0) memory.least_workspace_bytes = kSumOfSquaresWorkspace;
-  memory.replicas = options.replicas;
-  memory.shards_optimizer = options.shards_optimizer && options.replicas > 1;
-  if (works_beside(options)) memory.bucket_bytes = options.bucket_bytes;
-  if (options.world != nullptr && options.replicas > 1) memory.exchange_bytes = kExchangeBytes;
+  const bool several = memory.replicas > 1;
+  memory.shards_optimizer = options.shards_optimizer && several;
+  if (works_beside(options, memory.replicas)) memory.bucket_bytes = options.bucket_bytes;
+  if (options.world != nullptr && several) memory.exchange_bytes = kExchangeBytes;
   return memory;
 }
 

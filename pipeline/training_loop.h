@@ -40,7 +40,8 @@ class TrainingLoop {
   virtual std::optional<double> gradient_norm(std::int64_t step) const;
   // What the step that was finished last did, in seconds since `origin`; until the next launch.
   virtual std::vector<TraceEvent> trace(Clock::time_point origin, std::int64_t step) const = 0;
-  // Of the first replica, if there are several: what they hold is the same. Of this process.
+  // Of the first replica of each, if there are several: what they hold is the same. Of this
+  // process.
   virtual const std::vector<std::unique_ptr<Stage>>& stages() const = 0;
 
   // Rows of a batch of so many whose inputs this process reads; it reads all targets.
@@ -101,7 +102,9 @@ class TrainingLoop {
 
 struct PipelineOptions {
   Partition partition;
-  Schedule schedule;  // of training, with or without communication; stages as in the partition
+  // Of training, with or without communication; stages as in the partition. A stage may be on
+  // several ranks, on threads.
+  Schedule schedule;
   // With an R in the schedule: the layers whose F runs a second time at once; 0: all of a stage.
   int recompute_interval = 0;
   Target target;  // of each rank
@@ -110,10 +113,10 @@ struct PipelineOptions {
   bool eager = false;  // on GPUs: enqueue every step anew, instead of launching a captured graph
   std::shared_ptr<const Optimizer> optimizer = make_sgd(0.01f);
   double clip_norm = 0;  // of the gradients of all stages: see GradientClip; 0: never
-  // Copies of all stages, on ranks of their own, each of which trains a part of the batch: a power
-  // of two. On GPUs, in processes of their own.
+  // Copies of all of the table's ranks, each of which trains a part of the batch: a power of two.
+  // On GPUs, in processes of their own.
   int replicas = 1;
-  int gradient_groups = 1;  // see GradientTree; a multiple of the replicas
+  int gradient_groups = 1;  // see GradientTree; a multiple of the most replicas of a stage
   // Of several replicas: whether each keeps the optimizer's states of a share of the parameters
   // only, and updates that (ZeRO-1).
   bool shards_optimizer = false;
@@ -138,7 +141,12 @@ struct PipelineOptions {
 // can.
 std::unique_ptr<Context> make_side_context(const PipelineOptions& options, Target target);
 
+// The most replicas of a stage: those of the options, of each of those of the table.
+int most_replicas(const PipelineOptions& options);
+
 // What the memory of every stage has of the job: micro-batches, samples, states of the optimizer.
-StageMemory memory_of_job(const PipelineOptions& options);
+// Of a stage with so many replicas in the table, of `groups` that it has.
+StageMemory memory_of_job(const PipelineOptions& options, int replicas_in_table = 1,
+                          int groups = 1);
 
 }  // namespace stagecoach

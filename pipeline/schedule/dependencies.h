@@ -103,6 +103,10 @@ class Dependencies {
            rank_of(action) != rank_of(dependency);
   }
 
+  // Of a stage's buffers, `count` of them that micro-batches take in turn: which had that of this
+  // one before; -1 where it is the first.
+  int overwritten(int stage, int micro_batch, int count) const;
+
   bool communicates() const { return communicates_; }
   const Reach& reach() const { return reach_; }
   const Placement& placement() const { return placement_; }
@@ -131,9 +135,6 @@ class Dependencies {
   bool crosses_ranks(int upper_stage, int micro_batch) const {
     return communicates_ && placement_.apart(upper_stage, micro_batch);
   }
-  // The micro-batch that had the buffer before, of `count`; -1 where it is the first in it.
-  int overwritten(int stage, int micro_batch, int count) const;
-
   std::size_t stages_, micro_batches_;
   bool communicates_, trains_;
   bool reduces_;  // has REDUCE_GRAD
