@@ -53,6 +53,7 @@ struct Sizes {
   int stages = kDefaultStages;
   int micro_batches = kDefaultMicroBatches;
   int chunks = 1;
+  int groups = 1;                  // of the table: see Placement
   std::optional<Schedule> table;   // of the file
   std::vector<std::string> notes;  // about it
 
@@ -73,12 +74,9 @@ Sizes sizes_of_file(const TrainRequest& request) {
     }
     return value;
   };
-  if (Placement(table).groups() > 1) {
-    throw UsageError(kTrain, "a table with each stage on one rank",
-                     fmt::format("{} with a stage on several", request.schedule),
-                     "simulate replays it; train makes replicas by --replicas");
-  }
-  const auto ranks = static_cast<int>(table.ranks.size());
+  sizes.groups = Placement(table).groups();
+  // K where each stage is on one rank; where any is on several, a rank has one.
+  const auto ranks = static_cast<int>(sizes.groups > 1 ? table.stages : table.ranks.size());
   sizes.stages = of_file("--stages", request.stages, ranks);
   sizes.micro_batches = of_file("--micro-batches", request.micro_batches, table.micro_batches);
   if (!is_training(table)) {
@@ -197,6 +195,11 @@ void check_processes(const TrainRequest& request, const Sizes& sizes) {
                      fmt::format("{}", request.peer_timeout));
   }
   if (processes == 1) return;
+  if (sizes.groups > 1) {
+    throw UsageError(kTrain, "a table with each stage on one rank, in several processes",
+                     fmt::format("{} with a stage on several", request.schedule),
+                     "--transport threads trains by it");
+  }
   const std::string started = fmt::format("{} processes", processes);
   if (sizes.stages == 0) {
     throw UsageError(kTrain, "--stages of at least 1 in several processes",
@@ -250,17 +253,21 @@ void check_replicas(const TrainRequest& request, const Sizes& sizes) {
     throw UsageError(kTrain, "--stages of at least 1 with --replicas", "--stages 0");
   }
   check_zero(request.zero);
-  if (replicas == 1 && request.zero > 0) {
+  if (replicas * sizes.groups == 1 && request.zero > 0) {
     throw UsageError(kTrain, "--zero with several replicas", "one",
                      "it is about what replicas have in common: see --replicas");
   }
-  check_overlap(request, sizes, replicas);
-  const int groups = request.gradient_groups.value_or(replicas);
+  check_overlap(request, sizes, replicas * sizes.groups);
+  const int groups = request.gradient_groups.value_or(replicas * sizes.groups);
   check_range("--gradient-groups", groups, 1, kMany);
   const std::int64_t micro_batches = std::int64_t{sizes.micro_batches} * replicas;
-  if (is_power_of_two(groups) && groups % replicas == 0 && micro_batches % groups == 0) return;
+  if (is_power_of_two(groups) && groups % (replicas * sizes.groups) == 0 &&
+      micro_batches % groups == 0)
+    return;
   const std::string at_least =
-      replicas > 1 ? fmt::format(", at least the {} replicas", replicas) : "";
+      replicas * sizes.groups > 1
+          ? fmt::format(", at least the {} replicas", replicas * sizes.groups)
+          : "";
   throw UsageError(kTrain,
                    fmt::format("--gradient-groups: a power of two that divides the {} "
                                "micro-batches{}",
@@ -389,7 +396,7 @@ TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
   job.optimizer = optimizer_of(request);
   job.processes = processes_of(request);
   job.replicas = replicas_of(request, sizes);
-  job.gradient_groups = request.gradient_groups.value_or(job.replicas);
+  job.gradient_groups = request.gradient_groups.value_or(job.replicas * sizes.groups);
   job.zero = request.zero;
   job.overlap = request.overlap;
   job.seed = request.seed;

@@ -152,8 +152,8 @@ std::string stage_table(const RunReport& r) {
     text += fmt::format(
         "sum of gradients over {} replicas{}: {} ms of all stages, {} of it while a "
         "rank computes\n",
-        r.replicas, r.fast_nondeterministic ? transport : "", milliseconds(reduce),
-        percent(hidden / reduce));
+        r.replicas > 1 ? std::to_string(r.replicas) : "the table's",
+        r.fast_nondeterministic ? transport : "", milliseconds(reduce), percent(hidden / reduce));
   }
   return text;
 }
