@@ -13,6 +13,7 @@
 #include "core/device_backend.h"
 #include "core/error.h"
 #include "kernels/target.h"
+#include "pipeline/schedule/placement.h"
 
 namespace stagecoach {
 namespace {
@@ -33,7 +34,7 @@ DeviceChoice choose_cpu(const TrainJob& job) {
   }
   if (job.eager) refuse("--eager on a GPU", given);
   if (job.tune) refuse("--tune on a GPU", given);
-  if (job.overlap && job.replicas == 1)
+  if (job.overlap && job.replicas * Placement(job.schedule).groups() == 1)
     refuse("--overlap on a GPU, or with several replicas", given);
   const char* const unordered = "--fast-nondeterministic on a GPU, or over replicas in processes";
   if (job.fast_nondeterministic && job.replicas == 1) refuse(unordered, given);

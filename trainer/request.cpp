@@ -10,96 +10,22 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "layers/networks.h"
-#include "pipeline/schedule/check.h"
 #include "pipeline/schedule/generators.h"
 #include "pipeline/schedule/partition.h"
-#include "pipeline/schedule/placement.h"
-#include "pipeline/schedule/schedule_file.h"
+#include "trainer/request_checks.h"
+#include "trainer/request_sizes.h"
 #include "trainer/words.h"
 
 namespace stagecoach {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr const char* kTrain = "stagecoach train";
-// Far beyond any use; they keep products of sizes within 64 bits.
-constexpr std::int64_t kMany = 65536;
 constexpr std::int64_t kForever = std::int64_t{1} << 40;
 constexpr std::int64_t kLargestImage = 4096;
-
-bool names_a_schedule(const std::string& word) {
-  const std::vector<std::string> names = schedule_names();
-  return std::ranges::find(names, word) != names.end();
-}
-
-void check_range(const char* option, std::int64_t value, std::int64_t low, std::int64_t high,
-                 std::string_view hint = "") {
-  if (value >= low && value <= high) return;
-  throw UsageError(kTrain,
-                   value < low ? fmt::format("{} of at least {}", option, low)
-                               : fmt::format("{} of at most {}", option, high),
-                   fmt::format("{}", value), std::string(hint));
-}
 
 void check_below_one(const char* option, double value) {
   if (value >= 0 && value < 1) return;
   throw UsageError(kTrain, fmt::format("{} of at least 0 and below 1", option),
                    fmt::format("{}", value));
-}
-
-// K, M and V: as given, or as the schedule's file says.
-struct Sizes {
-  int stages = kDefaultStages;
-  int micro_batches = kDefaultMicroBatches;
-  int chunks = 1;
-  int groups = 1;                  // of the table: see Placement
-  std::optional<Schedule> table;   // of the file
-  std::vector<std::string> notes;  // about it
-
-  std::int64_t pieces() const {
-    return static_cast<std::int64_t>(stages == 0 ? 1 : stages) * chunks;
-  }
-};
-
-// Given sizes that differ from the file's are a UsageError.
-Sizes sizes_of_file(const TrainRequest& request) {
-  Sizes sizes;
-  Schedule table = read_schedule(request.schedule, &sizes.notes);
-  check(table);
-  const auto of_file = [&](const char* option, std::optional<int> given, int value) {
-    if (given && *given != value) {
-      throw UsageError(kTrain, fmt::format("{} {}, as in {}", option, value, request.schedule),
-                       fmt::format("{}", *given), "leave it out: the table says it");
-    }
-    return value;
-  };
-  sizes.groups = Placement(table).groups();
-  // K where each stage is on one rank; where any is on several, a rank has one.
-  const auto ranks = static_cast<int>(sizes.groups > 1 ? table.stages : table.ranks.size());
-  sizes.stages = of_file("--stages", request.stages, ranks);
-  sizes.micro_batches = of_file("--micro-batches", request.micro_batches, table.micro_batches);
-  if (!is_training(table)) {
-    throw UsageError(kTrain, "a table with backwards", fmt::format("{}, F only", request.schedule));
-  }
-  if (table.stages % ranks != 0) {
-    throw UsageError(
-        kTrain, "a table with as many stages on each rank",
-        fmt::format("{} with {} stages on {} ranks", request.schedule, table.stages, ranks));
-  }
-  sizes.chunks = of_file("--chunks", request.chunks, table.stages / ranks);
-  sizes.table = std::move(table);
-  return sizes;
-}
-
-Sizes sizes_of(const TrainRequest& request) {
-  if (names_a_file(request.schedule)) return sizes_of_file(request);
-  Sizes sizes;
-  sizes.stages = request.stages.value_or(kDefaultStages);
-  sizes.micro_batches = request.micro_batches.value_or(kDefaultMicroBatches);
-  const bool own = sizes.stages != 0 && names_a_schedule(request.schedule);
-  sizes.chunks = request.chunks.value_or(own ? default_chunks(request.schedule) : 1);
-  return sizes;
 }
 
 Recompute recompute_of(const TrainRequest& request) {
@@ -108,7 +34,7 @@ Recompute recompute_of(const TrainRequest& request) {
 }
 
 // Whether the cuts fit the network is checked where it is known.
-void check_cuts(const TrainRequest& request, const Sizes& sizes) {
+void check_cuts(const TrainRequest& request, const RequestSizes& sizes) {
   if (request.partition.kind != PartitionKind::kCuts) return;
   const std::int64_t pieces = request.partition.cuts.size() + 1;
   if (sizes.stages > 0 && pieces == sizes.pieces()) return;
@@ -122,7 +48,7 @@ void check_cuts(const TrainRequest& request, const Sizes& sizes) {
                                fmt::join(request.partition.cuts, ","), pieces));
 }
 
-void check_recompute(const TrainRequest& request, const Sizes& sizes) {
+void check_recompute(const TrainRequest& request, const RequestSizes& sizes) {
   const Recompute recompute = recompute_of(request);
   check_range("--recompute-interval", request.recompute_interval, 0, kMany,
               "0 recomputes all layers of a stage at once");
@@ -178,13 +104,13 @@ int processes_of(const TrainRequest& request) {
   return request.transport == Transport::kThreads ? 1 : request.process.processes;
 }
 
-int replicas_of(const TrainRequest& request, const Sizes& sizes) {
+int replicas_of(const TrainRequest& request, const RequestSizes& sizes) {
   const int processes = processes_of(request);
   return request.replicas.value_or(processes > 1 ? processes / static_cast<int>(sizes.stages) : 1);
 }
 
 // Each process has one rank of one replica.
-void check_processes(const TrainRequest& request, const Sizes& sizes) {
+void check_processes(const TrainRequest& request, const RequestSizes& sizes) {
   const int processes = processes_of(request);
   if (request.transport == Transport::kMpi && processes == 1) {
     throw UsageError(kTrain, "several processes, for --transport mpi", "one",
@@ -230,7 +156,7 @@ void check_zero(int zero) {
 }
 
 // Whether there is a GPU, is asked later.
-void check_overlap(const TrainRequest& request, const Sizes& sizes, int replicas) {
+void check_overlap(const TrainRequest& request, const RequestSizes& sizes, int replicas) {
   if (!request.overlap || replicas > 1) return;
   if (sizes.stages == 0) {
     throw UsageError(kTrain, "--overlap with a pipeline only", "--stages 0",
@@ -242,7 +168,7 @@ void check_overlap(const TrainRequest& request, const Sizes& sizes, int replicas
   }
 }
 
-void check_replicas(const TrainRequest& request, const Sizes& sizes) {
+void check_replicas(const TrainRequest& request, const RequestSizes& sizes) {
   const int replicas = replicas_of(request, sizes);
   check_range("--replicas", replicas, 1, kMany);
   if (!is_power_of_two(replicas)) {
@@ -253,26 +179,21 @@ void check_replicas(const TrainRequest& request, const Sizes& sizes) {
     throw UsageError(kTrain, "--stages of at least 1 with --replicas", "--stages 0");
   }
   check_zero(request.zero);
-  if (replicas * sizes.groups == 1 && request.zero > 0) {
+  const int least = replicas * sizes.groups;  // groups of gradients
+  if (least == 1 && request.zero > 0) {
     throw UsageError(kTrain, "--zero with several replicas", "one",
                      "it is about what replicas have in common: see --replicas");
   }
-  check_overlap(request, sizes, replicas * sizes.groups);
-  const int groups = request.gradient_groups.value_or(replicas * sizes.groups);
+  check_overlap(request, sizes, least);
+  const int groups = request.gradient_groups.value_or(least);
   check_range("--gradient-groups", groups, 1, kMany);
   const std::int64_t micro_batches = std::int64_t{sizes.micro_batches} * replicas;
-  if (is_power_of_two(groups) && groups % (replicas * sizes.groups) == 0 &&
-      micro_batches % groups == 0)
-    return;
-  const std::string at_least =
-      replicas * sizes.groups > 1
-          ? fmt::format(", at least the {} replicas", replicas * sizes.groups)
-          : "";
-  throw UsageError(kTrain,
-                   fmt::format("--gradient-groups: a power of two that divides the {} "
-                               "micro-batches{}",
-                               micro_batches, at_least),
-                   fmt::format("{}", groups), "a group is of whole micro-batches");
+  if (is_power_of_two(groups) && groups % least == 0 && micro_batches % groups == 0) return;
+  throw UsageError(
+      kTrain,
+      fmt::format("--gradient-groups: a power of two that divides the {} micro-batches{}",
+                  micro_batches, least > 1 ? fmt::format(", at least the {} replicas", least) : ""),
+      fmt::format("{}", groups), "a group is of whole micro-batches");
 }
 
 // --steps or --epochs, whichever is given.
@@ -335,7 +256,8 @@ void check_launcher(const TrainRequest& request) {
       "trains in each for itself");
 }
 
-void check_request(const TrainRequest& request, const Sizes& sizes, const NetworkEntry& network) {
+void check_request(const TrainRequest& request, const RequestSizes& sizes,
+                   const NetworkEntry& network) {
   check_range("--image-size", request.image_size, network.smallest_image, kLargestImage,
               network.because);
   check_range("--max-train-samples", request.max_train_samples, 0, kForever, "0 takes all");
@@ -356,7 +278,7 @@ void check_request(const TrainRequest& request, const Sizes& sizes, const Networ
 }
 
 // Before the table is made, which takes as long as it is large.
-void check_layers(const TrainRequest& request, const Sizes& sizes, const Network& network) {
+void check_layers(const TrainRequest& request, const RequestSizes& sizes, const Network& network) {
   if (sizes.pieces() > network.size()) {
     const std::string chunks = sizes.chunks > 1 ? fmt::format(" times {}", sizes.chunks) : "";
     throw UsageError(kTrain,
@@ -381,7 +303,7 @@ OptimizerRequest optimizer_of(const TrainRequest& request) {
   return optimizer;
 }
 
-TrainJob job_of(const TrainRequest& request, const Sizes& sizes) {
+TrainJob job_of(const TrainRequest& request, const RequestSizes& sizes) {
   TrainJob job;
   job.pipeline = sizes.stages > 0;
   job.schedule = sizes.table    ? *sizes.table
@@ -424,12 +346,6 @@ DataRequest data_of(const TrainRequest& request) {
 
 }  // namespace
 
-bool names_a_file(const std::string& schedule) {
-  if (names_a_schedule(schedule)) return false;
-  std::error_code ignored;
-  return schedule.find_first_of("./") != std::string::npos || fs::exists(schedule, ignored);
-}
-
 TrainJob job_of(const TrainRequest& request) {
   return job_of(request, sizes_of(request));
 }
@@ -437,7 +353,7 @@ TrainJob job_of(const TrainRequest& request) {
 TrainRun resolve(const TrainRequest& request) {
   check_launcher(request);
   const NetworkEntry& entry = network_of(request.model);
-  const Sizes sizes = sizes_of(request);
+  const RequestSizes sizes = sizes_of(request);
   check_request(request, sizes, entry);
   constexpr int kClasses = 10;
   TrainRun run(entry.make({.classes = kClasses,

@@ -68,6 +68,7 @@ struct TrainRequest {
   LearningRateRequest learning_rate_schedule;
   double clip_grad_norm = 0;           // 0: never
   std::optional<int> replicas;         // 1; of several processes, what is left of them
+  std::vector<int> stage_replicas;     // of each stage, where they differ; then no `replicas`
   std::optional<int> gradient_groups;  // as many as replicas
   int zero = 0;                        // ZeRO's stage: 1 shards the optimizer's states
   bool overlap = false;                // the update runs beside W of other layers
@@ -131,8 +132,5 @@ TrainRun resolve(const TrainRequest& request);
 
 // Of that, what an engine is made from, for any network: sizes are not checked.
 TrainJob job_of(const TrainRequest& request);
-
-// Whether --schedule names a file: it is no name of a schedule, and exists or looks like a path.
-bool names_a_file(const std::string& schedule);
 
 }  // namespace stagecoach

@@ -13,6 +13,7 @@
 #include "trainer/cli/options.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/cli/words.h"
+#include "trainer/request_sizes.h"
 
 namespace stagecoach {
 namespace {
@@ -107,10 +108,18 @@ void add_pipeline_options(CLI::App& app, TrainRequest& c) {
   group.add("--micro-batch-size", c.micro_batch_size, "B",
             "images in a micro-batch; a step trains M x B x R images");
   group
-      .add("--replicas", c.replicas, "R",
-           "R, a power of two: so many copies of the K stages, each with M\n"
-           "micro-batches of its own; their gradients are added in a tree\n"
-           "(--gradient-groups). On the CPU")
+      .add_text("--replicas", "R",
+                "R, a power of two: so many copies of the K stages, each with M\n"
+                "micro-batches of its own; their gradients are added in a tree\n"
+                "(--gradient-groups). On the CPU, or with a GPU and a process each.\n"
+                "2,1: so many of each stage, M for each of the stage that has most\n"
+                "(naive, gpipe, 1f1b; on threads)",
+                [&c](const std::string& option, const std::string& text) {
+                  const bool of_each = text.find(',') != std::string::npos;
+                  c.stage_replicas = of_each ? replicas_of(kTrain, text) : std::vector<int>{};
+                  c.replicas.reset();
+                  if (!of_each) c.replicas = number_of<int>(kTrain, option, text);
+                })
       ->default_str("1");
   group
       .add("--zero", c.zero, "N",

@@ -21,7 +21,7 @@
 #include "trainer/cli/simulate_report.h"
 #include "trainer/cli/suggest.h"
 #include "trainer/outputs.h"
-#include "trainer/request.h"
+#include "trainer/request_sizes.h"
 
 namespace stagecoach {
 namespace {

@@ -121,6 +121,17 @@ TEST(Partition, Description) {
   EXPECT_THROW(describe(Partition{{0}, 2}, {1}, "ms"), Error);
 }
 
+TEST(Partition, AStageOnTwoRanksGetsTwiceTheWork) {
+  const LayerCosts costs(6, 1.0);
+  const auto cut = [&](const std::vector<int>& replicas) {
+    return partition_by_makespan(costs, check(make_replicated_schedule("1f1b", replicas, 16)))
+        .first[1];
+  };
+  EXPECT_EQ(cut({2, 1}), 4);
+  EXPECT_EQ(cut({1, 2}), 2);
+  EXPECT_EQ(cut({1, 1}), 3);
+}
+
 TEST(Partition, SeveralStagesOnARankAreCutForTheShortestStep) {
   std::mt19937 random(3);
   for (int round = 0; round < 20; ++round) {

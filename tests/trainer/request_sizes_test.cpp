@@ -46,19 +46,35 @@ class TrainTable : public ::testing::Test {
 };
 
 TEST_F(TrainTable, TheWeightsOfCopiesOfAllStages) {
-  const std::vector<std::string> copies = {"--stages",        "2", "--replicas", "2",
-                                           "--micro-batches", "2"};
+  const std::vector<std::string> copies = {"--stages",        "2", "--replicas",  "2",
+                                           "--micro-batches", "2", "--partition", "13"};
   const std::vector<std::string> table = {"--schedule", file("table.txt"), "--partition", "13"};
   const std::vector<std::string> shared = {
       "--schedule", file("table.txt"), "--partition", "13", "--zero", "1", "--overlap"};
   const std::string expected = trained(copies, 2);
   EXPECT_EQ(trained(table, 2), expected);
+  EXPECT_EQ(trained({"--replicas", "2,1", "--micro-batches", "2", "--partition", "13"}, 2),
+            expected);
   EXPECT_EQ(trained(shared, 2), expected);
   expect_has(text(), "sum of gradients over the table's replicas: ");
   trained(shared, 1, "from table");
   EXPECT_EQ(trained(copies, 2, "from table"), expected);
   trained(copies, 1, "from copies");
   EXPECT_EQ(trained(table, 2, "from copies"), expected);
+}
+
+TEST_F(TrainTable, RefusesReplicasThatDoNotFit) {
+  const auto refuses = [&](std::vector<std::string> arguments, std::vector<std::string> words) {
+    arguments.insert(arguments.begin(), {"train", "--data", "synthetic"});
+    expect_error(run_program(arguments), 2, words);
+  };
+  refuses({"--replicas", "2,1", "--stages", "3"},
+          {"as many numbers as --stages 3", "--replicas 2,1"});
+  refuses({"--replicas", "2,1", "--chunks", "2"}, {"--replicas of each stage, or --chunks"});
+  refuses({"--replicas", "2,1", "--schedule", file("table.txt")}, {"one number for --replicas"});
+  refuses({"--replicas", "2,1", "--schedule", "zb-h1"}, {"naive, gpipe or 1f1b", "'zb-h1'"});
+  refuses({"--replicas", "3,1"}, {"--replicas of 1, 2, 4, 8, ..., like 2 or 2,1", "'3,1'"});
+  refuses({"--replicas", "2,1", "--micro-batches", "0"}, {"--micro-batches of at least 1"});
 }
 
 TEST_F(TrainTable, GroupsAreThoseOfTheTableAtLeast) {
