@@ -16,7 +16,8 @@ inline double cpu_seconds() {
 }
 
 // `run` of a size computes in the calling thread. Of eight times the size it would take 64 times as
-// long if its time grew with the square.
+// long if its time grew with the square, and takes up to 26 times as long where the small one fits
+// into a cache.
 template <typename Run>
 void expect_time_in_proportion(std::int64_t size, const Run& run) {
   const auto seconds_of = [&](std::int64_t of_size) {
@@ -26,7 +27,7 @@ void expect_time_in_proportion(std::int64_t size, const Run& run) {
   };
   seconds_of(size / 8);  // touches the memory
   const double eighth = seconds_of(size / 8), all = seconds_of(size);
-  EXPECT_LT(all, 24 * eighth) << "an eighth of it took " << eighth << " s";
+  EXPECT_LT(all, 45 * eighth) << "an eighth of it took " << eighth << " s";
 }
 
 }  // namespace stagecoach::testing

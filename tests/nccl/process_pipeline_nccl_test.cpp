@@ -81,6 +81,11 @@ TEST(ProcessPipelineNccl, SameBitsForFourProcesses) {
   expect_bits_of_each(cases, 4);
 }
 
+TEST(ProcessPipelineNccl, SameBitsForThreeStages) {
+  expect_bits_of_each({{"gpipe", {4, 8}}, {"1f1b", {4, 8}}, {"zb-h1", {4, 8}}}, 3);
+  expect_bits_of_each({{"1f1b", {4, 8}, 2}}, 6);
+}
+
 TEST(ProcessPipelineNccl, SameBitsForEightProcesses) {
   expect_bits_of_each({{"1f1b", {2, 5, 9}, 2}}, 8);
 }
