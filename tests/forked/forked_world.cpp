@@ -8,7 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -93,14 +96,14 @@ class ForkedWorld final : public World {
 
   Transfer receive(int from, int tag, std::span<std::byte> bytes) override {
     Transfer transfer;
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     Peer& peer = peers_[static_cast<std::size_t>(from)];
     Inbox& inbox = peer.inboxes[tag];
     if (!inbox.unread.empty()) {
       take(inbox.unread.front(), bytes, transfer);
       inbox.unread.pop_front();
     } else if (error_ || peer.gone) {
-      transfer.end(error_ ? error_ : ended(from));
+      transfer.end(why_it_ended(from, lock));
     } else {
       inbox.posted.push_back({bytes, transfer});
     }
@@ -169,9 +172,10 @@ class ForkedWorld final : public World {
       Unread message(static_cast<std::size_t>(frame.bytes));
       if (!read_all(peer.socket, message.data(), message.size())) break;
       if (frame.tag == kGoodbye) {
-        const std::lock_guard lock(mutex_);
+        std::unique_lock lock(mutex_);
         peer.gone = true;
-        return end_receives(peer, ended(from));
+        if (has_posted(peer)) end_receives(peer, why_it_ended(from, lock));
+        return;
       }
       if (frame.tag == kAbort) {
         const std::string text(reinterpret_cast<const char*>(message.data()), message.size());
@@ -188,7 +192,16 @@ class ForkedWorld final : public World {
         inbox.posted.pop_front();
       }
     }
-    fail(ended(from));
+    std::unique_lock lock(mutex_);
+    const std::exception_ptr error = why_it_ended(from, lock);
+    lock.unlock();
+    fail(error);
+  }
+
+  // Another's failure, at which it ended, may be read a little later than its end.
+  std::exception_ptr why_it_ended(int from, std::unique_lock<std::mutex>& lock) {
+    failed_.wait_for(lock, std::chrono::seconds(1), [this] { return error_ != nullptr; });
+    return error_ ? error_ : ended(from);
   }
 
   // False when it has failed already.
@@ -196,8 +209,14 @@ class ForkedWorld final : public World {
     const std::lock_guard lock(mutex_);
     if (error_) return false;
     error_ = error;
+    failed_.notify_all();
     for (Peer& peer : peers_) end_receives(peer, error);
     return true;
+  }
+
+  static bool has_posted(const Peer& peer) {
+    return std::ranges::any_of(peer.inboxes,
+                               [](const auto& inbox) { return !inbox.second.posted.empty(); });
   }
 
   static void end_receives(Peer& peer, const std::exception_ptr& error) {
@@ -214,6 +233,7 @@ class ForkedWorld final : public World {
 
   const int rank_;
   mutable std::mutex mutex_;
+  std::condition_variable failed_;
   std::exception_ptr error_;
   std::vector<Peer> peers_;
 };
