@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "layers/layers.h"
-#include "trainer/cli/suggest.h"
 #include "trainer/cli/words.h"
 #include "trainer/devices.h"
 
@@ -487,15 +486,6 @@ TEST(CommandLine, OneFileCannotBeTwoThings) {
   train_error({"--trace", "x/../a", "--svg", "a"});
   train_error({"--init", "w", "--report", "w"});
   EXPECT_EQ(train({"--init", "w", "--save", "w"}).save, "w");
-}
-
-TEST(Suggest, NearWordsOnly) {
-  EXPECT_EQ(did_you_mean("gpip", {"naive", "gpipe"}), "did you mean 'gpipe'?");
-  EXPECT_EQ(did_you_mean("kitten", {"naive", "gpipe"}), "");
-  EXPECT_EQ(did_you_mean("x", {}), "");
-  EXPECT_EQ(enumerate({"a"}), "a");
-  EXPECT_EQ(enumerate({"a", "b"}), "a or b");
-  EXPECT_EQ(enumerate({"a", "b", "c"}), "a, b or c");
 }
 
 }  // namespace
