@@ -43,7 +43,7 @@ struct Executor::Step {
 
   MicroBatch micro(const Action& action, const LinkedStage& linked) const {
     MicroBatch micro = micro_batch_of(input, action.micro_batch, rows());
-    micro.index -= linked.first_micro_batch;
+    micro.index = linked.own(action.micro_batch);
     return micro;
   }
   std::int64_t rows() const { return input.images.shape()[0] / program.micro_batches(); }
@@ -178,7 +178,7 @@ void Executor::run_action(const Step& step, const Action& action) {
   STAGECOACH_CHECK(action.micro_batch >= least && action.micro_batch < end, "Executor",
                    fmt::format("a micro-batch in [{}, {})", least, end), action.to_string());
   const LinkedStage& linked = found->second;
-  const int own = action.micro_batch - linked.first_micro_batch;
+  const int own = linked.own(action.micro_batch);
   switch (action.kind) {
     case ActionKind::kForward:
       return forward(step, action, linked);
@@ -216,7 +216,7 @@ std::vector<Tensor> Executor::inputs(const Step& step, const Action& action,
   if (linked.stage->is_first()) return {step.slice(step.input.images, action)};
   if (Channel* channel = linked.activations_in.of(micro)) return await(*channel, action);
   const LinkedStage& before = stages_.at(action.stage - 1);
-  const int own = micro - before.first_micro_batch;
+  const int own = before.own(micro);
   check_computed(before.stage->has_output(own), {ActionKind::kForward, action.stage - 1, micro});
   return before.stage->outputs(own);
 }
@@ -254,7 +254,7 @@ std::vector<Tensor> Executor::output_grads(const Step& step, const Action& actio
   if (linked.stage->is_last()) return {};
   if (Channel* channel = linked.gradients_in.of(micro)) return await(*channel, action);
   const LinkedStage& after = stages_.at(action.stage + 1);
-  const int own = micro - after.first_micro_batch;
+  const int own = after.own(micro);
   check_computed(after.stage->has_input_grad(own),
                  {ActionKind::kBackwardInput, action.stage + 1, micro});
   return after.stage->input_grads(own);

@@ -41,6 +41,8 @@ struct LinkedStage {
   Stage* stage = nullptr;
   // The table's micro-batch that is the stage's first: not 0 in replicas that are in the table.
   int first_micro_batch = 0;
+  // The number of one of the table's among the stage's.
+  int own(int micro_batch) const { return micro_batch - first_micro_batch; }
   LinkedChannels activations_in, activations_out, gradients_in, gradients_out;
   // Stages of other ranks that are no neighbours, but read what this one made (Reach): channels
   // without messages, by which they say that they have. F, or B, waits before it writes there

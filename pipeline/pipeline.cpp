@@ -65,7 +65,7 @@ void Pipeline::make_contexts(const PipelineOptions& options) {
         target.device = options.devices.at(static_cast<std::size_t>(rank));
       }
       replica.contexts.push_back(std::make_unique<Context>(target));
-      replica.side_contexts.push_back(make_side_context(options, target));
+      replica.side_contexts.push_back(make_side_context(options, plan_.most_replicas, target));
     }
   }
 }

@@ -86,8 +86,8 @@ void check_recompute(const PipelineOptions& options) {
 
 // Replicas of one process add their gradients in the CPU's memory, and a layer's statistics are of
 // one of them.
-void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& options) {
-  const int replicas = most_replicas(options);
+void check_replicas(const std::vector<LayerPlan>& plans, const PipelineOptions& options,
+                    int replicas) {
   STAGECOACH_CHECK(replicas >= 1 && std::has_single_bit(static_cast<unsigned>(replicas)) &&
                        options.gradient_groups % replicas == 0,
                    "Pipeline",
@@ -127,7 +127,7 @@ PipelinePlan::PipelinePlan(const Network& network, const std::vector<LayerPlan>&
         return graphs_of(network, plans, options.partition);
       }()) {
   check_recompute(options);
-  check_replicas(plans, options);
+  check_replicas(plans, options, most_replicas);
 }
 
 PipelinePlan::PipelinePlan(const PipelineOptions& options, std::vector<StageGraph> of_stages)
@@ -135,6 +135,7 @@ PipelinePlan::PipelinePlan(const PipelineOptions& options, std::vector<StageGrap
           checked(with_optimizer_steps(with_communication(options.schedule)), of_stages, options)),
       evaluation(check(with_communication(forwards_of(options.schedule)),
                        {.buffers = training.buffers(), .reach = training.reach()})),
+      most_replicas(options.replicas * training.placement().groups()),
       copied(copied_between(options, training)),
       graphs(std::move(of_stages)),
       stages(stage_options(options, training)) {

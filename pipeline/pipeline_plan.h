@@ -17,6 +17,7 @@ struct PipelinePlan {
                const PipelineOptions& options);
 
   Program training, evaluation;  // with communication and optimizer steps
+  int most_replicas;             // of a stage: those of the options, of each of the table's
   // Per stage: whether what it and the one before send each other is copied: from device to device,
   // or from process to process.
   std::vector<bool> copied;

@@ -54,7 +54,7 @@ ProcessPipeline::ProcessPipeline(const Network& network, const std::vector<Layer
       unordered_sum_(options.unordered_sum),
       place_{world_.rank() / replicas_, world_.rank() % replicas_},
       context_(std::make_unique<Context>(options.target)),
-      side_context_(make_side_context(options, options.target)) {
+      side_context_(make_side_context(options, plan_.most_replicas, options.target)) {
   guard_.emplace(contexts(), program().micro_batches() * replicas_);
   make_stages(network, plans, options);
   const auto parameters = parameters_of(network, plans);

@@ -8,7 +8,6 @@
 #include "kernels/gradient_norm.h"
 #include "kernels/step.h"
 #include "pipeline/replica_exchange.h"
-#include "pipeline/schedule/placement.h"
 
 namespace stagecoach {
 namespace {
@@ -165,14 +164,11 @@ std::vector<const Stage*> TrainingLoop::holders_of(const std::string& state) con
   return holders;
 }
 
-std::unique_ptr<Context> make_side_context(const PipelineOptions& options, Target target) {
-  if (!works_beside(options, most_replicas(options))) return nullptr;
+std::unique_ptr<Context> make_side_context(const PipelineOptions& options, int most_replicas,
+                                           Target target) {
+  if (!works_beside(options, most_replicas)) return nullptr;
   target.threads = 1;
   return std::make_unique<Context>(target);
-}
-
-int most_replicas(const PipelineOptions& options) {
-  return options.replicas * Placement(options.schedule).groups();
 }
 
 StageMemory memory_of_job(const PipelineOptions& options, int replicas_in_table, int groups) {

@@ -138,11 +138,9 @@ struct PipelineOptions {
 };
 
 // Of a rank of this target: where what can be done of the update runs beside W; null where nothing
-// can.
-std::unique_ptr<Context> make_side_context(const PipelineOptions& options, Target target);
-
-// The most replicas of a stage: those of the options, of each of those of the table.
-int most_replicas(const PipelineOptions& options);
+// can. `most_replicas`: of any stage.
+std::unique_ptr<Context> make_side_context(const PipelineOptions& options, int most_replicas,
+                                           Target target);
 
 // What the memory of every stage has of the job: micro-batches, samples, states of the optimizer.
 // Of a stage with so many replicas in the table, of `groups` that it has.

@@ -77,13 +77,10 @@ void check_number(const CLI::App& command, const char* option, int value) {
 }
 
 void check_replicas(const std::vector<int>& replicas) {
-  if (replicas.size() <= kMostRanks &&
-      std::accumulate(replicas.begin(), replicas.end(), 0.0) <= kMostRanks) {
-    return;
-  }
+  const double ranks = std::accumulate(replicas.begin(), replicas.end(), 0.0);
+  if (ranks <= kMostRanks) return;  // a stage has one at least
   throw UsageError(kSimulate, fmt::format("--replicas on at most {} ranks", kMostRanks),
-                   fmt::format("{} stages on {:.0f}", replicas.size(),
-                               std::accumulate(replicas.begin(), replicas.end(), 0.0)));
+                   fmt::format("{} stages on {:.0f}", replicas.size(), ranks));
 }
 
 }  // namespace
